@@ -1,0 +1,113 @@
+"""Training batches: shuffled rows or sequences of a feature set as tensors, with negatives drawn outside the user's history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from autorec_kernel.models.sources import LABEL, NEGATIVES, TARGET
+
+if TYPE_CHECKING:
+    from autorec_kernel.features import FeatureSet
+    from autorec_kernel.models.network import Network
+
+__all__ = ["Batches", "to_tensors"]
+
+Batch = dict[str, torch.Tensor]
+_TRIES = 4  # draws before a negative that is a training positive is kept
+
+
+class Batches:
+    """The training batches of one network on one feature set.
+
+    Args:
+        network: Says which inputs, how many negatives and which batching it needs.
+        features: The rows.
+        size: Rows a batch; with sequence batching, one sequence counts as eight rows.
+        device: Where the tensors go.
+    """
+
+    def __init__(self, network: Network, features: FeatureSet, size: int, device: str = "cpu") -> None:
+        self.network, self.features, self.device = network, features, device
+        self.sequential = network.architecture.batching == "sequence"
+        self.size = max(8, size // 8) if self.sequential else size
+        self.negatives = next((node.config for node in network.architecture.nodes if node.block == "@negatives"), None)
+        self.names = [name for name in network.training_inputs if not name.startswith("@")]
+        self.labels = [name.removeprefix(LABEL) for name in network.training_inputs if name.startswith(LABEL)]
+        self._prepare()
+
+    def _prepare(self) -> None:
+        if self.sequential:
+            length = max(self.network.lengths.values())
+            self.steps, self.targets = self.features.sequences(length)
+            self.count = len(self.steps)
+            return
+        retrieving = not self.network.tasks
+        self.rows = self.features.positive_rows() if retrieving else self.features.rows("train")
+        self.count = len(self.rows)
+
+    def __len__(self) -> int:
+        return -(-self.count // self.size)
+
+    def epoch(self, rng: np.random.Generator) -> Iterator[Batch]:
+        """Yield every row once, in an order drawn from `rng`."""
+        order = rng.permutation(self.count)
+        for start in range(0, self.count, self.size):
+            part = order[start : start + self.size]
+            yield to_tensors(self._sequences(part, rng) if self.sequential else self._rows(self.rows[part], rng), self.device)
+
+    def _sequences(self, part: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        steps, targets = self.steps[part], self.targets[part]
+        longest = max(1, int((targets != 0).sum(1).max(initial=1)))
+        batch = {self.names[0]: steps[:, :longest], TARGET: targets[:, :longest]}
+        return self._with_negatives(batch, None, rng)
+
+    def _rows(self, rows: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        batch = self.features.row_inputs(self.names, rows, lengths=self.network.lengths)
+        if TARGET in self.network.training_inputs:
+            batch[TARGET] = self.features.item_rows[rows].astype(np.int64)
+        for task in self.labels:
+            batch[f"{LABEL}{task}"] = self.features.labels(task)[rows]
+        return self._with_negatives(batch, rows, rng)
+
+    def _with_negatives(self, batch: dict[str, np.ndarray], rows: np.ndarray | None, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        if self.negatives is None:
+            return batch
+        items, count = self.features.schema.items, int(self.negatives.get("count", 1))
+        if self.negatives.get("shared", False) or rows is None:
+            batch[NEGATIVES] = rng.integers(1, items, count)
+            return batch
+        users = self.features.user_rows[rows]
+        drawn = rng.integers(1, items, (len(rows), count))
+        for _ in range(_TRIES):
+            known = self._is_positive(users, drawn)
+            if not known.any():
+                break
+            drawn[known] = rng.integers(1, items, int(known.sum()))
+        batch[NEGATIVES] = drawn
+        return batch
+
+    def _is_positive(self, users: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+        keys = self._positive_keys()
+        wanted = users[:, None].astype(np.int64) * self.features.schema.items + drawn
+        found = np.searchsorted(keys, wanted)
+        return keys[np.minimum(found, len(keys) - 1)] == wanted
+
+    def _positive_keys(self) -> np.ndarray:
+        if not hasattr(self, "_keys"):
+            history = self.features.interactions
+            users = np.repeat(np.arange(history.users), np.diff(history.offsets))
+            self._keys: np.ndarray = np.unique(users.astype(np.int64) * self.features.schema.items + history.items)
+        return self._keys
+
+
+def to_tensors(arrays: dict[str, np.ndarray], device: str) -> Batch:
+    """Return the arrays as tensors: integers int64, the rest float32."""
+    found = {}
+    for name, array in arrays.items():
+        kind = np.int64 if np.issubdtype(array.dtype, np.integer) else np.float32
+        found[name] = torch.from_numpy(np.ascontiguousarray(array, dtype=kind)).to(device, non_blocking=True)
+    return found

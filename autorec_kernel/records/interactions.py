@@ -1,0 +1,40 @@
+"""`Interactions`: the training events as a sparse user-by-item matrix in order of time, for closed forms and evaluation (numpy)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["Interactions"]
+
+
+@dataclass(frozen=True, slots=True)
+class Interactions:
+    """Compressed rows, one a user; row 0 of both axes = unknown and empty.
+
+    Args:
+        offsets: int64 [users + 1]; user u owns items[offsets[u]:offsets[u + 1]], oldest first.
+        items: int32 [events], item rows.
+        values: float32 [events], labels, or ones.
+        users, item_count: Sizes of the two axes, row 0 included.
+        ordered: Whether the order inside a user is known (clock time or position).
+    """
+
+    offsets: np.ndarray
+    items: np.ndarray
+    values: np.ndarray
+    users: int
+    item_count: int
+    ordered: bool
+
+    def of(self, user: int) -> np.ndarray:
+        """Return int32 item rows of one user, oldest first."""
+        return self.items[self.offsets[user] : self.offsets[user + 1]]
+
+    def take(self, users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return (offsets int64 [n + 1], items int32) of the given users, in that order."""
+        starts, lengths = self.offsets[users], self.offsets[users + 1] - self.offsets[users]
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        index = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
+        return offsets, self.items[index]

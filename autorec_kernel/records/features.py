@@ -62,6 +62,7 @@ class FeatureSchema:
     tasks: Mapping[str, str] = None  # type: ignore[assignment]
     label_range: Mapping[str, tuple[float, float, float]] = None  # type: ignore[assignment]
     events: int = 0  # training rows
+    ordered: bool = False  # whether the order inside a user is known (time or position)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tasks", dict(self.tasks or {}))

@@ -1,0 +1,1 @@
+"""First-party baselines: strong simple models that every run tries first."""

@@ -1,0 +1,27 @@
+"""Declares the baselines; nothing heavy is imported until one is used."""
+
+from __future__ import annotations
+
+from autorec_kernel.markers import hookimpl
+from autorec_kernel.registry.spec import ComponentSpec
+
+__all__ = ["autorec_blueprints"]
+
+_BASELINE = ("baseline",)
+
+
+@hookimpl
+def autorec_blueprints() -> tuple[ComponentSpec, ...]:
+    """Return the baselines of this package."""
+    return (
+        ComponentSpec("popularity", "autorec_baselines.retrievers:Popularity", "What most people chose.", tags=_BASELINE),
+        ComponentSpec("item-knn", "autorec_baselines.retrievers:ItemKnn", "Neighbours of the items in a history.", tags=_BASELINE),
+        ComponentSpec("ease", "autorec_baselines.retrievers:EaseModel", "Closed-form item-item weights (Steck 2019).", tags=_BASELINE),
+        ComponentSpec(
+            "recency-ease", "autorec_baselines.retrievers:RecencyEase", "EASE on a history that fades step by step.", tags=_BASELINE
+        ),
+        ComponentSpec("bias", "autorec_baselines.rankers:Bias", "Mean label plus user and item deviations.", tags=_BASELINE),
+        ComponentSpec(
+            "logistic-regression", "autorec_baselines.rankers:LogisticRegression", "A linear model on all features.", tags=_BASELINE
+        ),
+    )

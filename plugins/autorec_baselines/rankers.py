@@ -1,0 +1,98 @@
+"""Baseline rankers: user and item deviations, and a linear model on all features."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from autorec_kernel.config import ComponentConfig
+from autorec_kernel.errors import ContractError
+from autorec_kernel.records.architecture import Architecture, Node
+from autorec_kernel.records.features import FeatureSchema
+from autorec_kernel.space import Float
+
+__all__ = ["Bias", "LogisticRegression"]
+
+
+class Bias:
+    """Mean label + user deviation + item deviation, both shrunken (Koren 2010): the model that rating predictors must beat."""
+
+    class Config(ComponentConfig):
+        """Options."""
+
+        item_shrinkage: Annotated[float, Float(0.1, 100.0, log=True)] = Field(5.0, description="Ratings that pull an item to the mean.")
+        user_shrinkage: Annotated[float, Float(0.1, 100.0, log=True)] = Field(5.0, description="Ratings that pull a user to the mean.")
+
+    role: ClassVar[Literal["retriever", "ranker"]] = "ranker"
+    tasks: ClassVar[tuple[str, ...]] = ("rate",)
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def architecture(self, features: FeatureSchema) -> Architecture:
+        """Return the graph.
+
+        Raises:
+            ContractError: The data has no user or no item column.
+        """
+        if not (features.user and features.item):
+            raise ContractError("the bias model needs a user and an item column")
+        label = next(iter(features.tasks))
+        shrinkage = {"item_shrinkage": self.config.item_shrinkage, "user_shrinkage": self.config.user_shrinkage}
+        nodes: list[Node] = []
+        for side, column, rows in (("user", features.user, features.users), ("item", features.item, features.items)):
+            nodes += [
+                Node(f"{side}_row", "@fields", config={"columns": [column], "index": True}),
+                Node(f"{side}_table", "blocks/bias-table", (), {"side": side, "rows": rows, **shrinkage}),
+                Node(f"{side}_bias", "blocks/lookup", (f"{side}_table", f"{side}_row")),
+            ]
+        mean = features.label_range[label][2]
+        sum_ = Node("score", "blocks/sum-scores", ("user_bias", "item_bias"), {"task": label, "link": "value", "offset": mean})
+        return Architecture((*nodes, sum_), {label: "score"}, "row")
+
+
+class LogisticRegression:
+    """A weight for every category and every number, and nothing else (linear regression when the label is a value)."""
+
+    class Config(ComponentConfig):
+        """No options."""
+
+    role: ClassVar[Literal["retriever", "ranker"]] = "ranker"
+    tasks: ClassVar[tuple[str, ...]] = ("click", "rate")
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def architecture(self, features: FeatureSchema) -> Architecture:
+        """Return the graph."""
+        label = next(iter(features.tasks))
+        nodes, parts = [], []
+        fields, numbers = features.of("id", "bag"), features.of("numeric")
+        if fields:
+            nodes += [
+                Node("fields", "@fields", config={"columns": [f.name for f in fields], "width": 1}),
+                Node("wide", "blocks/sum-fields", ("fields",)),
+            ]
+            parts.append("wide")
+        if numbers:
+            nodes += [
+                Node("numbers", "@numeric", config={"columns": [f.name for f in numbers]}),
+                Node("slope", "blocks/linear", ("numbers",), {"width": 1, "bias": False}),
+            ]
+            parts.append("slope")
+        if not parts:
+            raise ContractError("a linear model needs at least one feature")
+        link = features.tasks[label]
+        score = Node("score", "blocks/sum-scores", tuple(parts), {"task": label, "link": link, "offset": start_of(features, label)})
+        return Architecture((*nodes, score), {label: "score"}, "row")
+
+
+def start_of(features: FeatureSchema, label: str) -> float:
+    """Return where the offset of a head starts: the mean label, as a logit for 0/1 labels."""
+    mean = features.label_range[label][2]
+    if features.tasks[label] != "logit":
+        return mean
+    share = min(max(mean, 1e-4), 1 - 1e-4)
+    return math.log(share / (1 - share))

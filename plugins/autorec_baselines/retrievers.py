@@ -1,0 +1,114 @@
+"""Baseline retrievers: popularity, item neighbours and EASE, as graphs of solved blocks."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from autorec_kernel.config import ComponentConfig
+from autorec_kernel.errors import ContractError
+from autorec_kernel.records.architecture import Architecture, Node
+from autorec_kernel.records.features import FeatureSchema
+from autorec_kernel.space import Choice, Float, Int
+
+__all__ = ["EaseModel", "ItemKnn", "Popularity", "RecencyEase"]
+
+class _Retriever:
+    Config: ClassVar[type[ComponentConfig]] = ComponentConfig
+    role: ClassVar[Literal["retriever", "ranker"]] = "retriever"
+    tasks: ClassVar[tuple[str, ...]] = ("recommend",)
+
+    def __init__(self, config: ComponentConfig) -> None:
+        self.config = config
+
+
+class Popularity(_Retriever):
+    """Every user gets the items that most users chose: user vector 1, item vector log(1 + count)."""
+
+    class Config(ComponentConfig):
+        """No options."""
+
+    def architecture(self, features: FeatureSchema) -> Architecture:
+        """Return the graph; it reads the user id only to know how many rows there are."""
+        nodes = (
+            Node("one", "@constant", config={"columns": [features.user]}),
+            Node("counts", "blocks/item-counts", (), {"rows": features.items}),
+        )
+        return Architecture(nodes, {"user": "one", "item": "counts"}, "user")
+
+
+class ItemKnn(_Retriever):
+    """Items whose users overlap with those of the history's items, by shrunken cosine."""
+
+    class Config(ComponentConfig):
+        """Options."""
+
+        neighbours: Annotated[int, Int(20, 400, log=True)] = Field(200, description="Neighbours kept for each item.")
+        shrinkage: Annotated[float, Float(0.1, 200.0, log=True)] = Field(10.0, description="Added to the denominator of the cosine.")
+        decay: Annotated[float, Float(0.5, 1.0)] = Field(1.0, description="Weight of a step relative to the one after it.")
+
+    config: Config
+
+    def architecture(self, features: FeatureSchema) -> Architecture:
+        """Return the graph."""
+        config = self.config
+        similar = Node(
+            "similar",
+            "blocks/item-similarity",
+            (),
+            {"rows": features.items, "neighbours": config.neighbours, "shrinkage": config.shrinkage},
+        )
+        return _from_history(features, similar, config.decay)
+
+
+class EaseModel(_Retriever):
+    """EASE on the whole history, every step with the same weight."""
+
+    class Config(ComponentConfig):
+        """Options."""
+
+        regularisation: Annotated[float, Float(1.0, 3000.0, log=True)] = Field(200.0, description="Ridge penalty λ.")
+
+    config: Config
+
+    def architecture(self, features: FeatureSchema) -> Architecture:
+        """Return the graph."""
+        return _from_history(features, _ease(features, self.config.regularisation), 1.0)
+
+
+class RecencyEase(_Retriever):
+    """EASE on a user vector whose older steps fade: order is worth more than the model family on ordered data."""
+
+    class Config(ComponentConfig):
+        """Options."""
+
+        regularisation: Annotated[float, Float(1.0, 3000.0, log=True)] = Field(200.0, description="Ridge penalty λ.")
+        decay: Annotated[float, Choice(0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99)] = Field(
+            0.8, description="Weight of a step relative to the one after it."
+        )
+
+    config: Config
+
+    def architecture(self, features: FeatureSchema) -> Architecture:
+        """Return the graph.
+
+        Raises:
+            ContractError: The data has no order, so nothing can fade.
+        """
+        if not features.ordered:
+            raise ContractError("recency needs a time or position column: without one the order of a history is unknown")
+        return _from_history(features, _ease(features, self.config.regularisation), self.config.decay)
+
+
+def _ease(features: FeatureSchema, regularisation: float) -> Node:
+    return Node("weights", "blocks/ease", (), {"rows": features.items, "regularisation": regularisation})
+
+
+def _from_history(features: FeatureSchema, table: Node, decay: float) -> Architecture:
+    histories = features.of("history")
+    if not histories:
+        raise ContractError("item-item models score from a history, and the feature set has none: enable the history op")
+    history = Node("history", "@history", config={"columns": [histories[0].name], "index": True})
+    scores = Node("scores", "blocks/neighbour-scores", ("history", table.id), {"decay": decay})
+    return Architecture((history, table, scores), {"score": "scores"}, "user")

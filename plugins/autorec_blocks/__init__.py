@@ -1,0 +1,1 @@
+"""First-party model blocks and losses: the words of the block language."""

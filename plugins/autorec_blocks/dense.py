@@ -1,0 +1,149 @@
+"""Dense blocks: affine layers, multi-layer perceptrons and heads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+import torch
+from autorec_blocks.base import Block, activation
+from pydantic import Field
+from torch import nn
+
+from autorec_kernel.config import ComponentConfig
+from autorec_kernel.errors import ContractError
+from autorec_kernel.records.architecture import Link, Port, TensorSpec
+from autorec_kernel.space import Choice, Float, Int, Ints
+
+__all__ = ["Head", "Linear", "Mlp", "SumScores"]
+
+
+class Linear(Block):
+    """One affine layer."""
+
+    class Config(ComponentConfig):
+        """Options."""
+
+        width: Annotated[int, Int(1, 1024, log=True)] = Field(64, description="Output dimension.")
+        bias: bool = Field(True, description="Whether an offset is learned.")
+
+    accepts: ClassVar[tuple[Port, ...]] = ("vector",)
+    config: Config
+
+    def output(self, specs: Sequence[TensorSpec]) -> TensorSpec:
+        """Return a vector of `width`."""
+        return TensorSpec("vector", specs[0].axis, width=self.config.width)
+
+    def build(self, specs: Sequence[TensorSpec], arrays: Mapping[str, np.ndarray]) -> nn.Module:
+        """Return the layer: float32 [A, D] to [A, width]."""
+        return nn.Linear(specs[0].width, self.config.width, bias=self.config.bias)
+
+
+class Mlp(Block):
+    """Affine layers, each followed by an activation and dropout."""
+
+    class Config(ComponentConfig):
+        """Options."""
+
+        hidden_dims: Annotated[tuple[int, ...], Ints(Int(8, 512, log=True), length=Int(1, 4))] = Field(
+            (128, 64), description="Width of each layer."
+        )
+        activation: Annotated[Literal["relu", "gelu", "silu", "tanh"], Choice("relu", "gelu", "silu", "tanh")] = Field(
+            "relu", description="Function after each layer."
+        )
+        dropout: Annotated[float, Float(0.0, 0.6)] = Field(0.0, description="Share of units dropped while training.")
+
+    accepts: ClassVar[tuple[Port, ...]] = ("vector",)
+    config: Config
+
+    def output(self, specs: Sequence[TensorSpec]) -> TensorSpec:
+        """Return a vector as wide as the last layer."""
+        return TensorSpec("vector", specs[0].axis, width=self.config.hidden_dims[-1])
+
+    def build(self, specs: Sequence[TensorSpec], arrays: Mapping[str, np.ndarray]) -> nn.Module:
+        """Return the stack: float32 [A, D] to [A, hidden_dims[-1]]."""
+        layers: list[nn.Module] = []
+        width = specs[0].width
+        for size in self.config.hidden_dims:
+            layers += [nn.Linear(width, size), activation(self.config.activation)]
+            if self.config.dropout:
+                layers.append(nn.Dropout(self.config.dropout))
+            width = size
+        return nn.Sequential(*layers)
+
+
+class Head(Block):
+    """Sums its inputs after one affine layer each: one score a task."""
+
+    class Config(ComponentConfig):
+        """Options."""
+
+        tasks: tuple[str, ...] = Field(("label",), description="Names of the predicted labels.")
+        link: Literal["logit", "probability", "value"] = Field("logit", description="Scale of the scores.")
+        offset: float = Field(0.0, description="Where the offset starts, e.g. the mean label.")
+
+    accepts: ClassVar[tuple[Port, ...]] = ("vector",)
+    variadic: ClassVar[bool] = True
+    config: Config
+
+    def output(self, specs: Sequence[TensorSpec]) -> TensorSpec:
+        """Return scores [A, T]."""
+        tasks = self.config.tasks
+        link: Link = self.config.link
+        return TensorSpec("scores", specs[0].axis, width=len(tasks), tasks=tasks, link=link)
+
+    def build(self, specs: Sequence[TensorSpec], arrays: Mapping[str, np.ndarray]) -> nn.Module:
+        """Return the head: vectors [A, D_i] to [A, T]."""
+        return _HeadModule([spec.width for spec in specs], len(self.config.tasks), self.config.offset)
+
+
+class _HeadModule(nn.Module):
+    def __init__(self, widths: Sequence[int], tasks: int, offset: float) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(width, tasks, bias=False) for width in widths)
+        self.offset = nn.Parameter(torch.full((tasks,), offset))
+
+    def forward(self, *vectors: torch.Tensor) -> torch.Tensor:
+        total = self.layers[0](vectors[0]) + self.offset
+        for layer, vector in zip(list(self.layers)[1:], vectors[1:], strict=True):
+            total = total + layer(vector)
+        return total
+
+
+class SumScores(Block):
+    """One score a row: the plain sum of vectors of width one, plus an offset."""
+
+    class Config(ComponentConfig):
+        """Options."""
+
+        task: str = Field("label", description="Name of the predicted label.")
+        link: Literal["logit", "probability", "value"] = Field("logit", description="Scale of the score.")
+        offset: float = Field(0.0, description="Where the offset starts, e.g. the mean label.")
+
+    accepts: ClassVar[tuple[Port, ...]] = ("vector",)
+    variadic: ClassVar[bool] = True
+    config: Config
+
+    def output(self, specs: Sequence[TensorSpec]) -> TensorSpec:
+        """Return scores [A, 1].
+
+        Raises:
+            ContractError: An input is wider than one number.
+        """
+        if any(spec.width != 1 for spec in specs):
+            raise ContractError(f"sum-scores adds numbers, got vectors of widths {[spec.width for spec in specs]}")
+        return TensorSpec("scores", specs[0].axis, width=1, tasks=(self.config.task,), link=self.config.link)
+
+    def build(self, specs: Sequence[TensorSpec], arrays: Mapping[str, np.ndarray]) -> nn.Module:
+        """Return the module: vectors [A, 1] to [A, 1]."""
+        return _SumScores(self.config.offset)
+
+
+class _SumScores(nn.Module):
+    def __init__(self, offset: float) -> None:
+        super().__init__()
+        self.offset = nn.Parameter(torch.tensor([offset]))
+
+    def forward(self, *vectors: torch.Tensor) -> torch.Tensor:
+        return torch.stack(vectors).sum(0) + self.offset

@@ -1,0 +1,160 @@
+"""Blocks that read a history step by step: positions, recurrent unit, self-attention encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, ClassVar
+
+import numpy as np
+import torch
+from autorec_blocks.base import Block
+from pydantic import Field
+from torch import nn
+from torch.nn import functional
+
+from autorec_kernel.config import ComponentConfig
+from autorec_kernel.errors import ContractError
+from autorec_kernel.records.architecture import Port, TensorSpec
+from autorec_kernel.space import Float, Int
+
+__all__ = ["Encoder", "Gru", "Positions"]
+
+Steps = tuple[torch.Tensor, torch.Tensor]  # float32 [A, L, E], mask bool [A, L]
+
+
+class Positions(Block):
+    """Adds a learned vector to each step, counted back from the newest one, so that padding and truncation never shift a position."""
+
+    class Config(ComponentConfig):
+        """Options."""
+
+        max_length: int = Field(50, ge=1, description="Steps that are told apart; older ones share the last position.")
+        dropout: Annotated[float, Float(0.0, 0.6)] = Field(0.0, description="Share of units dropped while training.")
+
+    accepts: ClassVar[tuple[Port, ...]] = ("sequence",)
+    config: Config
+
+    def output(self, specs: Sequence[TensorSpec]) -> TensorSpec:
+        """Return a sequence like the input."""
+        return TensorSpec("sequence", specs[0].axis, width=specs[0].width)
+
+    def build(self, specs: Sequence[TensorSpec], arrays: Mapping[str, np.ndarray]) -> nn.Module:
+        """Return the module: [A, L, E] to [A, L, E]."""
+        return _Positions(self.config.max_length, specs[0].width, self.config.dropout)
+
+
+class _Positions(nn.Module):
+    def __init__(self, length: int, width: int, dropout: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(length, width).normal_(0.0, 0.02))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, value: Steps) -> Steps:
+        steps, mask = value
+        flags = mask.to(torch.int64)
+        age = (flags.sum(1, keepdim=True) - flags.cumsum(1)).clamp(0, self.weight.shape[0] - 1)
+        moved = self.dropout(steps + functional.embedding(age, self.weight))
+        return moved * mask.unsqueeze(-1).to(moved.dtype), mask
+
+
+class Gru(Block):
+    """A gated recurrent unit (Cho et al. 2014); padding sits behind the real steps, so no state passes through it."""
+
+    class Config(ComponentConfig):
+        """Options."""
+
+        width: Annotated[int, Int(8, 256, log=True)] = Field(64, description="Hidden state dimension.")
+        layers: Annotated[int, Int(1, 3)] = Field(1, description="Stacked units.")
+
+    accepts: ClassVar[tuple[Port, ...]] = ("sequence",)
+    config: Config
+
+    def output(self, specs: Sequence[TensorSpec]) -> TensorSpec:
+        """Return one hidden state a step."""
+        return TensorSpec("sequence", specs[0].axis, width=self.config.width)
+
+    def build(self, specs: Sequence[TensorSpec], arrays: Mapping[str, np.ndarray]) -> nn.Module:
+        """Return the module: [A, L, E] to [A, L, width]."""
+        return _Gru(specs[0].width, self.config.width, self.config.layers)
+
+
+class _Gru(nn.Module):
+    def __init__(self, width: int, hidden: int, layers: int) -> None:
+        super().__init__()
+        self.unit = nn.GRU(width, hidden, layers, batch_first=True)
+
+    def forward(self, value: Steps) -> Steps:
+        steps, mask = value
+        states, _ = self.unit(steps)
+        return states * mask.unsqueeze(-1).to(states.dtype), mask
+
+
+class Encoder(Block):
+    """Pre-norm self-attention layers (Vaswani et al. 2017); causal by default, as SASRec has it (Kang and McAuley 2018)."""
+
+    class Config(ComponentConfig):
+        """Options."""
+
+        layers: Annotated[int, Int(1, 4)] = Field(2, description="Attention layers.")
+        heads: Annotated[int, Int(1, 4)] = Field(1, description="Attention heads; the width is cut to a multiple of it.")
+        expansion: float = Field(1.0, gt=0, description="Width of the feed-forward layer as a multiple of the model width.")
+        dropout: Annotated[float, Float(0.0, 0.6)] = Field(0.2, description="Share of units dropped while training.")
+        causal: bool = Field(True, description="Whether a step sees only itself and older ones.")
+
+    accepts: ClassVar[tuple[Port, ...]] = ("sequence",)
+    config: Config
+
+    def output(self, specs: Sequence[TensorSpec]) -> TensorSpec:
+        """Return a sequence like the input.
+
+        Raises:
+            ContractError: The width is not a multiple of the heads.
+        """
+        if specs[0].width % self.config.heads:
+            raise ContractError(f"an encoder of width {specs[0].width} cannot have {self.config.heads} heads: choose a divisor")
+        return TensorSpec("sequence", specs[0].axis, width=specs[0].width)
+
+    def build(self, specs: Sequence[TensorSpec], arrays: Mapping[str, np.ndarray]) -> nn.Module:
+        """Return the module: [A, L, E] to [A, L, E]."""
+        return _Encoder(specs[0].width, self.config)
+
+
+class _Encoder(nn.Module):
+    def __init__(self, width: int, config: Encoder.Config) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(_Layer(width, config) for _ in range(config.layers))
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, value: Steps) -> Steps:
+        steps, mask = value
+        for layer in self.layers:
+            steps = layer(steps, mask)
+        return self.norm(steps) * mask.unsqueeze(-1).to(steps.dtype), mask
+
+
+class _Layer(nn.Module):
+    def __init__(self, width: int, config: Encoder.Config) -> None:
+        super().__init__()
+        hidden = max(1, int(width * config.expansion))
+        self.heads, self.causal, self.rate = config.heads, config.causal, config.dropout
+        self.before, self.between = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.project, self.merge = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.forward_net = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Dropout(config.dropout), nn.Linear(hidden, width))
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, steps: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        steps = steps + self.dropout(self._attend(self.before(steps), mask))
+        return steps + self.dropout(self.forward_net(self.between(steps)))
+
+    def _attend(self, steps: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        batch, length, width = steps.shape
+        query, key, value = self.project(steps).view(batch, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
+        seen = self._visible(mask, length)
+        mixed = functional.scaled_dot_product_attention(query, key, value, seen, dropout_p=self.rate if self.training else 0.0)
+        return self.merge(mixed.transpose(1, 2).reshape(batch, length, width))
+
+    def _visible(self, mask: torch.Tensor, length: int) -> torch.Tensor:
+        steps = torch.arange(length, device=mask.device)
+        own = steps.unsqueeze(0) == steps.unsqueeze(1)
+        seen = mask[:, None, None, :] | own  # its own step keeps a row of padding finite
+        return seen & (steps.unsqueeze(0) <= steps.unsqueeze(1)) if self.causal else seen

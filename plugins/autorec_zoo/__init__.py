@@ -1,0 +1,1 @@
+"""First-party blueprints: published models as graphs of blocks."""

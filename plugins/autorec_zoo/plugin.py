@@ -1,0 +1,20 @@
+"""Declares the model zoo; nothing heavy is imported until a blueprint is used."""
+
+from __future__ import annotations
+
+from autorec_kernel.markers import hookimpl
+from autorec_kernel.registry.spec import ComponentSpec
+
+__all__ = ["autorec_blueprints"]
+
+
+@hookimpl
+def autorec_blueprints() -> tuple[ComponentSpec, ...]:
+    """Return the blueprints of this package."""
+    return (
+        ComponentSpec("mf", "autorec_zoo.retrieval:MatrixFactorization", "Matrix factorisation trained on pairs (Rendle et al. 2009)."),
+        ComponentSpec("sasrec", "autorec_zoo.retrieval:SasRec", "Self-attentive sequential recommendation (Kang and McAuley 2018)."),
+        ComponentSpec("deepfm", "autorec_zoo.ranking:DeepFm", "Factorization machine and network on shared embeddings (Guo et al. 2017)."),
+        ComponentSpec("dcnv2", "autorec_zoo.ranking:Dcnv2", "Deep and cross network, version 2 (Wang et al. 2021)."),
+        ComponentSpec("din", "autorec_zoo.ranking:Din", "Deep interest network: history weighed by the candidate (Zhou et al. 2018)."),
+    )

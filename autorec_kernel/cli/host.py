@@ -1,0 +1,58 @@
+"""The kernel of one invocation: built from the global options when a command first asks for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import typer
+
+from autorec_kernel.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    from autorec_kernel.kernel import Kernel
+
+__all__ = ["Host", "host_of", "kernel_of"]
+
+
+@dataclass
+class Host:
+    """The global options and, once it is used, the kernel.
+
+    Args:
+        allowed: The only plugins to load; None = all that are installed.
+        blocked: Plugins not to load.
+    """
+
+    allowed: tuple[str, ...] | None = None
+    blocked: tuple[str, ...] = ()
+
+    @cached_property
+    def kernel(self) -> Kernel:
+        """The kernel.
+
+        Raises:
+            UnknownNameError: A plugin of `allowed` is not installed.
+        """
+        from autorec_kernel.kernel import Kernel
+
+        kernel = Kernel.discover(blocked=self.blocked, allowed=self.allowed)
+        known = {name for row in kernel.plugins() for name in (row.name, row.distribution)}
+        for name in self.allowed or ():
+            if name not in known:
+                raise UnknownNameError("plugin", name, known, hint="autorec plugins list")
+        return kernel
+
+
+def host_of(context: typer.Context) -> Host:
+    """Return the host of an invocation; a default one when a command is invoked without the root."""
+    root = context.find_root()
+    if not isinstance(root.obj, Host):
+        root.obj = Host()
+    return root.obj
+
+
+def kernel_of(context: typer.Context) -> Kernel:
+    """Return the kernel of an invocation."""
+    return host_of(context).kernel

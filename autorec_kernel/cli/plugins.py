@@ -1,0 +1,154 @@
+"""`autorec plugins`: list what is there, show one in full, check one against the contracts."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from autorec_kernel.cli.host import kernel_of
+from autorec_kernel.cli.output import emit, emit_json, emit_table, note
+from autorec_kernel.errors import AutoRecError, PluginError, UnknownNameError
+from autorec_kernel.registry import ComponentRow, PluginRow
+
+if TYPE_CHECKING:
+    from autorec_kernel.kernel import Kernel
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, help="List, show and check plugins and their components.")
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command("list")
+def list_components(
+    context: typer.Context,
+    kind: Annotated[str | None, typer.Option(help="Only components of this kind, for example model-block.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List components with their status, and plugins that did not load with the reason."""
+    kernel = kernel_of(context)
+    kinds = [kind] if kind else [point.kind for point in kernel.extension_points()]
+    rows = [row for one in kinds for row in kernel.components(one)]
+    if as_json:
+        emit_json({"plugins": [asdict(row) for row in kernel.plugins()], "components": [asdict(row) for row in rows]})
+        return
+    faulty = [row for row in kernel.plugins() if row.status != "ok"]
+    lines = [_component_line(row) for row in rows] + [_plugin_line(row) for row in faulty]
+    if lines:
+        emit_table(("KIND", "COMPONENT", "STATUS", "FROM", "SUMMARY"), lines)
+    _advise(kernel, rows, kind)
+
+
+def _component_line(row: ComponentRow) -> tuple[str, ...]:
+    text = row.summary if row.usable else f"{row.reason}: {row.install}"
+    return (row.kind, row.id, row.status, _source(row), text)
+
+
+def _plugin_line(row: PluginRow) -> tuple[str, ...]:
+    return ("plugin", row.name, row.status, _source(row), row.reason)
+
+
+def _source(row: ComponentRow | PluginRow) -> str:
+    return f"{row.distribution} {row.version}".strip() or "-"
+
+
+def _advise(kernel: Kernel, rows: list[ComponentRow], kind: str | None) -> None:
+    from autorec_kernel.registry.lookup import INSTALL_HINT
+
+    for plugin in kernel.plugins():
+        for warning in plugin.warnings:
+            note(f"warning: plugin {plugin.name}: {warning}")
+    if not rows:
+        note(f"no {kind or 'component'} is provided by an installed plugin\nhint: {INSTALL_HINT}")
+
+
+@app.command()
+def show(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="ID", help="A plugin, or a component as plugin/name or name.")],
+    as_json: Json = False,
+) -> None:
+    """Show a plugin with its components, or a component with its options."""
+    kernel = kernel_of(context)
+    plugins = [row for row in kernel.plugins() if name in (row.name, row.distribution)]
+    components = _named(kernel, name)
+    if not plugins and not components:
+        known = {row.name for row in kernel.plugins()} | {text for row in _all(kernel) for text in (row.id, row.name)}
+        raise UnknownNameError("plugin or component", name, known, hint="autorec plugins list")
+    described = [{**asdict(row), **_options(kernel, row)} for row in components]
+    if as_json:
+        emit_json({"plugins": [asdict(row) for row in plugins], "components": described})
+        return
+    for plugin in plugins:
+        _print_fields(asdict(plugin))
+        _print_options("provides", [(row.kind, row.id, row.summary) for row in _all(kernel) if row.plugin == plugin.name])
+    for one in described:
+        options, fault = one.pop("options"), one.pop("fault")
+        _print_fields({**one, "cannot be loaded": fault})
+        _print_options("options", [(opt["name"], f"{opt['type']} = {opt['default']}", opt["help"]) for opt in options])
+
+
+def _all(kernel: Kernel) -> list[ComponentRow]:
+    return [row for point in kernel.extension_points() for row in kernel.components(point.kind)]
+
+
+def _named(kernel: Kernel, name: str) -> list[ComponentRow]:
+    return [row for row in _all(kernel) if name in (row.id, row.name)]
+
+
+def _options(kernel: Kernel, row: ComponentRow) -> dict[str, Any]:
+    """Return the options of a component: name, type, default, help, domain of the search; a fault when it cannot be loaded."""
+    try:
+        config = getattr(kernel.load(row.kind, row.id), "Config", None)
+    except AutoRecError as error:
+        return {"options": [], "fault": error.message}
+    fields = getattr(config, "model_fields", {})
+    return {"options": [_option(name, field) for name, field in fields.items()], "fault": ""}
+
+
+def _option(name: str, field: Any) -> dict[str, Any]:
+    kind = getattr(field.annotation, "__name__", "") if not getattr(field.annotation, "__args__", None) else ""
+    default = "required" if field.is_required() else repr(field.get_default(call_default_factory=True))
+    domain = [repr(part) for part in field.metadata if "Domain" in {base.__name__ for base in type(part).__mro__}]
+    shown = " in ".join([kind or str(field.annotation), *domain])
+    return {"name": name, "type": shown, "default": default, "help": field.description or "", "domain": domain[0] if domain else ""}
+
+
+def _print_fields(fields: dict[str, Any]) -> None:
+    for field, value in fields.items():
+        texts = [str(part) for part in value] if isinstance(value, (tuple, list)) else [str(value)]
+        if any(texts):
+            emit(f"{field + ':':<14}{', '.join(texts)}")
+
+
+def _print_options(title: str, rows: list[tuple[str, str, str]]) -> None:
+    if rows:
+        emit(f"{title}:")
+    for row in rows:
+        emit("  " + "  ".join(row))
+
+
+@app.command()
+def check(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="A plugin or a component.")],
+    as_json: Json = False,
+) -> None:
+    """Run the conformance checks of a plugin's components; exit code 6 if one fails."""
+    from autorec_kernel.testing import check_plugin
+
+    results = check_plugin(kernel_of(context), name)
+    if as_json:
+        emit_json([{"component": one.component, "check": one.check, "ok": one.ok, "message": one.message} for one in results])
+    else:
+        emit_table(("RESULT", "COMPONENT", "CHECK", "MESSAGE"), [_result_line(one) for one in results])
+    failed = sum(not one.ok for one in results)
+    note(f"{len(results) - failed} of {len(results)} checks passed")
+    if failed:
+        raise typer.Exit(PluginError.exit_code)
+
+
+def _result_line(result: Any) -> tuple[str, ...]:
+    return ("ok" if result.ok else "FAILED", result.component, result.check, result.message)

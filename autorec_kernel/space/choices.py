@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,10 @@ class Choice(Domain):
         plain = self.cast(value)
         return next(i for i, option in enumerate(self.options) if same_value(plain, option))
 
+    def values(self) -> Iterator[Value]:
+        """Yield the options in order."""
+        return iter(self.options)
+
     def sample(self, rng: np.random.Generator) -> Value:
         """Draw an option."""
         return self.options[int(rng.integers(len(self.options)))]
@@ -87,6 +92,10 @@ class Bool(Domain):
     def contains(self, value: object) -> bool:
         """Return whether `value` is a bool."""
         return type(value) is bool
+
+    def values(self) -> Iterator[bool]:
+        """Yield False, then True."""
+        return iter((False, True))
 
     def sample(self, rng: np.random.Generator) -> bool:
         """Draw a side of the coin."""

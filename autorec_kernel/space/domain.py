@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, SupportsIndex, TypeAlias
 
 from autorec_kernel.errors import UsageError
@@ -36,6 +36,10 @@ class Domain(ABC):
     @abstractmethod
     def contains(self, value: object) -> bool:
         """Return whether `value` is a member; types count: `1`, `1.0` and `True` are three values."""
+
+    @abstractmethod
+    def values(self) -> Iterator[Value]:
+        """Yield every member once; raises `UsageError` for an interval of floats."""
 
     @abstractmethod
     def sample(self, rng: np.random.Generator) -> Value:

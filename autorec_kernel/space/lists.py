@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -38,6 +40,10 @@ class _List(Domain):
     def contains(self, value: object) -> bool:
         """Return whether `value` is a tuple of a legal length with legal items."""
         return isinstance(value, tuple) and self.length.contains(len(value)) and all(map(self.item.contains, value))
+
+    def values(self) -> Iterator[Value]:
+        """Yield every list, shorter ones first; raises `UsageError` when the items are an interval of floats."""
+        return (row for n in self.length.values() for row in itertools.product(*(tuple(self.item.values()) for _ in range(n))))
 
     def sample(self, rng: np.random.Generator) -> Value:
         """Draw the length, then every item."""

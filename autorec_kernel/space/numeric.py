@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -55,6 +56,10 @@ class Int(Domain):
     def contains(self, value: object) -> bool:
         """Return whether `value` is an int on the grid."""
         return type(value) is int and self.low <= value <= self.high and (value - self.low) % self.step == 0
+
+    def values(self) -> Iterator[int]:
+        """Yield the grid points in order."""
+        return iter(range(self.low, self.high + 1, self.step))
 
     def sample(self, rng: np.random.Generator) -> int:
         """Draw a grid point."""
@@ -125,6 +130,11 @@ class Float(Domain):
     def contains(self, value: object) -> bool:
         """Return whether `value` is a float in the interval (NaN is not)."""
         return type(value) is float and self.low <= value <= self.high
+
+    def values(self) -> Iterator[float]:
+        """Yield the one point of an interval whose ends meet; raises `UsageError` for a wider one."""
+        refuse_unless(self.size == 1, "the members of a float interval cannot be listed", {"low": self.low, "high": self.high})
+        return iter((self.low,))
 
     def sample(self, rng: np.random.Generator) -> float:
         """Draw a point of the interval."""

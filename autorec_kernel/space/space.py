@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from autorec_kernel.errors import UnknownNameError, UsageError
@@ -11,7 +11,7 @@ from autorec_kernel.space.domain import Size, Value, same_value
 from autorec_kernel.space.domains import Bool, Choice, Int
 from autorec_kernel.space.gene import Gene
 from autorec_kernel.space.genotype import Genotype, digest_of
-from autorec_kernel.space.moves import crossover, mutate
+from autorec_kernel.space.moves import crossover, mutate, points, sample_new
 
 if TYPE_CHECKING:
     import numpy as np
@@ -123,6 +123,25 @@ class SearchSpace(Mapping[str, Gene]):
             if self.awake(gene, values):
                 values[gene.name] = gene.domain.sample(rng)
         return Genotype(values)
+
+    def points(self) -> Iterator[Genotype]:
+        """Yield every canonical genotype once; raises `UsageError` when an active gene is an interval of floats."""
+        return points(self)
+
+    def sample_new(self, rng: np.random.Generator, known: Container[Genotype]) -> Genotype:
+        """Draw a genotype that is not in `known` while there is one.
+
+        A space of more than 4,096 points is not searched to its end: after 64 known draws, a known one is returned.
+        """
+        return sample_new(self, rng, known)
+
+    def admits(self, genotype: Mapping[str, Any]) -> bool:
+        """Return whether `genotype` is canonical here; trials of other spaces are not."""
+        try:
+            self.check(genotype)
+        except UsageError:
+            return False
+        return True
 
     def canonical(self, mapping: Mapping[str, Any]) -> Genotype:
         """Return the canonical genotype of `mapping`: inactive genes dropped, missing active ones set to their defaults.

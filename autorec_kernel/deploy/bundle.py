@@ -1,0 +1,271 @@
+"""Writing a bundle: every member in one byte form, hashed, put in place at once, and read back before it is handed on."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from autorec_kernel.deploy.card import model_card
+from autorec_kernel.deploy.export import graph_spec, tile_rows
+from autorec_kernel.deploy.normalise import IR_VERSION, OPSET
+from autorec_kernel.errors import BundleError, InfrastructureError
+from autorec_kernel.records.bundle import (
+    FORMAT,
+    GOLDEN,
+    MANIFEST,
+    MAX_MEMBERS,
+    PROGRAMS,
+    SCHEMA,
+    Bundle,
+    canonical_json,
+    check_name,
+    content_digest,
+    manifest_digest,
+    member_digest,
+    write_array,
+)
+from autorec_kernel.serving.archive import read_members, zip_bytes
+from autorec_kernel.serving.graph import Graph
+from autorec_kernel.serving.verify import golden_view, verify_bundle
+
+if TYPE_CHECKING:
+    from autorec_kernel.records.features import FeatureSchema
+    from autorec_kernel.records.schema import Schema
+    from autorec_kernel.records.serving_state import ServingState
+
+__all__ = ["BundleFacts", "ServedModel", "pack", "served_model", "verify_bundle", "write_bundle"]
+
+_GOLDEN_ROWS, _GOLDEN_COLUMNS = 32, 256
+_QUANTISED = frozenset({b"MatMulInteger", b"DynamicQuantizeLinear"})
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """A model as a bundle stores it.
+
+    Args:
+        role: retriever | ranker.
+        graph: Serialised ONNX.
+        spec: `inputs`, `outputs`, `lengths`.
+        item_vectors: float32 [N, D] of a factorised retriever, else None.
+        item_bias: float32 [N] or None.
+    """
+
+    role: str
+    graph: bytes
+    spec: Mapping[str, Any]
+    item_vectors: np.ndarray | None = None
+    item_bias: np.ndarray | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BundleFacts:
+    """What the manifest and the card say about a bundle; nothing here may depend on the clock or the machine.
+
+    Args:
+        protocol: Protocol id that the metrics were measured under.
+        metrics: split → metric → value.
+        architecture: Readable form.
+        plugins: Distribution → version of everything that made it.
+        data: `fingerprint`, `rows`, `users`, `items`, ….
+        notes: Sentences for the card.
+    """
+
+    task: str
+    protocol: str
+    metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    architecture: str = ""
+    plugins: Mapping[str, str] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    steps: tuple[Mapping[str, Any], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def served_model(network: Any, graph: bytes) -> ServedModel:
+    """Describe a network and its graph: the role follows from its outputs."""
+    role = "retriever" if tuple(network.serving_outputs) in (("score",), ("user",)) else "ranker"
+    if tuple(network.serving_outputs) != ("user",):
+        return ServedModel(role, graph, graph_spec(network))
+    found = network.item_vectors()
+    vectors, bias = found if isinstance(found, tuple) else (found, None)
+    return ServedModel(role, graph, graph_spec(network), _plain(vectors), None if bias is None else _plain(bias))
+
+
+def write_bundle(
+    folder: Path,
+    *,
+    model: ServedModel,
+    state: ServingState,
+    sample: Mapping[str, np.ndarray],
+    facts: BundleFacts,
+    columns: Schema | None = None,
+    report: Mapping[str, bytes] | None = None,
+) -> Bundle:
+    """Write a bundle and verify what was written.
+
+    Args:
+        folder: Where it shall stand; what stands there is replaced at once or stays as it was.
+        model: The model to serve.
+        state: Everything that turns ids into model inputs.
+        sample: Input name → array of at least one row; up to 32 rows become the golden rows.
+        facts: What the manifest and the card say.
+        columns: The data set's schema, so that files with the same columns can be read.
+        report: Further members (`report.json`, `report.html`, `certificate.json`).
+
+    Raises:
+        BundleError: A limit is exceeded, or the written bundle does not verify.
+        InfrastructureError: The folder cannot be written.
+    """
+    members = _members(model, state, sample, facts, columns)
+    members.update(report or {})
+    members["CARD.md"] = model_card(model.role, facts, {name: len(data) for name, data in members.items()}).encode()
+    members[MANIFEST] = _manifest(members, model, facts)
+    if len(members) > MAX_MEMBERS:
+        raise BundleError(f"{len(members)} members, a bundle holds at most {MAX_MEMBERS}")
+    _put(folder, members)
+    return verify_bundle(folder)
+
+
+def pack(folder: Path, target: Path) -> Path:
+    """Write a verified bundle as one stored zip; the same members give the same bytes.
+
+    Raises:
+        BundleError: The folder is no whole bundle.
+    """
+    verify_bundle(folder)
+    data = zip_bytes(read_members(folder))
+    partial = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    partial.write_bytes(data)
+    os.replace(partial, target)
+    return target
+
+
+def _members(
+    model: ServedModel, state: ServingState, sample: Mapping[str, np.ndarray], facts: BundleFacts, columns: Schema | None
+) -> dict[str, bytes]:
+    arrays = dict(state.arrays())
+    if model.item_vectors is not None:
+        arrays["@item_vectors"] = model.item_vectors
+    if model.item_bias is not None:
+        arrays["@item_bias"] = model.item_bias
+    names = {name: _table_name(number, name) for number, name in enumerate(sorted(arrays))}
+    spec = {**model.spec, "sizes": _sizes(state.schema, model.spec["inputs"])}
+    golden, rows = _golden(model, spec, sample)
+    schema = {
+        "task": facts.task,
+        "models": {model.role: spec},
+        "columns": columns.to_json() if columns is not None else [],
+        "tables": names,
+    }
+    return {
+        f"{model.role}.onnx": model.graph,
+        SCHEMA: canonical_json(schema),
+        PROGRAMS: canonical_json(state.meta()),
+        GOLDEN: canonical_json(golden),
+        **{names[name]: write_array(np.asarray(array)) for name, array in arrays.items()},
+        **rows,
+    }
+
+
+def _golden(model: ServedModel, spec: Mapping[str, Any], sample: Mapping[str, np.ndarray]) -> tuple[dict[str, Any], dict[str, bytes]]:
+    count = min(_GOLDEN_ROWS, *(len(value) for value in sample.values())) if sample else 1
+    inputs = tile_rows({name: np.asarray(sample[name]) for name in spec["inputs"]}, count)
+    outputs = Graph(model.graph, spec, name=f"{model.role}.onnx").run(inputs)
+    members = {f"golden/{model.role}-in{number}.npy": write_array(value) for number, value in enumerate(inputs.values())}
+    stored: dict[str, dict[str, str]] = {}
+    for number, (name, value) in enumerate(outputs.items()):
+        width = int(np.prod(value.shape[1:]))
+        columns = np.unique(np.linspace(0, width - 1, min(width, _GOLDEN_COLUMNS)).astype(np.int64))
+        values, sums = golden_view(value, columns)
+        parts = {"values": values, "sums": sums, "columns": columns}
+        stored[name] = {part: f"golden/{model.role}-out{number}-{part}.npy" for part in parts}
+        members.update({stored[name][part]: write_array(array) for part, array in parts.items()})
+    listed = {"inputs": dict(zip(inputs, members, strict=False)), "outputs": stored}
+    return {"rows": count, "tolerance": _tolerance(model.graph), "models": {model.role: listed}}, members
+
+
+def _tolerance(graph: bytes) -> float:
+    """Return what another CPU may differ by: rounding in float32, one step of the activations' scale where integers are multiplied."""
+    return 0.02 if any(name in graph for name in _QUANTISED) else 1e-4
+
+
+def _manifest(members: Mapping[str, bytes], model: ServedModel, facts: BundleFacts) -> bytes:
+    hashes = {name: member_digest(data) for name, data in members.items()}
+    for name in members:
+        check_name(name)
+    manifest: dict[str, Any] = {
+        "format": FORMAT,
+        "task": facts.task,
+        "role": model.role,
+        "protocol": facts.protocol,
+        "seed": facts.seed,
+        "architecture": facts.architecture,
+        "metrics": {split: dict(values) for split, values in facts.metrics.items()},
+        "data": dict(facts.data),
+        "steps": [dict(step) for step in facts.steps],
+        "plugins": dict(facts.plugins),
+        "versions": {"opset": OPSET, "ir": IR_VERSION, "byteorder": "little"},
+        "members": {name: {"sha256": hashes[name], "size": len(data)} for name, data in members.items()},
+        "content_digest": content_digest(hashes),
+    }
+    manifest = _finite(manifest)
+    manifest["manifest_digest"] = manifest_digest(manifest)
+    return canonical_json(manifest)
+
+
+def _finite(value: Any) -> Any:
+    """Return plain JSON values: numpy scalars as Python's, numbers that are not finite as null."""
+    if isinstance(value, Mapping):
+        return {str(key): _finite(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(entry) for entry in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _put(folder: Path, members: Mapping[str, bytes]) -> None:
+    folder = Path(folder)
+    fresh = folder.with_name(f".{folder.name}.{os.getpid()}.new")
+    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    try:
+        shutil.rmtree(fresh, ignore_errors=True)
+        for name, data in members.items():
+            _write(fresh / name, data)
+        if folder.exists():
+            os.replace(folder, old)
+        os.replace(fresh, folder)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise InfrastructureError(f"the bundle cannot be written: {error.strerror}", where=str(folder)) from error
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _table_name(number: int, name: str) -> str:
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:48].strip("-")
+    return f"tables/{number:03d}-{slug or 'table'}.npy"
+
+
+def _sizes(schema: FeatureSchema, inputs: list[str]) -> dict[str, int]:
+    found = {feature.name: feature.size for feature in schema.features if feature.kind != "numeric"}
+    return {name: found[name] for name in inputs if name in found}
+
+
+def _plain(value: Any) -> np.ndarray:
+    return np.ascontiguousarray(value.detach().cpu().numpy() if hasattr(value, "detach") else value, dtype=np.float32)

@@ -1,0 +1,53 @@
+"""What serving answers with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+__all__ = ["Answer", "AnsweredBy", "Prediction"]
+
+AnsweredBy = Literal["model", "fold-in", "popularity"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The recommendations for one request.
+
+    Args:
+        user: The id asked for, None for a bare history.
+        items: Item ids, best first.
+        scores: One float an item; scores of different `answered_by` are not comparable.
+        answered_by: model | fold-in | popularity.
+        known: Whether training saw this user.
+        unknown_items: Ids of the given history that training never saw.
+    """
+
+    user: str | None
+    items: tuple[str, ...]
+    scores: tuple[float, ...]
+    answered_by: AnsweredBy
+    known: bool
+    unknown_items: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "user": self.user,
+            "items": list(self.items),
+            "scores": list(self.scores),
+            "answered_by": self.answered_by,
+            "known": self.known,
+            "unknown_items": self.unknown_items,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One value a row: float64 [n] in label scale, and which users and items training saw (bool [n])."""
+
+    values: np.ndarray
+    known_users: np.ndarray
+    known_items: np.ndarray

@@ -1,0 +1,90 @@
+"""One model of a bundle behind an onnxruntime session: checked inputs in, named arrays out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from autorec_kernel.errors import BundleError
+
+__all__ = ["Graph", "fit_length"]
+
+
+class Graph:
+    """A session on one ONNX model.
+
+    Args:
+        data: Bytes of a model that `wire.check_graph` accepted.
+        spec: `inputs` (names), `outputs` (names), `sizes` (id input → rows of its vocabulary), `lengths` (history → steps, 0 = any).
+        name: Member named in errors.
+        threads: Threads of one request.
+
+    Raises:
+        BundleError: onnxruntime cannot load it, or it has other inputs than its spec says.
+    """
+
+    def __init__(self, data: bytes, spec: Mapping[str, Any], *, name: str = "model", threads: int = 1) -> None:
+        self.name = name
+        self.inputs: tuple[str, ...] = tuple(spec["inputs"])
+        self.outputs: tuple[str, ...] = tuple(spec["outputs"])
+        self.lengths: dict[str, int] = dict(spec.get("lengths", {}))
+        self._sizes: dict[str, int] = dict(spec.get("sizes", {}))
+        self._session = _session(data, name, threads)
+        self._wanted = [entry.name for entry in self._session.get_inputs()]
+        unknown = set(self._wanted) - set(self.inputs)
+        if unknown or [entry.name for entry in self._session.get_outputs()] != list(self.outputs):
+            raise BundleError(f"the model's inputs or outputs are not those of the schema ({sorted(unknown)})", where=name)
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Answer one batch.
+
+        Args:
+            inputs: Feature name → id int64 [A], bag int64 [A, W], history int64 [A, L] (right-padded with 0) or numeric float32 [A, w].
+
+        Returns:
+            Output name → float32 [A, …].
+
+        Raises:
+            BundleError: An id lies outside its vocabulary (onnxruntime would read another row without a word), or the session fails.
+        """
+        feeds = {name: self._feed(name, inputs[name]) for name in self._wanted}
+        try:
+            return dict(zip(self.outputs, self._session.run(list(self.outputs), feeds), strict=True))
+        except Exception as error:  # onnxruntime raises its own, undocumented classes
+            raise BundleError(f"the model failed: {str(error)[:300]}", where=self.name) from error
+
+    def _feed(self, name: str, value: np.ndarray) -> np.ndarray:
+        value = np.asarray(value)
+        if name in self.lengths and value.ndim == 2:
+            value = fit_length(value, self.lengths[name])
+        if value.dtype.kind in "iu":
+            size = self._sizes.get(name, 0)
+            if value.size and (value.min() < 0 or (size and value.max() >= size)):
+                raise BundleError(f"input {name!r} holds an id outside 0..{size - 1}", where=self.name)
+            return np.ascontiguousarray(value, dtype=np.int64)
+        return np.ascontiguousarray(value, dtype=np.float32)
+
+
+def fit_length(history: np.ndarray, length: int) -> np.ndarray:
+    """Return the latest `length` real steps of int64 [A, L] histories, right-padded with 0; 0 leaves them as they are."""
+    if length <= 0 or history.shape[1] == length:
+        return history
+    real = (history != 0).sum(1)
+    index = np.maximum(real - length, 0)[:, None] + np.arange(length)
+    taken = np.take_along_axis(history, np.minimum(index, max(history.shape[1] - 1, 0)), 1) if history.shape[1] else np.zeros_like(index)
+    return np.where(index < real[:, None], taken, 0).astype(history.dtype)
+
+
+def _session(data: bytes, name: str, threads: int) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = 4
+    try:
+        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises its own, undocumented classes
+        raise BundleError(f"onnxruntime cannot load the model: {str(error)[:300]}", where=name) from error

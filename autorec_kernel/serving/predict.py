@@ -1,0 +1,108 @@
+"""Predictions in label scale: clipped to the labels seen in training, and never an exception or a bare zero for an unknown id."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from autorec_kernel.errors import UsageError
+from autorec_kernel.records.features import FeatureSchema
+from autorec_kernel.records.table import take_column
+from autorec_kernel.serving.answer import Prediction
+from autorec_kernel.serving.requests import stored_request
+from autorec_kernel.serving.scorers import RowScorer, Scorer
+
+if TYPE_CHECKING:
+    from autorec_kernel.records.serving_state import ServingState
+    from autorec_kernel.records.table import ColumnData
+    from autorec_kernel.serving.graph import Graph
+
+__all__ = ["predict_rows", "reads_history", "reads_user"]
+
+_ROWS = 4096
+
+
+def reads_user(graph: Graph, schema: FeatureSchema) -> bool:
+    """Return whether the graph reads anything that is stored for a known user (id or user features, not only the history)."""
+    found = [schema[name] for name in graph.inputs]
+    return not found or any(feature.depends in ("user", "pair") and feature.kind != "history" for feature in found)
+
+
+def reads_history(graph: Graph, schema: FeatureSchema) -> bool:
+    """Return whether the graph reads a history."""
+    return any(schema[name].kind == "history" for name in graph.inputs)
+
+
+def predict_rows(
+    scorer: Scorer,
+    state: ServingState,
+    users: Sequence[str] | None,
+    items: Sequence[str] | None,
+    columns: Mapping[str, ColumnData] | None,
+) -> Prediction:
+    """Predict every row; see `Recommender.predict`."""
+    count = _count(users, items, columns)
+    user_rows = _rows(state.users if state.schema.user else None, users, count)
+    item_rows = _rows(state.items if state.schema.item else None, items, count)
+    predict = _ranker_block if isinstance(scorer, RowScorer) else _retriever_block
+    values = np.zeros(count)
+    for start in range(0, count, _ROWS):
+        block = slice(start, min(start + _ROWS, count))
+        taken = {name: take_column(column, np.arange(block.start, block.stop)) for name, column in (columns or {}).items()}
+        values[block] = predict(scorer, state, user_rows[block], item_rows[block], taken)
+    blind = _blind(scorer, state, user_rows, item_rows)
+    return Prediction(_sane(values, blind, scorer, state.schema), user_rows > 0, item_rows > 0)
+
+
+def _count(users: Sequence[str] | None, items: Sequence[str] | None, columns: Mapping[str, ColumnData] | None) -> int:
+    lengths = {len(part) for part in (users, items, *(columns or {}).values()) if part is not None}
+    if len(lengths) != 1:
+        raise UsageError(f"users, items and columns must have one length, got {sorted(lengths) or 'nothing'}")
+    return lengths.pop()
+
+
+def _rows(vocabulary: object, ids: Sequence[str] | None, count: int) -> np.ndarray:
+    if vocabulary is None or ids is None:
+        return np.zeros(count, dtype=np.int64)
+    return np.asarray(vocabulary.row_of([str(name) for name in ids]), dtype=np.int64)  # type: ignore[attr-defined]
+
+
+def _ranker_block(
+    scorer: Scorer, state: ServingState, users: np.ndarray, items: np.ndarray, columns: Mapping[str, ColumnData]
+) -> np.ndarray:
+    assert isinstance(scorer, RowScorer)
+    return scorer.rows(users, items, columns).astype(np.float64)
+
+
+def _retriever_block(
+    scorer: Scorer, state: ServingState, users: np.ndarray, items: np.ndarray, columns: Mapping[str, ColumnData]
+) -> np.ndarray:
+    distinct, place = np.unique(users, return_inverse=True)
+    values = np.empty(len(users))
+    step = max(1, (1 << 22) // max(1, int(state.schema.items)))
+    for start in range(0, len(distinct), step):
+        part = distinct[start : start + step]
+        scores = scorer.catalogue([stored_request(state, int(row)) for row in part]).astype(np.float64)
+        scores[:, 0] = scores[:, 1:].mean(1) if scores.shape[1] > 1 else 0.0
+        inside = (place >= start) & (place < start + len(part))
+        values[inside] = scores[place[inside] - start, items[inside]]
+    return values
+
+
+def _blind(scorer: Scorer, state: ServingState, users: np.ndarray, items: np.ndarray) -> np.ndarray:
+    """Return bool [n]: rows of which the model knows nothing at all, neither user nor item nor context."""
+    schema = state.schema
+    if any(schema[name].depends == "row" for name in scorer.graph.inputs) or not (schema.user or schema.item):
+        return np.zeros(len(users), dtype=bool)
+    return (users == 0) & (items == 0)
+
+
+def _sane(values: np.ndarray, blind: np.ndarray, scorer: Scorer, schema: FeatureSchema) -> np.ndarray:
+    task = scorer.graph.outputs[0]
+    if task not in schema.label_range or not isinstance(scorer, RowScorer):
+        real = values[np.isfinite(values)]
+        return np.where(np.isfinite(values), values, real.mean() if len(real) else 0.0)
+    low, high, mean = schema.label_range[task]
+    return np.asarray(np.clip(np.where(blind | ~np.isfinite(values), mean, values), low, high))

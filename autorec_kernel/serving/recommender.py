@@ -1,0 +1,156 @@
+"""`Recommender`: a verified bundle that answers. Needs numpy and onnxruntime only; unknown users and items are answered like any other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from autorec_kernel.errors import UsageError
+from autorec_kernel.evaluation.ordering import top_k
+from autorec_kernel.records.bundle import PROGRAMS, SCHEMA, Bundle
+from autorec_kernel.records.serving_state import ServingState
+from autorec_kernel.serving.answer import Answer, AnsweredBy, Prediction
+from autorec_kernel.serving.foldin import FoldIn
+from autorec_kernel.serving.predict import predict_rows, reads_history, reads_user
+from autorec_kernel.serving.requests import Request, concat, read_requests, way
+from autorec_kernel.serving.scorers import Scorer, make_scorer
+from autorec_kernel.serving.verify import check_golden, damaged, load_graphs, open_bundle
+
+if TYPE_CHECKING:
+    from autorec_kernel.records.table import ColumnData
+
+__all__ = ["Recommender"]
+
+_BLOCK = 1 << 22  # catalogue scores held at a time
+
+
+class Recommender:
+    """Answers from a bundle.
+
+    Args:
+        bundle: A bundle that `open_bundle` accepted.
+        threads: Threads of one request.
+
+    Raises:
+        BundleError: The models cannot be loaded, or their golden rows differ.
+    """
+
+    def __init__(self, bundle: Bundle, *, threads: int = 1) -> None:
+        self.bundle = bundle
+        self.schema: Mapping[str, Any] = bundle.json(SCHEMA)
+        graphs = load_graphs(bundle, threads=threads)
+        check_golden(bundle, graphs)
+        self.role = next(iter(graphs))
+        self.graph = graphs[self.role]
+        with damaged(SCHEMA):
+            tables = {name: bundle.array(member) for name, member in self.schema["tables"].items()}
+        vectors, bias = tables.pop("@item_vectors", None), tables.pop("@item_bias", None)
+        with damaged(PROGRAMS):
+            self.state = ServingState.load(bundle.json(PROGRAMS), tables)
+        self._scorer: Scorer = make_scorer(self.graph, self.state, vectors, bias)
+        self._fold_in = FoldIn(vectors) if vectors is not None else None
+
+    @classmethod
+    def load(cls, path: str | Path, *, threads: int = 1, require_digest: str = "") -> Recommender:
+        """Verify the bundle at `path` (folder or stored zip) and open it.
+
+        Raises:
+            BundleError: It is refused; the member is named.
+        """
+        return cls(open_bundle(path, require_digest=require_digest), threads=threads)
+
+    @property
+    def task(self) -> str:
+        """Return recommend, rate or click."""
+        return str(self.schema["task"])
+
+    def recommend(
+        self,
+        users: Sequence[str | None] | None = None,
+        histories: Sequence[Sequence[str] | None] | None = None,
+        k: int = 10,
+        *,
+        exclude_seen: bool = True,
+        exclude: Iterable[str] = (),
+    ) -> list[Answer]:
+        """Return the best `k` items of every user (fewer when the catalogue is smaller), unseen ones by default.
+
+        Args:
+            users: Ids; unknown ones are answered from their history, else by popularity.
+            histories: One list of item ids a user, oldest first; None where the stored history is meant.
+            k: Length of the lists.
+            exclude_seen: Leave out what the user has seen: training events and the given history.
+            exclude: Item ids that nobody is recommended.
+
+        Raises:
+            UsageError: Neither users nor histories are given, or the bundle has no catalogue.
+        """
+        self._need_catalogue()
+        return list(self.stream(read_requests(self.state, users, histories), k, exclude_seen=exclude_seen, exclude=exclude))
+
+    def stream(self, requests: Sequence[Request], k: int, *, exclude_seen: bool = True, exclude: Iterable[str] = ()) -> Iterator[Answer]:
+        """Yield the answers in order, a block of users at a time."""
+        banned = np.asarray(self.state.items.row_of([str(item) for item in exclude]), dtype=np.int64)
+        step = max(1, _BLOCK // max(1, self.items))
+        for start in range(0, len(requests), step):
+            block = requests[start : start + step]
+            scores, ways = self.scores(block)
+            seen = concat([np.unique(np.concatenate([request.seen if exclude_seen else banned, banned])) for request in block])
+            lists = top_k(scores, min(k, max(1, self.items - 1)) if k >= 1 else k, seen)
+            yield from (self._answer(*row) for row in zip(block, lists, scores, ways, strict=True))
+
+    def scores(self, requests: Sequence[Request]) -> tuple[np.ndarray, list[AnsweredBy]]:
+        """Return float32 [A, N] catalogue scores (column 0 = the unknown item) and how each row was answered."""
+        graph, schema = self.graph, self.state.schema
+        facts = {"reads_user": reads_user(graph, schema), "reads_history": reads_history(graph, schema)}
+        ways = [way(request, **facts, folds_in=self._fold_in is not None) for request in requests]
+        scores = np.broadcast_to(np.asarray(self.state.popularity, dtype=np.float32), (len(requests), self.items)).copy()
+        for given in (False, True):
+            by_model = [number for number, name in enumerate(ways) if name == "model" and requests[number].given == given]
+            if by_model:
+                scores[by_model] = self._scorer.catalogue([requests[number] for number in by_model])
+        by_fold = [number for number, name in enumerate(ways) if name == "fold-in"]
+        if by_fold and self._fold_in is not None:
+            scores[by_fold] = self._scorer.from_vectors(self._fold_in.users([requests[number].history for number in by_fold]))
+        return scores, ways
+
+    def score(self, user: str | None, items: Sequence[str], history: Sequence[str] | None = None) -> np.ndarray:
+        """Return float64 [len(items)]: one user's scores of the given items; an unknown item scores the catalogue's mean."""
+        self._need_catalogue()
+        scores, _ = self.scores(read_requests(self.state, [user], [history]))
+        rows = np.asarray(self.state.items.row_of([str(item) for item in items]), dtype=np.int64)
+        real = scores[0, 1:].astype(np.float64)
+        return np.where(rows > 0, scores[0, rows].astype(np.float64), real[np.isfinite(real)].mean() if len(real) else 0.0)
+
+    def predict(
+        self, users: Sequence[str] | None = None, items: Sequence[str] | None = None, columns: Mapping[str, ColumnData] | None = None
+    ) -> Prediction:
+        """Predict the label of every (user, item) row, in label scale.
+
+        Args:
+            users: Ids, or None for data without a user column.
+            items: Ids, or None for data without an item column.
+            columns: Event columns that row features read, by their own names; missing ones count as unknown.
+
+        Raises:
+            UsageError: The lengths differ or nothing is given.
+        """
+        return predict_rows(self._scorer, self.state, users, items, columns)
+
+    @property
+    def items(self) -> int:
+        """Return the rows of the catalogue, row 0 (unknown) included."""
+        return int(self.state.schema.items)
+
+    def _need_catalogue(self) -> None:
+        if not self.state.schema.item:
+            raise UsageError("this bundle was made from data without an item column: it predicts rows, it does not recommend")
+
+    def _answer(self, request: Request, listed: np.ndarray, scores: np.ndarray, answered_by: AnsweredBy) -> Answer:
+        rows = listed[listed > 0]
+        ids = tuple(self.state.items.ids_of(rows))
+        values = tuple(float(value) for value in scores[rows])
+        return Answer(request.user, ids, values, answered_by, request.row > 0, request.unknown_items)

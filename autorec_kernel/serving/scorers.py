@@ -1,0 +1,138 @@
+"""Catalogue scores from the three forms a model can have: scores, user vectors, or one prediction a (user, item) row."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from autorec_kernel.errors import BundleError
+from autorec_kernel.serving.requests import Request, given_histories
+
+if TYPE_CHECKING:
+    from autorec_kernel.records.serving_state import ServingState
+    from autorec_kernel.records.table import ColumnData
+    from autorec_kernel.serving.graph import Graph
+
+__all__ = ["RowScorer", "ScoreScorer", "Scorer", "VectorScorer", "make_scorer"]
+
+_ROWS = 8192  # rows of one session call of a ranker
+
+
+class Scorer(ABC):
+    """A model with the state that its inputs come from."""
+
+    def __init__(self, graph: Graph, state: ServingState) -> None:
+        self.graph = graph
+        self.state = state
+        self._lengths = {name: length for name, length in graph.lengths.items() if length > 0}
+
+    @abstractmethod
+    def catalogue(self, requests: Sequence[Request]) -> np.ndarray:
+        """Return float32 [A, N]; the histories of all requests are given, or none is."""
+
+    def from_vectors(self, users: np.ndarray) -> np.ndarray:
+        """Return float32 [A, N] for user vectors float32 [A, D]."""
+        raise BundleError("this bundle has no item vectors", where=self.graph.name)
+
+    def user_outputs(self, requests: Sequence[Request]) -> np.ndarray:
+        """Return the first output of the graph for a batch of users."""
+        if not self.graph.inputs:
+            found = self.graph.run({})[self.graph.outputs[0]]
+            return np.broadcast_to(found, (len(requests), *found.shape[1:]))
+        inputs = self.state.inputs(
+            self.graph.inputs,
+            users=np.array([request.row for request in requests], dtype=np.int64),
+            histories=given_histories(requests),
+            lengths=self._lengths,
+        )
+        return self.graph.run(inputs)[self.graph.outputs[0]]
+
+
+class ScoreScorer(Scorer):
+    """A retriever whose graph ends in catalogue scores [A, N]."""
+
+    def catalogue(self, requests: Sequence[Request]) -> np.ndarray:
+        return self.user_outputs(requests)
+
+
+class VectorScorer(Scorer):
+    """A factorised retriever: user vectors [A, D] or [A, K, D] (best of K) against item vectors [N, D] and an optional bias [N]."""
+
+    def __init__(self, graph: Graph, state: ServingState, vectors: np.ndarray, bias: np.ndarray | None) -> None:
+        super().__init__(graph, state)
+        self._items = np.ascontiguousarray(vectors, dtype=np.float32)
+        self._bias = bias
+
+    def catalogue(self, requests: Sequence[Request]) -> np.ndarray:
+        return self.from_vectors(self.user_outputs(requests))
+
+    def from_vectors(self, users: np.ndarray) -> np.ndarray:
+        parts = [users] if users.ndim == 2 else [users[:, number] for number in range(users.shape[1])]
+        scores = parts[0] @ self._items.T
+        for part in parts[1:]:
+            np.maximum(scores, part @ self._items.T, out=scores)
+        return scores if self._bias is None else scores + self._bias
+
+
+class RowScorer(Scorer):
+    """A ranker: one prediction a (user, item, context) row."""
+
+    def __init__(self, graph: Graph, state: ServingState) -> None:
+        super().__init__(graph, state)
+        known = {feature.name: feature for feature in state.schema.features}
+        self._user = [name for name in graph.inputs if known[name].depends == "user"]
+        self._item = [name for name in graph.inputs if known[name].depends == "item"]
+        self._rest = [name for name in graph.inputs if known[name].depends not in ("user", "item")]
+        self._items: dict[str, np.ndarray] | None = None
+
+    def catalogue(self, requests: Sequence[Request]) -> np.ndarray:
+        return np.stack([self._one(request) for request in requests])
+
+    def rows(self, users: np.ndarray, items: np.ndarray, columns: Mapping[str, ColumnData] | None) -> np.ndarray:
+        """Return float32 [A], the prediction of the first task for a block of rows in the state at the end of training."""
+        inputs = self.state.inputs(self.graph.inputs, users=users, items=items, histories=None, columns=columns, lengths=self._lengths)
+        return self._first(inputs)
+
+    def _one(self, request: Request) -> np.ndarray:
+        count = int(self.state.schema.items)
+        if self._items is None:
+            self._items = self._read(self._item, None, np.arange(count), None)
+        user = self._read(self._user, np.array([request.row]), None, given_histories([request]))
+        parts = [self._block(request, user, np.arange(start, min(start + _ROWS, count))) for start in range(0, count, _ROWS)]
+        return np.concatenate(parts)
+
+    def _block(self, request: Request, user: Mapping[str, np.ndarray], items: np.ndarray) -> np.ndarray:
+        assert self._items is not None
+        histories = [request.history] * len(items) if request.given else None
+        rest = self._read(self._rest, np.full(len(items), request.row), items, histories)
+        repeated = {name: np.repeat(value, len(items), axis=0) for name, value in user.items()}
+        return self._first({**repeated, **{name: value[items] for name, value in self._items.items()}, **rest})
+
+    def _read(
+        self, names: list[str], users: np.ndarray | None, items: np.ndarray | None, histories: list[np.ndarray] | None
+    ) -> dict[str, np.ndarray]:
+        if not names:
+            return {}
+        return dict(self.state.inputs(names, users=users, items=items, histories=histories, lengths=self._lengths))
+
+    def _first(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        found = self.graph.run(inputs)[self.graph.outputs[0]]
+        return found.reshape(len(found), -1)[:, 0]
+
+
+def make_scorer(graph: Graph, state: ServingState, vectors: np.ndarray | None, bias: np.ndarray | None) -> Scorer:
+    """Return the scorer for the graph's outputs.
+
+    Raises:
+        BundleError: A factorised retriever comes without item vectors.
+    """
+    if graph.outputs == ("score",):
+        return ScoreScorer(graph, state)
+    if graph.outputs != ("user",):
+        return RowScorer(graph, state)
+    if vectors is None or len(vectors) != state.schema.items:
+        raise BundleError("the item vectors are missing or not one a catalogue row", where=graph.name)
+    return VectorScorer(graph, state, vectors, bias)

@@ -1,0 +1,1 @@
+"""Bayesian optimisation: Optuna's tree-structured Parzen estimator behind ask and tell."""

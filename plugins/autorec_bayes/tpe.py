@@ -1,0 +1,149 @@
+"""Optuna's TPE as a sampler only: a fresh in-memory study per batch, built from what was told, thrown away afterwards."""
+
+from __future__ import annotations
+
+import logging
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import optuna
+from pydantic import Field
+
+from autorec_bayes.encoding import decode, encode, suggester
+from autorec_kernel.config import ComponentConfig
+from autorec_kernel.records.trial import Proposal, Trial
+from autorec_kernel.space import Genotype, SearchSpace
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["TreeParzen", "TreeParzenSession"]
+
+_MOVES = 8  # neighbours tried when the sampler repeats itself
+
+
+class TreeParzen:
+    """Multivariate TPE over the active genes (Bergstra et al. 2011, Falkner et al. 2018); several objectives by hypervolume.
+
+    Within a batch the proposals not yet evaluated count as bad (constant liar), so that a batch spreads out. A proposal that was
+    made before is replaced by a neighbour of it. Failed trials enter the study as failed: TPE learns nothing from them, but they
+    are not proposed again.
+    """
+
+    class Config(ComponentConfig):
+        """Options of the estimator."""
+
+        startup: int = Field(10, ge=1, description="Trials, foreign ones included, before the model speaks.")
+        candidates: int = Field(24, ge=1, description="Draws from the good density per proposal.")
+        multivariate: bool = Field(True, description="Whether genes that are active together are modelled together.")
+        history: int = Field(200, ge=20, description="Trials the model looks at: the best quarter and the newest ones.")
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def start(self, space: SearchSpace, objectives: Sequence[str]) -> TreeParzenSession:
+        """Begin a search for the maximum of one objective or the front of several."""
+        return TreeParzenSession(self.config, space, max(1, len(objectives)))
+
+
+class TreeParzenSession:
+    """Keeps the told trials; every batch rebuilds the study from them and from the batch's own rng.
+
+    Args:
+        config: Options of the estimator.
+        space: Where to search.
+        objectives: How many values a usable trial carries.
+    """
+
+    def __init__(self, config: TreeParzen.Config, space: SearchSpace, objectives: int) -> None:
+        self._config = config
+        self._space = space
+        self._objectives = objectives
+        self._told: dict[int, Trial] = {}  # by number: a promoted trial replaces its lower rung
+        self._known: set[Genotype] = set()
+
+    def tell(self, trials: Sequence[Trial]) -> None:
+        """Take a batch; trials of other spaces are left out."""
+        self._known.update(trial.genotype for trial in trials)
+        self._told.update({trial.number: trial for trial in trials if self._space.admits(trial.genotype)})
+
+    def ask(self, count: int, rng: np.random.Generator) -> tuple[Proposal, ...]:
+        """Return `count` proposals: random ones at first, then draws from the densities."""
+        taken = set(self._known)
+        if sum(map(self._usable, self._told.values())) < self._config.startup:
+            return tuple(Proposal(self._fresh(None, taken, rng), reason="startup draw") for _ in range(count))
+        with _quiet():
+            study = self._study(int(rng.integers(2**31)))
+            return tuple(Proposal(self._fresh(self._suggest(study), taken, rng), reason="tpe draw") for _ in range(count))
+
+    def _fresh(self, genotype: Genotype | None, taken: set[Genotype], rng: np.random.Generator) -> Genotype:
+        """Return `genotype`, or a neighbour of it, or a random draw: the first that is new, and take it."""
+        found, tries = genotype, 0
+        while genotype is not None and found in taken and tries < _MOVES:
+            found, tries = self._space.mutate(genotype, rng, 1 + tries // 4), tries + 1
+        if found is None or found in taken:
+            found = self._space.sample_new(rng, taken)
+        taken.add(found)
+        return found
+
+    def _suggest(self, study: optuna.Study) -> Genotype:
+        return decode(self._space, suggester(study.ask()))
+
+    def _study(self, seed: int) -> optuna.Study:
+        sampler = optuna.samplers.TPESampler(
+            seed=seed,
+            n_startup_trials=0,
+            n_ei_candidates=self._config.candidates,
+            multivariate=self._config.multivariate,
+            group=self._config.multivariate,
+            constant_liar=True,
+        )
+        study = optuna.create_study(directions=["maximize"] * self._objectives, sampler=sampler)
+        study.add_trials([self._frozen(trial) for trial in self._history()])
+        return study
+
+    def _frozen(self, trial: Trial) -> optuna.trial.FrozenTrial:
+        params, distributions = encode(self._space, trial.genotype)
+        state = optuna.trial.TrialState.COMPLETE if self._usable(trial) else optuna.trial.TrialState.FAIL
+        values = list(trial.objectives) if self._usable(trial) else None
+        return optuna.trial.create_trial(state=state, params=params, distributions=distributions, values=values)
+
+    def _usable(self, trial: Trial) -> bool:
+        return len(trial.objectives) == self._objectives and all(map(math.isfinite, trial.objectives))
+
+    def _history(self) -> list[Trial]:
+        """Return the trials the model looks at, by number: all of them, or the best quarter of the cap and the newest."""
+        told = [self._told[number] for number in sorted(self._told)]
+        cap = self._config.history
+        if len(told) <= cap:
+            return told
+        ranks = self._ranks(told)
+        best = set(sorted(ranks, key=lambda number: (ranks[number], number))[: cap // 4])
+        newest = [trial.number for trial in reversed(told) if trial.number not in best][: cap - len(best)]
+        kept = best.union(newest)
+        return [trial for trial in told if trial.number in kept]
+
+    def _ranks(self, told: Sequence[Trial]) -> dict[int, int]:
+        """Return the sum of every usable trial's ranks over the objectives, 0 a rank for the best."""
+        total = {trial.number: 0 for trial in told if self._usable(trial)}
+        for k in range(self._objectives):
+            for rank, number in enumerate(sorted(total, key=lambda n: (-self._told[n].objectives[k], n))):
+                total[number] += rank
+        return total
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Optuna's announcements (a study was created, an option is experimental) off the application's log."""
+    log = logging.getLogger("optuna")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield
+    finally:
+        log.setLevel(level)

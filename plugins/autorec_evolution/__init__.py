@@ -1,0 +1,1 @@
+"""Evolutionary search with DEAP's selection operators."""

@@ -1,0 +1,1 @@
+"""The search strategy that needs nothing: random search."""

@@ -17,6 +17,7 @@ from autorec_kernel.space import Genotype, SearchSpace
 if TYPE_CHECKING:
     from autorec_kernel.features import FeatureSet
     from autorec_kernel.kernel import Kernel
+    from autorec_kernel.records.model import TrainedModel
 
 __all__ = ["EvaluationContext", "Evaluator", "Executor", "Metric", "Rung", "Task"]
 
@@ -72,6 +73,14 @@ class Evaluator(Protocol):
         """Judge one genotype on the validation rows."""
         ...
 
+    def refit(self, genotype: Genotype, details: Mapping[str, Any], context: EvaluationContext) -> TrainedModel:
+        """Train the final model on every training row of `context.features` (validation rows have joined them).
+
+        Args:
+            details: What the trial reported, such as its best epoch: there is nothing left to stop early on.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
@@ -79,8 +88,10 @@ class Task:
 
     Args:
         run: Run folder (holds the feature set and the recipe).
-        deadline_seconds: Wall-clock limit from its start; the executor kills what exceeds it.
+        deadline_seconds: Wall-clock limit from its start; the executor kills what exceeds it. 0 = none.
+        soft_seconds: Time after which training stops by itself and is measured as it is; 0 = none.
         memory_bytes: Resident limit; 0 = none.
+        options: Options of the evaluator.
     """
 
     run: str
@@ -90,7 +101,8 @@ class Task:
     genotype: Mapping[str, Any]
     evaluator: str
     seed: int
-    deadline_seconds: float
+    deadline_seconds: float = 0.0
+    soft_seconds: float = 0.0
     memory_bytes: int = 0
     threads: int = 1
     device: str = "cpu"
@@ -98,6 +110,7 @@ class Task:
     metric: str = "ndcg@10"
     limits: Mapping[str, float] = field(default_factory=dict)
     parent: int | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @runtime_checkable

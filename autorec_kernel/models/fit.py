@@ -79,7 +79,7 @@ def fit(
     order_seed, torch_seed = seed.spawn(2)
     rng = np.random.default_rng(order_seed)
     network.to(device)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    optimizer = torch.optim.AdamW([p for p in network.parameters() if p.requires_grad], lr=settings.learning_rate, weight_decay=settings.weight_decay)
     batches, best = Batches(network, features, settings.batch_size, device), None
     with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
         torch.manual_seed(int(torch_seed.generate_state(1)[0]))

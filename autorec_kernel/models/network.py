@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from autorec_kernel.contracts.models import ModelBlock, SolvingBlock
 from autorec_kernel.errors import ContractError
 from autorec_kernel.models.adapters import adapt_module, adapt_spec
 from autorec_kernel.models.losses import pointwise_loss
@@ -17,12 +18,31 @@ from autorec_kernel.records.architecture import Architecture, Node, Port, Tensor
 from autorec_kernel.records.features import FeatureSchema
 
 if TYPE_CHECKING:
-    from autorec_kernel.contracts.models import ModelBlock
     from autorec_kernel.kernel import Kernel
 
-__all__ = ["Network", "build_network", "infer_specs", "make_blocks"]
+__all__ = ["Network", "Unsolved", "accepted_ports", "build_network", "infer_specs", "make_blocks"]
 
 Arrays = Mapping[str, Mapping[str, np.ndarray]]  # node id -> what its block's `solve` returned
+
+
+class Unsolved(nn.Module):
+    """Stands for a closed form that is not solved yet: right shapes, zeros, no memory; what costs are estimated with."""
+
+    def __init__(self, spec: TensorSpec) -> None:
+        super().__init__()
+        self.spec = spec
+
+    @property
+    def stored(self) -> tuple[int, int]:
+        """Return (numbers, bytes) of the table once solved."""
+        cells = self.spec.rows * self.spec.width
+        return (2 * cells, 8 * cells) if self.spec.neighbours else (cells, 4 * cells)
+
+    def forward(self, *inputs: Any) -> Any:
+        """Return zeros in the shape of the table."""
+        shape = (self.spec.rows, self.spec.width)
+        values = torch.zeros(1, 1).expand(shape)
+        return (torch.zeros(1, 1, dtype=torch.int32).expand(shape), values) if self.spec.neighbours else values
 
 
 class Network(nn.Module):
@@ -81,8 +101,12 @@ class Network(nn.Module):
             if spec.port != port:
                 self.adapters[f"{key}:{position}"] = adapt_module(spec, port)
         adapted = [adapt_spec(spec, port) for spec, port in zip(specs, ports, strict=True)]
-        shared = self.parts[_key(node.shares)] if node.shares else None
-        self.parts[key] = shared if shared is not None else block.build(adapted, arrays.get(node.id, {}))
+        if node.shares:
+            self.parts[key] = self.parts[_key(node.shares)]
+        elif isinstance(block, SolvingBlock) and node.id not in arrays:
+            self.parts[key] = Unsolved(self.specs[node.id])
+        else:
+            self.parts[key] = block.build(adapted, arrays.get(node.id, {}))
 
     def _input_names(self, nodes: Iterator[Node]) -> tuple[str, ...]:
         names: dict[str, None] = {}
@@ -136,7 +160,7 @@ class Network(nn.Module):
     @property
     def trainable(self) -> bool:
         """Return whether there is anything to learn by gradient."""
-        return any(True for _ in self.parameters())
+        return any(parameter.requires_grad for parameter in self.parameters())
 
     def loss(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Return float32 [], the sum of all LOSS nodes, or the tasks' default loss where the graph has none."""

@@ -49,8 +49,9 @@ class Bias:
                 Node(f"{side}_bias", "blocks/lookup", (f"{side}_table", f"{side}_row")),
             ]
         mean = features.label_range[label][2]
-        sum_ = Node("score", "blocks/sum-scores", ("user_bias", "item_bias"), {"task": label, "link": "value", "offset": mean})
-        return Architecture((*nodes, sum_), {label: "score"}, "row")
+        config = {"task": label, "link": "value", "offset": mean, "learned": False}
+        score = Node("score", "blocks/sum-scores", ("user_bias", "item_bias"), config)
+        return Architecture((*nodes, score), {label: "score"}, "row")
 
 
 class LogisticRegression:

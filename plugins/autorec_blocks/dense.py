@@ -120,6 +120,7 @@ class SumScores(Block):
         task: str = Field("label", description="Name of the predicted label.")
         link: Literal["logit", "probability", "value"] = Field("logit", description="Scale of the score.")
         offset: float = Field(0.0, description="Where the offset starts, e.g. the mean label.")
+        learned: bool = Field(True, description="Whether the offset is trained.")
 
     accepts: ClassVar[tuple[Port, ...]] = ("vector",)
     variadic: ClassVar[bool] = True
@@ -137,13 +138,13 @@ class SumScores(Block):
 
     def build(self, specs: Sequence[TensorSpec], arrays: Mapping[str, np.ndarray]) -> nn.Module:
         """Return the module: vectors [A, 1] to [A, 1]."""
-        return _SumScores(self.config.offset)
+        return _SumScores(self.config.offset, self.config.learned)
 
 
 class _SumScores(nn.Module):
-    def __init__(self, offset: float) -> None:
+    def __init__(self, offset: float, learned: bool) -> None:
         super().__init__()
-        self.offset = nn.Parameter(torch.tensor([offset]))
+        self.offset = nn.Parameter(torch.tensor([offset]), requires_grad=learned)
 
     def forward(self, *vectors: torch.Tensor) -> torch.Tensor:
         return torch.stack(vectors).sum(0) + self.offset

@@ -1,0 +1,28 @@
+"""Architecture → network: sources, adapters, assembly, closed forms, one fit loop, cost."""
+
+from autorec_kernel.models.cost import DeviceProfile, estimate_cost, solving_seconds
+from autorec_kernel.models.fit import FitReport, FitSettings, NotFiniteError, fit
+from autorec_kernel.models.network import Network, build_network, infer_specs, make_blocks
+from autorec_kernel.models.scoring import evaluate_ranking, predict_rows, row_metrics
+from autorec_kernel.models.solve import solve_blocks
+from autorec_kernel.models.train import seed_of, train
+
+__all__ = [
+    "DeviceProfile",
+    "FitReport",
+    "FitSettings",
+    "Network",
+    "NotFiniteError",
+    "build_network",
+    "estimate_cost",
+    "evaluate_ranking",
+    "fit",
+    "infer_specs",
+    "make_blocks",
+    "predict_rows",
+    "row_metrics",
+    "seed_of",
+    "solve_blocks",
+    "solving_seconds",
+    "train",
+]

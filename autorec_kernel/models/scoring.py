@@ -1,0 +1,99 @@
+"""Scores of trained networks on evaluation users and rows, with the same fallbacks as serving: model, fold-in, popularity."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from autorec_kernel.evaluation import RankingEvaluator, RankingResult, RowResult, evaluate_rows
+from autorec_kernel.models.batches import to_tensors
+from autorec_kernel.serving.foldin import FoldIn
+
+if TYPE_CHECKING:
+    from autorec_kernel.features import EvaluationSet, FeatureSet
+    from autorec_kernel.models.network import Network
+    from autorec_kernel.records.serving_state import ServingState
+
+__all__ = ["evaluate_ranking", "predict_rows", "rank_block", "row_metrics"]
+
+_CELLS = 4_000_000  # scores held at a time
+_ROWS = 8192  # rows predicted at a time
+
+
+def evaluate_ranking(
+    network: Network, features: FeatureSet, evaluation: EvaluationSet, metrics: Sequence[str], *, exclude_seen: bool = True
+) -> RankingResult:
+    """Rank the whole catalogue for every user of `evaluation`.
+
+    Args:
+        network: A retriever in eval mode, on the CPU.
+        evaluation: Users with their input histories, what they are to find, and what they have seen.
+    """
+    state = features.state()
+    judge = RankingEvaluator(metrics, features.schema.items, popularity=state.popularity)
+    vectors = network.item_vectors().numpy() if network.serving_outputs == ("user",) else None
+    for part in _parts(evaluation, features.schema.items):
+        block = evaluation.take(part)
+        scores = rank_block(network, state, block.users, block.histories, vectors)
+        judge.add(block.users, scores, block.positives, block.seen if exclude_seen else None)
+    return judge.result()
+
+
+def rank_block(
+    network: Network, state: ServingState, users: np.ndarray, histories: tuple[np.ndarray, np.ndarray], vectors: np.ndarray | None
+) -> np.ndarray:
+    """Return float32 [A, N], the catalogue scores of some users.
+
+    A network that reads histories answers every user who has one; one that reads user ids answers the users it was trained on, and folds
+    the others in from their history; who has nothing gets popularity.
+    """
+    offsets, items = histories
+    known = np.diff(offsets) > 0
+    lists = [items[offsets[i] : offsets[i + 1]] for i in range(len(users))]
+    with torch.no_grad():
+        arrays = state.inputs(network.inputs, users=users, items=None, histories=lists, lengths=network.lengths)
+        (output,) = network.serve(*(to_tensors(arrays, "cpu")[name] for name in network.inputs))
+    if vectors is None:
+        scores = output.numpy()
+    else:
+        queries = output.numpy()
+        if not network.lengths:  # reads user ids: users that training never saw
+            strangers = np.flatnonzero((users == 0) & known)
+            if len(strangers):
+                queries[strangers] = FoldIn(vectors).users([lists[i] for i in strangers])
+            known = known | (users > 0)
+        scores = queries @ vectors.T
+    scores[~known] = state.popularity
+    return scores
+
+
+def predict_rows(network: Network, features: FeatureSet, rows: np.ndarray, task: str) -> np.ndarray:
+    """Return float32 [rows], predictions in label scale (probability or value), values clipped to the range of the labels."""
+    position = network.tasks.index(task)
+    parts = [np.zeros(0, dtype=np.float32)]
+    with torch.no_grad():
+        for start in range(0, len(rows), _ROWS):
+            arrays = features.row_inputs(network.inputs, rows[start : start + _ROWS], lengths=network.lengths)
+            tensors = to_tensors(arrays, "cpu")
+            parts.append(network.serve(*(tensors[name] for name in network.inputs))[position].numpy())
+    low, high, _ = features.schema.label_range[task]
+    return np.clip(np.concatenate(parts), low, high)
+
+
+def row_metrics(network: Network, features: FeatureSet, split: str, task: str, metrics: Sequence[str]) -> tuple[RowResult, np.ndarray]:
+    """Return the metrics of one split's rows and the predictions."""
+    rows = features.rows(split)
+    predictions = predict_rows(network, features, rows, task)
+    return evaluate_rows(metrics, features.labels(task)[rows], predictions, features.user_rows[rows]), predictions
+
+
+def _parts(evaluation: EvaluationSet, items: int) -> Iterator[np.ndarray]:
+    """Yield user positions block by block, users with histories of like length together, so that little padding is computed."""
+    lengths = np.diff(evaluation.histories[0])
+    order = np.argsort(lengths, kind="stable")
+    size = max(1, _CELLS // items)
+    for start in range(0, len(order), size):
+        yield order[start : start + size]

@@ -1,0 +1,123 @@
+"""The search space of a run, assembled from what the plugins offer, and the way from a genotype to an architecture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from autorec_kernel.errors import AutoRecError, ContractError, PluginError
+from autorec_kernel.records.architecture import Architecture
+from autorec_kernel.records.features import FeatureSchema
+from autorec_kernel.space import Bool, Choice, Gene, Genotype, SearchSpace
+from autorec_kernel.space.config_genes import config_values, genes_of
+
+if TYPE_CHECKING:
+    from autorec_kernel.kernel import Kernel
+
+__all__ = ["FAMILY", "PIPELINE", "Candidate", "Offer", "assemble_space", "decode", "offers"]
+
+PIPELINE, FAMILY, TRAINING = "pipeline", "features.", "training"
+_OPTIONAL_FAMILIES = ("aggregate", "time")  # families of features that a gene may switch off
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A blueprint that fits the data, or the reason why it does not."""
+
+    id: str
+    role: str
+    baseline: bool
+    trained: bool  # learns by gradient
+    reason: str = ""  # empty when it fits
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What a genotype means.
+
+    Args:
+        training: Options of the evaluator (`learning_rate`, …).
+        features: The schema after the feature genes.
+    """
+
+    blueprint: str
+    architecture: Architecture
+    training: Mapping[str, Any]
+    features: FeatureSchema
+
+
+def offers(kernel: Kernel, task: str, features: FeatureSchema) -> tuple[Offer, ...]:
+    """Return every usable blueprint of the task, baselines first, with the reason for those that do not fit the data."""
+    found = []
+    for row in kernel.components("blueprint"):
+        if not row.usable:
+            continue
+        kind = kernel.load("blueprint", row.id)
+        if task in kind.tasks:
+            found.append(_offer(kernel, row.id, kind, "baseline" in row.tags, features))
+    return tuple(sorted(found, key=lambda offer: (not offer.baseline, offer.id)))
+
+
+def _offer(kernel: Kernel, name: str, kind: Any, baseline: bool, features: FeatureSchema) -> Offer:
+    try:
+        architecture = kernel.create("blueprint", name).architecture(features)
+    except ContractError as error:
+        return Offer(name, kind.role, baseline, False, error.message)
+    return Offer(name, kind.role, baseline, _learns(architecture, kernel))
+
+
+def _learns(architecture: Architecture, kernel: Kernel) -> bool:
+    blocks = [kernel.load("model-block", node.block) for node in architecture.nodes if not node.is_source]
+    return not any(hasattr(block, "solve") for block in blocks)
+
+
+def assemble_space(kernel: Kernel, fitting: tuple[Offer, ...], features: FeatureSchema, evaluator: str) -> SearchSpace:
+    """Return the space: `pipeline`, one gene a role that picks the blueprint, the blueprint's genes under its name, training genes.
+
+    Raises:
+        PluginError: No blueprint fits the data.
+    """
+    usable = [offer for offer in fitting if not offer.reason]
+    if not usable:
+        reasons = "; ".join(f"{offer.id}: {offer.reason}" for offer in fitting)
+        raise PluginError(f"no blueprint fits this data ({reasons or 'none is installed'})", hint='pip install "autorec-kernel[all]"')
+    roles = [role for role in ("retriever", "ranker") if any(offer.role == role for offer in usable)]
+    genes = [Gene(PIPELINE, Choice(*roles), roles[0])]
+    for role in roles:
+        genes += _role_genes(kernel, [offer for offer in usable if offer.role == role], role, features, evaluator)
+    return SearchSpace(genes)
+
+
+def _role_genes(kernel: Kernel, usable: list[Offer], role: str, features: FeatureSchema, evaluator: str) -> list[Gene]:
+    names = [offer.id for offer in usable]
+    default = next((offer.id for offer in usable if not offer.baseline), names[0])
+    genes = [Gene(role, Choice(*names), default, PIPELINE, (role,))]
+    for offer in usable:
+        genes += genes_of(kernel.load("blueprint", offer.id).Config, offer.id, role, (offer.id,))
+    trained = [offer.id for offer in usable if offer.trained]
+    if trained:
+        genes += genes_of(kernel.load("evaluator", evaluator).Config, f"{role}.{TRAINING}", role, trained)
+    present = {feature.family for feature in features.features}
+    if role == "ranker" and trained:
+        genes += [Gene(f"{FAMILY}{name}", Bool(), True, role, tuple(trained)) for name in _OPTIONAL_FAMILIES if name in present]
+    return genes
+
+
+def decode(genotype: Genotype, features: FeatureSchema, kernel: Kernel) -> Candidate:
+    """Return what a genotype means on these features.
+
+    Raises:
+        ContractError: The graph is impossible on these features.
+    """
+    role = str(genotype[PIPELINE])
+    name = str(genotype[role])
+    dropped = [gene.removeprefix(FAMILY) for gene, value in genotype.items() if gene.startswith(FAMILY) and not value]
+    schema = features.without(dropped)
+    try:
+        architecture = kernel.create("blueprint", name, **config_values(genotype, name)).architecture(schema)
+    except AutoRecError:
+        raise
+    except Exception as error:
+        raise ContractError(f"blueprint {name!r} raised {type(error).__name__}: {error}") from error
+    return Candidate(name, architecture, config_values(genotype, f"{role}.{TRAINING}"), schema)

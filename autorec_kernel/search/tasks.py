@@ -1,0 +1,113 @@
+"""`run_task`: evaluate one genotype, in whatever process it lands. Whatever goes wrong becomes a status."""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autorec_kernel.contracts.evaluator import EvaluationContext, Rung, Task
+from autorec_kernel.errors import ContractError
+from autorec_kernel.records.trial import Evaluation
+from autorec_kernel.space import Genotype
+
+if TYPE_CHECKING:
+    from autorec_kernel.features import FeatureSet
+    from autorec_kernel.kernel import Kernel
+
+__all__ = ["ARTEFACTS", "FEATURES", "load_features", "run_task", "task_from_json", "task_json"]
+
+_log = logging.getLogger(__name__)
+FEATURES, ARTEFACTS = "features", "artefacts"  # folders below the run folder
+_loaded: dict[str, FeatureSet] = {}  # one entry: the feature set this process works on
+
+
+def load_features(run: str | Path) -> FeatureSet:
+    """Return the memory-mapped feature set of a run, opened once a process."""
+    from autorec_kernel.features import FeatureSet
+
+    path = Path(run) / FEATURES
+    key = str(path.resolve())
+    if key not in _loaded:
+        _loaded.clear()
+        _loaded[key] = FeatureSet.load(path)
+    return _loaded[key]
+
+
+def run_task(task: Task, kernel: Kernel, features: FeatureSet | None = None) -> Evaluation:
+    """Evaluate a task.
+
+    Args:
+        features: The feature set, when the caller holds it; None = load it from the run folder.
+
+    Returns:
+        An evaluation with one of the statuses complete, stopped, failed, nan, oom, infeasible; never raises but for Ctrl-C.
+    """
+    try:
+        _limit(task.threads)
+        context = _context(task, kernel, features or load_features(task.run))
+        evaluator = kernel.create("evaluator", task.evaluator, **task.options)
+        found = evaluator.evaluate(Genotype(task.genotype), Rung(task.rung, task.share), context)
+        return found if isinstance(found, Evaluation) else _failed(f"evaluator returned {type(found).__name__}, expected Evaluation")
+    except ContractError as error:
+        return Evaluation("infeasible", error=str(error))
+    except ArithmeticError as error:
+        return Evaluation("nan", error=str(error))
+    except MemoryError as error:
+        return Evaluation("oom", error=str(error) or "out of memory")
+    except Exception as error:
+        if "out of memory" in str(error).lower():
+            return Evaluation("oom", error=str(error)[:500])
+        _log.debug("trial %d failed", task.trial, exc_info=True)
+        return _failed("".join(traceback.format_exception(error)[-6:])[-2000:])
+
+
+def _limit(threads: int) -> None:
+    """Let torch and the linear algebra libraries of this process use `threads` threads: one and two give different sums."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
+    threadpool_limits(threads)
+
+
+def task_json(task: Task) -> dict[str, Any]:
+    """Return plain JSON values of a task."""
+    return {name: _plain(getattr(task, name)) for name in Task.__dataclass_fields__}
+
+
+def task_from_json(value: Mapping[str, Any]) -> Task:
+    """Read what `task_json` wrote."""
+    return Task(**value)
+
+
+def _plain(value: Any) -> Any:
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+def _context(task: Task, kernel: Kernel, features: FeatureSet) -> EvaluationContext:
+    folder = Path(task.run) / ARTEFACTS
+    folder.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + task.soft_seconds if task.soft_seconds else None
+    return EvaluationContext(
+        kernel=kernel,
+        features=features,
+        task=task.task,
+        metric=task.metric,
+        seed=task.seed,
+        trial=task.trial,
+        folder=folder,
+        device=task.device,
+        threads=task.threads,
+        deadline=deadline,
+        limits=task.limits,
+    )
+
+
+def _failed(reason: str) -> Evaluation:
+    return Evaluation("failed", error=reason)
+

@@ -1,0 +1,1 @@
+"""First-party evaluator: full training."""

@@ -1,0 +1,149 @@
+"""Full training: a candidate is trained on the training rows and measured on the validation rows."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from autorec_kernel.config import ComponentConfig
+from autorec_kernel.contracts.evaluator import EvaluationContext, Rung
+from autorec_kernel.models import (
+    DeviceProfile,
+    FitReport,
+    FitSettings,
+    Network,
+    NotFiniteError,
+    estimate_cost,
+    evaluate_ranking,
+    row_metrics,
+    train,
+)
+from autorec_kernel.records.model import TrainedModel
+from autorec_kernel.records.trial import Cost, Evaluation
+from autorec_kernel.search.genes import Candidate, decode
+from autorec_kernel.space import Choice, Float, Genotype, SearchSpace
+
+__all__ = ["FullTraining"]
+
+_RANKING = ("ndcg@10", "hr@10", "recall@10", "mrr@10")
+_ROWS = {"click": ("auc", "log_loss"), "rate": ("rmse", "mae")}
+
+
+class FullTraining:
+    """Trains with AdamW, stops early on the validation metric, restores the best epoch."""
+
+    class Config(ComponentConfig):
+        """Options; the annotated ones are genes of the search."""
+
+        learning_rate: Annotated[float, Float(1e-4, 3e-2, log=True)] = Field(2e-3, description="Step size of AdamW.")
+        weight_decay: Annotated[float, Float(1e-6, 1e-1, log=True)] = Field(1e-4, description="Decoupled weight decay.")
+        batch_size: Annotated[int, Choice(256, 512, 1024, 2048, 4096)] = Field(1024, description="Rows a step; a sequence counts as eight.")
+        epochs: int = Field(40, ge=1, description="Passes over the training rows at the last rung.")
+        patience: int = Field(3, ge=0, description="Epochs without progress before training stops.")
+        validation_users: int = Field(5000, ge=1, description="Users ranked after each epoch and at the end; a seeded sample of more.")
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def subspace(self, space: SearchSpace) -> SearchSpace:
+        """Return the whole space: everything can be trained."""
+        return space
+
+    def prepare(self, context: EvaluationContext) -> Mapping[str, str]:
+        """Return nothing: candidates share no artefact."""
+        return {}
+
+    def evaluate(self, genotype: Genotype, rung: Rung, context: EvaluationContext) -> Evaluation:
+        """Train for `rung.share` of the epochs and measure on the validation rows."""
+        started = time.monotonic()
+        candidate = decode(genotype, context.features.schema, context.kernel)
+        settings = self._settings(candidate, rung.share)
+        cost = estimate_cost(
+            candidate.architecture, candidate.features, context.kernel, DeviceProfile(), batch_size=settings.batch_size, epochs=settings.epochs
+        )
+        excess = _excess(cost, context.limits)
+        if excess:
+            return Evaluation("infeasible", cost=cost, error=excess, details=_facts(candidate, FitReport()))
+        network, report = self._train(candidate, settings, context, lambda model: self._judge(model, context)[0][context.metric])
+        metrics, values = self._judge(network, context)
+        name = f"values-{context.trial}-{rung.index}.npy"
+        np.save(context.folder / name, values, allow_pickle=False)
+        measured = {"seconds": time.monotonic() - started, "fit_seconds": report.seconds}
+        return Evaluation("complete", metrics, cost, measured, "", {"values": name}, _facts(candidate, report))
+
+    def refit(self, genotype: Genotype, details: Mapping[str, Any], context: EvaluationContext) -> TrainedModel:
+        """Train as many epochs as the trial's best one took, on all rows."""
+        candidate = decode(genotype, context.features.schema, context.kernel)
+        settings = replace(self._settings(candidate, 1.0), epochs=max(1, int(details.get("best_epoch", 0))), patience=0)
+        network, report = self._train(candidate, settings, context, None)
+        provenance = {"genotype": dict(genotype), "blueprint": candidate.blueprint, "epochs": len(report.losses), "seed": context.seed}
+        return TrainedModel(candidate.architecture, network, candidate.features, {}, provenance)
+
+    def _settings(self, candidate: Candidate, share: float) -> FitSettings:
+        config = self.Config(**{**self.config.model_dump(), **candidate.training})
+        return FitSettings(
+            learning_rate=config.learning_rate,
+            weight_decay=config.weight_decay,
+            batch_size=config.batch_size,
+            epochs=max(1, round(config.epochs * share)),
+            patience=config.patience,
+        )
+
+    def _train(
+        self, candidate: Candidate, settings: FitSettings, context: EvaluationContext, score: Callable[[Network], float] | None
+    ) -> tuple[Network, FitReport]:
+        return train(
+            candidate.architecture,
+            context.features,
+            candidate.features,
+            context.kernel,
+            settings,
+            seed=context.seed,
+            trial=context.trial,
+            validate=score,
+            device=context.device,
+            deadline=context.deadline,
+            cache=context.folder,
+        )
+
+    def _judge(self, network: Network, context: EvaluationContext) -> tuple[dict[str, float], np.ndarray]:
+        """Return metrics on the validation rows, larger is better, and per-user (ranking) or per-row values for paired comparisons."""
+        if context.task != "recommend":
+            label = network.tasks[0]
+            result, predictions = row_metrics(network, context.features, "valid", label, _ROWS[context.task])
+            found = {name: _signed(name, value) for name, value in result.values.items()}
+            return found, predictions.astype(np.float64)
+        evaluation = context.features.evaluation("valid").sample(self.config.validation_users, np.random.default_rng(context.seed))
+        ranking = evaluate_ranking(network, context.features, evaluation, _RANKING)
+        return {name: _signed(name, value) for name, value in ranking.mean().items()}, ranking.values[context.metric]
+
+
+def _signed(name: str, value: float | None) -> float:
+    if value is None or not math.isfinite(value):
+        raise NotFiniteError(f"the validation metric {name} is undefined: {value}")
+    return float(value)
+
+
+def _excess(cost: Cost, limits: Mapping[str, float]) -> str:
+    """Return which hard limit the candidate breaks, or nothing."""
+    stated = {"max_params": cost.parameters, "max_bytes": cost.bytes, "max_latency_ms": cost.latency_ms, "max_seconds": cost.train_seconds}
+    broken = [f"{name} {stated[name]:g} > {limit:g}" for name, limit in limits.items() if limit and stated[name] > limit]
+    return "; ".join(broken)
+
+
+def _facts(candidate: Candidate, report: FitReport) -> dict[str, Any]:
+    return {
+        "blueprint": candidate.blueprint,
+        "architecture": candidate.architecture.readable(),
+        "architecture_digest": candidate.architecture.digest(),
+        "best_epoch": report.best_epoch,
+        "epochs": len(report.losses),
+        "losses": [round(loss, 9) for loss in report.losses],
+        "values": [round(value, 9) for value in report.values],
+    }

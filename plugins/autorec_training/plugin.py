@@ -1,0 +1,14 @@
+"""Declares the training evaluator; nothing heavy is imported until it is used."""
+
+from __future__ import annotations
+
+from autorec_kernel.markers import hookimpl
+from autorec_kernel.registry.spec import ComponentSpec
+
+__all__ = ["autorec_evaluators"]
+
+
+@hookimpl
+def autorec_evaluators() -> tuple[ComponentSpec, ...]:
+    """Return the evaluators of this package."""
+    return (ComponentSpec("full", "autorec_training.full:FullTraining", "Trains every candidate and measures it on the validation rows."),)

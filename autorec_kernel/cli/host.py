@@ -46,10 +46,12 @@ class Host:
 
 
 def host_of(context: typer.Context) -> Host:
-    """Return the host of an invocation; a default one when a command is invoked without the root."""
+    """Return the host of an invocation, made of the root's options when it is first asked for (before the root's callback runs)."""
     root = context.find_root()
     if not isinstance(root.obj, Host):
-        root.obj = Host()
+        named = root.params.get("plugins")
+        allowed = None if named is None else tuple(name.strip() for name in named.split(",") if name.strip())
+        root.obj = Host(() if root.params.get("no_plugins") else allowed, tuple(root.params.get("block") or ()))
     return root.obj
 
 

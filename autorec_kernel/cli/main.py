@@ -11,7 +11,6 @@ from typing import Annotated, Any
 
 import typer
 
-from autorec_kernel.cli.host import Host
 from autorec_kernel.cli.lazy import LazyGroup
 from autorec_kernel.cli.output import emit, note, report_error
 from autorec_kernel.errors import AutoRecError
@@ -41,9 +40,7 @@ def root(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
 ) -> None:
-    """Turn a table of interactions into a small, fast, verified recommender; every step is a plugin."""
-    named = None if plugins is None else tuple(name.strip() for name in plugins.split(",") if name.strip())
-    context.obj = Host(allowed=() if no_plugins else named, blocked=tuple(block or ()))
+    """Turn a table of interactions into a small, fast, verified recommender; every step is a plugin."""  # options: `host_of`
     if context.invoked_subcommand is None:
         emit(context.get_help())
 
@@ -59,6 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _silence_stdout()
         return _BROKEN_PIPE
+    except SystemExit as ended:  # what rich makes of a broken pipe
+        if isinstance(ended.__context__, BrokenPipeError):
+            return _BROKEN_PIPE
+        raise
 
 
 def _guarded(words: list[str]) -> int:

@@ -16,7 +16,7 @@ KERNEL_POINTS: tuple[ExtensionPoint, ...] = (
     ExtensionPoint("reader", "autorec_readers", f"{_CONTRACTS}.reader:Reader", "Opens a source of interactions."),
     ExtensionPoint("feature-op", "autorec_feature_ops", f"{_CONTRACTS}.features:FeatureOp", "Turns columns into features."),
     ExtensionPoint(
-        "feature-selector", "autorec_feature_selectors", f"{_CONTRACTS}.features:FeatureSelector", "Ranks features by their worth."
+        "feature-selector", "autorec_feature_selectors", f"{_CONTRACTS}.selector:FeatureSelector", "Ranks features by their worth."
     ),
     ExtensionPoint("model-block", "autorec_model_blocks", f"{_CONTRACTS}.models:ModelBlock", "A word of the block language."),
     ExtensionPoint("blueprint", "autorec_blueprints", f"{_CONTRACTS}.models:Blueprint", "A named architecture."),

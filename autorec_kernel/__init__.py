@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from autorec_kernel.config import ComponentConfig as ComponentConfig
     from autorec_kernel.errors import AutoRecError as AutoRecError
+    from autorec_kernel.kernel import Kernel as Kernel
     from autorec_kernel.markers import hookimpl as hookimpl
+    from autorec_kernel.registry import ComponentSpec as ComponentSpec
 
 _HOMES = {
     "AutoRec": "autorec_kernel.estimator",

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import ast
+import io
+import tokenize
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +11,27 @@ MACHINERY_LINES = 2_500
 FILE_LINES = 300
 
 
+LAYOUT = {tokenize.COMMENT, tokenize.DEDENT, tokenize.ENDMARKER, tokenize.INDENT, tokenize.NEWLINE, tokenize.NL}
+
+
+def _docstrings(tree: ast.Module) -> set[int]:
+    owners = [node for node in ast.walk(tree) if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))]
+    found = [node.body[0] for node in owners if ast.get_docstring(node, clean=False) is not None]
+    return {line for node in found for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)}
+
+
 def _lines(sources: list[Any]) -> int:
-    return sum(source.text.count("\n") for source in sources)
+    """Count lines of code: what is left without blank lines, comments and docstrings."""
+    total = 0
+    for source in sources:
+        tokens = [token for token in tokenize.generate_tokens(io.StringIO(source.text).readline) if token.type not in LAYOUT]
+        total += len({line for token in tokens for line in range(token.start[0], token.end[0] + 1)} - _docstrings(source.tree))
+    return total
+
+
+def test_lines_of_code_leave_out_blanks_comments_and_docstrings() -> None:
+    text = '"""Doc\nstring."""\n\n# why\nx = (\n    1\n)\n\n\ndef f():\n    """Doc."""\n    return """a\nb"""\n'
+    assert _lines([type("Source", (), {"text": text, "tree": ast.parse(text)})]) == 6
 
 
 def test_the_kernel_without_its_test_kit_stays_under_ten_thousand_lines(kernel_sources: list[Any]) -> None:

@@ -24,23 +24,14 @@ TOP = {
     "tests",
     "tox.ini",
 }
-ROOMS = set(
-    [
-        "cli",
-        "contracts",
-        "data",
-        "deploy",
-        "evaluation",
-        "features",
-        "models",
-        "records",
-        "registry",
-        "search",
-        "serving",
-        "space",
-        "testing",
-    ]
-)
+ROOMS = {"cli", "contracts", "data", "deploy", "evaluation", "features", "models"} | {
+    "records",
+    "registry",
+    "search",
+    "serving",
+    "space",
+    "testing",
+}
 SHELVES = {"tutorials", "how-to", "reference", "explanation"}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from autorec_kernel.errors import InfrastructureError
 
-__all__ = ["atomic_write", "sync_directory"]
+__all__ = ["atomic_write", "quarantine", "sync_directory"]
 
 
 def atomic_write(path: str | os.PathLike[str], data: bytes) -> Path:
@@ -58,6 +58,30 @@ def sync_directory(folder: str | os.PathLike[str]) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def quarantine(path: str | os.PathLike[str], data: bytes, reason: str) -> Path:
+    """Keep bytes that were found wrong: in `quarantine/` beside the file they come from, under a name of their own.
+
+    Args:
+        path: The file they come from.
+        data: The bytes.
+        reason: A word for the name, for example `damaged`.
+
+    Returns:
+        `quarantine/<name>.<number>.<reason>`.
+
+    Raises:
+        InfrastructureError: The folder cannot be made or written.
+    """
+    source = Path(path)
+    folder = source.parent / "quarantine"
+    try:
+        folder.mkdir(exist_ok=True)
+        number = sum(1 for found in folder.iterdir() if found.name.startswith(f"{source.name}."))
+    except OSError as error:
+        raise InfrastructureError(f"could not open the quarantine: {error.strerror or error}", where=str(folder)) from error
+    return atomic_write(folder / f"{source.name}.{number}.{reason}", data)
 
 
 def _write_new(path: Path, data: bytes) -> None:

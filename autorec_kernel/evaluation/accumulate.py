@@ -31,9 +31,7 @@ class RankingEvaluator:
         unknown_row: Whether item row 0 is the unknown item.
     """
 
-    def __init__(
-        self, metrics: Sequence[str], item_count: int, *, popularity: np.ndarray | None = None, unknown_row: bool = True
-    ) -> None:
+    def __init__(self, metrics: Sequence[str], item_count: int, *, popularity: np.ndarray | None = None, unknown_row: bool = True) -> None:
         self._metrics = {name: _ranked(name) for name in metrics}
         if not self._metrics:
             raise UsageError("name at least one ranking metric, for example ndcg@10")

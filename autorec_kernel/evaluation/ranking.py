@@ -67,7 +67,7 @@ def relevant_counts(positives: Csr, *, unknown_row: bool = True) -> np.ndarray:
 
 def hit_rate(hits: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
     """Return 1 where the first k hold a relevant item, else 0."""
-    return hits[:, :k].any(axis=1).astype(np.float64)
+    return np.asarray(hits[:, :k].any(axis=1), dtype=np.float64)
 
 
 def recall(hits: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:

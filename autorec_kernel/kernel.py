@@ -61,6 +61,7 @@ class Kernel:
         kernel = cls.__new__(cls)
         kernel._registry = assemble(discover(blocked, allowed, path, import_seconds))
         kernel._origin = {"blocked": sorted(blocked), "allowed": None if allowed is None else sorted(allowed)}
+        kernel._origin |= {"path": None if path is None else list(path), "import_seconds": import_seconds}
         return kernel
 
     def origin(self) -> dict[str, Any]:
@@ -81,7 +82,7 @@ class Kernel:
         """Build the kernel that `origin()` describes."""
         if "plugins" in origin:
             return cls({name: importlib.import_module(module) for name, module in origin["plugins"].items()})
-        return cls.discover(blocked=origin.get("blocked", ()), allowed=origin.get("allowed"))
+        return cls.discover(**origin)
 
     # --- what is there ----------------------------------------------------------------------------------------------------------
 

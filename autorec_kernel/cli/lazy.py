@@ -80,7 +80,9 @@ def _load(row: Command) -> Any:
 def _as_command(row: Command, loaded: Any) -> Any:
     """Return the Typer command of an application or a function."""
     if isinstance(loaded, typer.Typer):
-        return typer.main.get_command(loaded)
+        command: Any = typer.main.get_command(loaded)
+        command.params = [one for one in command.params if one.name not in ("install_completion", "show_completion")]
+        return command
     app = typer.Typer(add_completion=False)
     app.command(row.name)(loaded)
     return typer.main.get_command(app)

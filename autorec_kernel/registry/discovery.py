@@ -29,9 +29,7 @@ class Found:
     plugin: Any = None
 
 
-def discover(
-    blocked: Collection[str], allowed: Collection[str] | None, path: Sequence[str] | None, seconds: float
-) -> tuple[Found, ...]:
+def discover(blocked: Collection[str], allowed: Collection[str] | None, path: Sequence[str] | None, seconds: float) -> tuple[Found, ...]:
     """Load every installed plugin that may be loaded.
 
     Args:

@@ -20,9 +20,7 @@ KERNEL_POINTS: tuple[ExtensionPoint, ...] = (
     ),
     ExtensionPoint("model-block", "autorec_model_blocks", f"{_CONTRACTS}.models:ModelBlock", "A word of the block language."),
     ExtensionPoint("blueprint", "autorec_blueprints", f"{_CONTRACTS}.models:Blueprint", "A named architecture."),
-    ExtensionPoint(
-        "search-strategy", "autorec_search_strategies", f"{_CONTRACTS}.search:SearchStrategy", "Chooses the next candidates."
-    ),
+    ExtensionPoint("search-strategy", "autorec_search_strategies", f"{_CONTRACTS}.search:SearchStrategy", "Chooses the next candidates."),
     ExtensionPoint("evaluator", "autorec_evaluators", f"{_CONTRACTS}.evaluator:Evaluator", "Finds out how good a genotype is."),
     ExtensionPoint("executor", "autorec_executors", f"{_CONTRACTS}.evaluator:Executor", "Somewhere to run trials."),
     ExtensionPoint("metric", "autorec_metrics", f"{_CONTRACTS}.evaluator:Metric", "A figure of merit."),

@@ -62,9 +62,7 @@ def _run(modules: Sequence[str], seconds: float) -> dict[str, Verdict]:
         return {}
     command = [sys.executable, "-P", "-c", _CHILD]
     try:
-        child = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
-        )
+        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
     except OSError:
         return {}
     try:

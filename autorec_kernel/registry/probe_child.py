@@ -81,4 +81,3 @@ _WATCHED: dict[str, Callable[[], Any]] = {
     "log handlers": lambda: [repr(handler) for handler in logging.root.handlers],
     "the number of threads": threading.active_count,
 }
-

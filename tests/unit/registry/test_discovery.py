@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -89,9 +90,7 @@ def test_what_an_import_disturbs_becomes_a_warning(fake_distribution: FakeSite, 
     assert "prints while it is imported" in found.warnings
 
 
-def test_a_printing_import_leaves_our_stdout_clean(
-    fake_distribution: FakeSite, row: Rows, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_printing_import_leaves_our_stdout_clean(fake_distribution: FakeSite, row: Rows, capsys: pytest.CaptureFixture[str]) -> None:
     fake_distribution("loud", {"loud_plugin.py": declaring("thing", before="print('hello')")}, {"loud": "loud_plugin [api1]"})
     assert row("loud").status == "ok"
     assert capsys.readouterr().out == ""
@@ -165,6 +164,14 @@ def test_a_stranger_cannot_take_a_name_from_the_kernels_own_distribution(fake_di
     own, theirs = discover().plugins()
     assert (own.name, own.status, theirs.name, theirs.status) == ("zoo", "ok", "stranger:zoo", "broken")
     assert any("'stranger'" in warning for warning in own.warnings)
+
+
+def test_a_discovered_kernel_can_be_rebuilt_from_json(fake_distribution: FakeSite, discover: Discover) -> None:
+    for name in ("alpha", "beta"):
+        fake_distribution(name, {f"{name}_plugin.py": declaring(name)}, {name: f"{name}_plugin [api1]"})
+    first = discover(blocked=("alpha",))
+    again = Kernel.rebuild(json.loads(json.dumps(first.origin())))
+    assert again.plugins() == first.plugins()
 
 
 def test_damaged_metadata_of_one_distribution_hides_no_other(fake_distribution: FakeSite, discover: Discover) -> None:

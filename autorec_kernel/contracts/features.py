@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -15,7 +15,10 @@ from autorec_kernel.records.program import Program
 from autorec_kernel.records.schema import Schema
 from autorec_kernel.records.table import Table
 
-__all__ = ["DataProfile", "FeatureOp", "FeatureProposal", "FittedFeatureOp", "RejectColumn"]
+if TYPE_CHECKING:
+    from autorec_kernel.features import FeatureSet
+
+__all__ = ["DataProfile", "FeatureOp", "FeatureProposal", "FeatureSelector", "FittedFeatureOp", "Ranking", "RejectColumn"]
 
 
 class RejectColumn(AutoRecError):
@@ -31,6 +34,8 @@ class DataProfile:
         rows, users, items: Sizes of the training part.
         clock: time | position | none.
         task: recommend | rate | click.
+        facts: label_mean, label_std, label_low, label_high (where there is a label), user_rows, item_rows (of the side tables),
+            history_length (the longest history wanted).
     """
 
     schema: Schema
@@ -62,7 +67,14 @@ class FittedFeatureOp(Protocol):
         ...
 
     def training_values(self, events: Table) -> Mapping[str, np.ndarray] | None:
-        """Return the values of training rows where they must differ from the program's (label users: out of fold); else None."""
+        """Return values of training rows that must differ from the program's: out of fold, where no clock orders the events; else None.
+
+        Args:
+            events: The same rows that `fit` saw.
+
+        Returns:
+            Feature name to one value a row, in the shape and type of the program's; None when the program's values hold everywhere.
+        """
         ...
 
 
@@ -85,11 +97,32 @@ class FeatureOp(Protocol):
         """Learn vocabularies, scales and as-of tables.
 
         Args:
-            events: Training rows with all event columns, `@order` and `@clock` (int64).
-            tables: "users" and "items", one row an entity (empty tables where there are none).
+            events: Training rows in order of `@order`: all event columns, and int64 `@order`, `@clock`, `@user` and `@item` (entity
+                rows, 0 = unknown), `@positive` (0/1).
+            tables: "users" and "items", one row an entity of the training events in order of its row, from row 1 on (empty tables
+                where there are none). Programs read their columns as `users.<name>` and `items.<name>`.
             rng: The only source of randomness.
 
         Raises:
             RejectColumn: The column is of no use (constant, all missing, …).
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """What a selector found: feature name → score (higher = more useful), and why."""
+
+    scores: Mapping[str, float]
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+
+@runtime_checkable
+class FeatureSelector(Protocol):
+    """A way to rank features by their worth, on training rows only."""
+
+    Config: ClassVar[type[ComponentConfig]]
+
+    def rank(self, features: FeatureSet, rng: np.random.Generator) -> Ranking:
+        """Return a score and a reason for every feature of the set."""
         ...

@@ -1,0 +1,141 @@
+"""`build_features`: profile → proposals → plan under a time budget → fit on the training view → values."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from autorec_kernel.contracts.features import FeatureOp
+from autorec_kernel.features.compute import Fitted, Sides, stored
+from autorec_kernel.features.digest import digest_of
+from autorec_kernel.features.entities import Entities, aligned, entities_of, labelled, prepare
+from autorec_kernel.features.feature_set import FeatureSet
+from autorec_kernel.features.labels import label_name, label_range, labels_of, link_of
+from autorec_kernel.features.parts import Part, kept_columns, part_of
+from autorec_kernel.features.plan import Chosen, candidates, fit_candidates
+from autorec_kernel.features.profile import default_task, profile_of
+from autorec_kernel.features.state import entity_tables
+from autorec_kernel.records.dataset import Dataset
+from autorec_kernel.records.features import Feature, FeatureSchema
+from autorec_kernel.records.table import Table
+
+if TYPE_CHECKING:
+    from autorec_kernel.kernel import Kernel
+
+__all__ = ["build_features", "feature_ops"]
+
+Report = Callable[[Mapping[str, Any]], None]
+
+
+def build_features(
+    dataset: Dataset,
+    kernel: Kernel | Mapping[str, type[FeatureOp]],
+    *,
+    folder: Path | None = None,
+    seed: int = 0,
+    budget_seconds: float | None = None,
+    history_length: int = 50,
+    report: Report | None = None,
+    task: str | None = None,
+) -> FeatureSet:
+    """Turn a data set into a feature set. The test view is not read.
+
+    Args:
+        kernel: Provides the feature ops; or a mapping from component id to op class.
+        folder: Where the feature set is saved; None = memory only.
+        seed: Every op draws from `SeedSequence(seed, spawn_key=(its place in the plan,))`.
+        budget_seconds: Limit for the estimated cost of the ops (ids are always taken); None = no limit.
+        history_length: Longest history kept.
+        report: Called with each row of the plan as it is decided.
+        task: recommend | rate | click; None = what the protocol implies.
+    """
+    start = time.perf_counter()
+    task = task or default_task(dataset)
+    entities, sides, train = _prepared(dataset, task)
+    profile = profile_of(dataset, train, entities, task)
+    profile = replace(profile, facts={**profile.facts, "history_length": float(history_length)})
+    wanted, plan = candidates(feature_ops(kernel), profile)
+    tables = {"users": _known(sides.users), "items": _known(sides.items)}
+    values: dict[str, Part] = {}
+    static: dict[str, np.ndarray] = {}
+    chosen: list[Chosen] = []
+
+    def check(one: Chosen) -> None:
+        """Compute the op's values; an op whose values break the contract is turned down with the reason."""
+        labels = labels_of(train, dataset.schema, task)
+        part = part_of(train, labels, [one.fitted], sides, set(), cut=False)
+        own = {name: stored(value) for name, value in one.training.items()}
+        static.update(entity_tables([one.fitted], sides, dynamic=False))
+        values[one.fitted.features[0].name] = replace(part, values={**part.values, **own})
+
+    for one in fit_candidates(wanted, train, tables, seed=seed, budget=budget_seconds, check=check, plan=plan):
+        chosen.append(one)
+        if report is not None:
+            report(plan[-1])
+    fitted = tuple(one.fitted for one in chosen)
+    kept = kept_columns(fitted, train)
+    merged = {name: value for one in chosen for name, value in values[one.fitted.features[0].name].values.items()}
+    labels = labels_of(train, dataset.schema, task)
+    part = Part(Table({name: train[name] for name in train if name in kept}, train.rows), labels, merged)
+    features = tuple(feature for op in fitted for feature in op.features)
+    schema = _schema(features, entities, dataset, task, labels, train.rows)
+    found = FeatureSet(schema, task, dataset.protocol, dataset.schema, plan, 0.0, entities, sides, fitted, static, {"train": part})
+    _add_validation(found, dataset, kept)
+    found.digest = digest_of(found)
+    found.seconds = time.perf_counter() - start
+    if folder is not None:
+        found.save(folder)
+    return found
+
+
+def feature_ops(kernel: Kernel | Mapping[str, type[FeatureOp]]) -> dict[str, type[FeatureOp]]:
+    """Return component id → class of every usable feature op."""
+    if isinstance(kernel, Mapping):
+        return dict(kernel)
+    return {row.id: kernel.load("feature-op", row.id) for row in kernel.components("feature-op") if row.usable}
+
+
+def _prepared(dataset: Dataset, task: str) -> tuple[Entities, Sides, Table]:
+    entities = entities_of(dataset.schema, labelled(dataset.train, dataset.schema, task))
+    train = prepare(dataset.train, entities, dataset.schema, dataset.protocol, task)
+    column = dataset.schema.role("time")
+    users = aligned(dataset.users, entities.user, entities.users, unknown=True)
+    items = aligned(dataset.items, entities.item, entities.items, unknown=True)
+    time_name = column.name if column is not None and dataset.protocol.clock == "time" else ""
+    return entities, Sides(users, items, entities.users, entities.items, entities.user, entities.item, time_name), train
+
+
+def _known(table: Table) -> Table:
+    return table.take(np.arange(1, table.rows)) if table.rows else table
+
+
+def _schema(features: tuple[Feature, ...], entities: Entities, dataset: Dataset, task: str, labels: np.ndarray, rows: int) -> FeatureSchema:
+    ids = {f.vocabulary: f.name for f in reversed(features) if f.kind == "id" and f.vocabulary in ("user", "item")}
+    name = label_name(dataset.schema)
+    return FeatureSchema(
+        features,
+        user=ids.get("user", ""),
+        item=ids.get("item", ""),
+        users=entities.users.size,
+        items=entities.items.size,
+        tasks={name: link_of(task)},
+        label_range={name: label_range(labels)},
+        events=rows,
+        ordered=dataset.protocol.clock != "none",
+    )
+
+
+def _add_validation(found: FeatureSet, dataset: Dataset, kept: set[str]) -> None:
+    found.entities = found.entities.with_events(dataset.valid)
+    events = prepare(dataset.valid, found.entities, dataset.schema, dataset.protocol, found.task)
+    labels = labels_of(events, dataset.schema, found.task)
+    rolling = dataset.protocol.state == "rolling"
+    fitted: tuple[Fitted, ...] = found.fitted
+    if rolling and events.rows:
+        fitted = tuple(replace(op, program=op.program.fold(events)) for op in fitted)
+    found.parts["valid"] = part_of(events, labels, fitted, found.sides, kept, cut=not rolling)

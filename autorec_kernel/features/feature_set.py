@@ -1,0 +1,335 @@
+"""`FeatureSet`: model inputs for rows, users and (row, candidate) pairs; every dynamic value is read strictly before its moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from autorec_kernel.errors import UnknownNameError, UsageError
+from autorec_kernel.features.compute import Fitted, Sides, event_columns
+from autorec_kernel.features.entities import ITEM, ITEM_KEY, POSITIVE, TARGET, USER, USER_KEY, Entities, prepare
+from autorec_kernel.features.evaluation import EvaluationSet, collect, repeats
+from autorec_kernel.features.labels import labels_of
+from autorec_kernel.features.parts import Part, joined, part_of
+from autorec_kernel.features.sequences import sequence_windows
+from autorec_kernel.features.state import serving_state
+from autorec_kernel.records.dataset import Protocol
+from autorec_kernel.records.features import Feature, FeatureSchema
+from autorec_kernel.records.interactions import Interactions
+from autorec_kernel.records.program import ReadContext, run_program
+from autorec_kernel.records.schema import Schema
+from autorec_kernel.records.serving_state import Histories, ServingState, csr, typed
+from autorec_kernel.records.table import ColumnData, Table, take_column
+
+__all__ = ["FeatureSet", "Split", "Upto"]
+
+Split = Literal["train", "valid", "test"]
+Upto = Literal["train", "valid"]
+Lengths = Mapping[str, int]
+
+
+@dataclass(slots=True, eq=False)
+class FeatureSet:
+    """Model-ready data. Rows of train, validation and (once opened) test events are numbered one after the other, each in order of time.
+
+    Args:
+        schema: Features on offer.
+        task: recommend | rate | click.
+        protocol: Of the data set; `state` says what validation and test rows read.
+        columns: The data set's schema.
+        plan: One row a proposal: op, config, seconds, taken, reason.
+        fitted: Ops with their programs; the as-of tables hold the training events.
+        static: Feature name → values of every user or item row.
+        parts: Split → events and values.
+        digest: Content digest of schema, training and validation values.
+    """
+
+    schema: FeatureSchema
+    task: str
+    protocol: Protocol
+    columns: Schema
+    plan: list[dict[str, Any]]
+    seconds: float
+    entities: Entities
+    sides: Sides
+    fitted: tuple[Fitted, ...]
+    static: dict[str, np.ndarray]
+    parts: dict[str, Part]
+    digest: str = ""
+    _cache: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    # --- rows -------------------------------------------------------------------------------------------------------------------
+
+    @property
+    def user_rows(self) -> np.ndarray:
+        """Return int64 [all rows], 0 = unknown."""
+        return self._column(USER)
+
+    @property
+    def item_rows(self) -> np.ndarray:
+        """Return int64 [all rows], 0 = unknown."""
+        return self._column(ITEM)
+
+    def rows(self, split: Split) -> np.ndarray:
+        """Return int64 row numbers of the events to learn from or to judge (context events are left out)."""
+        part, first = self._part(split), self._first(split)
+        return first + np.flatnonzero(part.ints(TARGET))
+
+    def positive_rows(self, split: Split = "train") -> np.ndarray:
+        """Return int64 row numbers of positive events with a known item."""
+        rows = self.rows(split)
+        return rows[(self._column(POSITIVE)[rows] != 0) & (self.item_rows[rows] > 0)]
+
+    def sample_rows(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Return at most `count` training rows drawn without replacement, ascending."""
+        rows = self.rows("train")
+        return rows if count >= len(rows) else np.sort(rng.choice(rows, count, replace=False))
+
+    def labels(self, task: str = "") -> np.ndarray:
+        """Return float32 [all rows]: 0/1 for a logit task, the number for a value task.
+
+        Args:
+            task: Label name of the schema, or the kind of task; "" = the only one.
+        """
+        if task and task not in self.schema.tasks and task != self.task:
+            raise UnknownNameError("label", task, self.schema.tasks)
+        return self._kept("labels", lambda: np.concatenate([part.label for part in self.parts.values()]))  # type: ignore[no-any-return]
+
+    def row_inputs(self, names: Iterable[str], rows: np.ndarray, *, lengths: Lengths | None = None) -> dict[str, np.ndarray]:
+        """Return feature name → values of event rows; dynamic ones as they were strictly before the row (or at the cut).
+
+        Args:
+            rows: int64 [A] row numbers, of any splits.
+            lengths: Feature name → steps of a history.
+        """
+        rows = np.asarray(rows, dtype=np.int64)
+        found = {}
+        for name in names:
+            feature = self.schema[name]
+            if name in self.static:
+                entity = self.user_rows if feature.depends == "user" else self.item_rows
+                found[name] = typed(self.static[name][entity[rows]], feature)
+            else:
+                found[name] = self._scattered(feature, rows, None, lengths or {})
+        return found
+
+    def pair_inputs(
+        self,
+        names: Iterable[str],
+        rows: np.ndarray | None = None,
+        candidates: np.ndarray | None = None,
+        *,
+        users: np.ndarray | None = None,
+        histories: Histories | None = None,
+        upto: Upto = "train",
+        lengths: Lengths | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Return feature name → values [A * C, …] of candidates beside the context of each row, or of each user at the cut.
+
+        Args:
+            rows: int64 [A] event rows; the candidate takes the place of the event's item, at the event's moment.
+            candidates: int64 [A, C] item rows.
+            users: int64 [A] user rows instead of `rows`.
+            histories: With `users`, as in `user_inputs`.
+        """
+        if candidates is None or (rows is None) == (users is None):
+            raise UsageError("pair_inputs needs candidates, and either rows or users")
+        items, count = np.asarray(candidates, dtype=np.int64).reshape(-1), np.shape(candidates)[1]
+        if users is not None:
+            spread = None if histories is None else _repeated(histories, count)
+            many = np.repeat(np.asarray(users, np.int64), count)
+            return self.state(upto).inputs(names, users=many, items=items, histories=spread, lengths=lengths)
+        rows = np.repeat(np.asarray(rows, dtype=np.int64), count)
+        found = self.row_inputs([n for n in names if self.schema[n].depends in ("row", "user")], rows, lengths=lengths)
+        for feature in (self.schema[name] for name in names):
+            if feature.depends == "item" and feature.name in self.static:
+                found[feature.name] = typed(self.static[feature.name][items], feature)
+            elif feature.depends in ("item", "pair"):
+                found[feature.name] = self._scattered(feature, rows, items, lengths or {})
+        return {name: found[name] for name in names}
+
+    # --- states at the cut --------------------------------------------------------------------------------------------------------
+
+    def user_inputs(
+        self,
+        names: Iterable[str],
+        users: np.ndarray,
+        upto: Upto = "train",
+        *,
+        histories: Histories | None = None,
+        lengths: Lengths | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Return feature name → values of users at the end of training (`upto="valid"`: and validation).
+
+        Args:
+            users: int64 [A] user rows.
+            histories: Item rows of each user, oldest first (`EvaluationSet.histories`), instead of what is stored.
+        """
+        return self.state(upto).inputs(names, users=np.asarray(users, dtype=np.int64), histories=histories, lengths=lengths)
+
+    def item_inputs(self, names: Iterable[str], items: np.ndarray | None = None, upto: Upto = "train") -> dict[str, np.ndarray]:
+        """Return feature name → values of items int64 [A] (None = the catalogue, row 0 included) at the cut."""
+        wanted = np.arange(self.schema.items, dtype=np.int64) if items is None else np.asarray(items, dtype=np.int64)
+        return self.state(upto).inputs(names, items=wanted)
+
+    def state(self, upto: Upto = "train") -> ServingState:
+        """Return the serving state at the end of training (`upto="valid"`: and validation)."""
+        parts = self._before("valid" if upto == "train" else "test")
+        return self._kept(  # type: ignore[no-any-return]
+            ("state", upto), lambda: serving_state(self.schema, self._at(upto), self.sides, self.static, joined(parts))
+        )
+
+    # --- views for training and judging -------------------------------------------------------------------------------------------
+
+    @property
+    def interactions(self) -> Interactions:
+        """Return the positive training events as a sparse matrix, oldest first a user."""
+        return self._kept("interactions", self._interactions)  # type: ignore[no-any-return]
+
+    def sequences(self, length: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return (rows int64 [S, length], targets int64 [S, length]): each target is the item that followed its input.
+
+        Right-padded with 0, oldest first. A history is cut from its end into windows of `length`; the first input of a window is the
+        last target of the one before.
+        """
+        return sequence_windows(self.interactions, length)
+
+    def evaluation(self, split: Split) -> EvaluationSet:
+        """Return what a ranking protocol judges: users with at least one positive, ordered by id text.
+
+        Histories are the positives of training (for `test`, of validation too) and the split's own context events. Items to exclude
+        are all items of those events, positive or not. Where (user, item) pairs repeat in training (`deduplicate` = none and at least
+        1 % of rows) a repeat is a legitimate answer and nothing is excluded; elsewhere a positive that was seen before is not judged.
+        What is excluded never depends on the answers.
+        """
+        return self._kept(("evaluation", split), lambda: self._evaluation(split))  # type: ignore[no-any-return]
+
+    def open_test(self, table: Table) -> None:
+        """Append the test events. Rolling states fold validation, then test events, each row reading strictly before itself."""
+        if "test" in self.parts:
+            raise UsageError("the test rows are in this feature set already", hint="open them once, after the plan is fixed")
+        self.entities = self.entities.with_events(table)
+        events = prepare(table, self.entities, self.columns, self.protocol, self.task)
+        kept = set(self.parts["train"].events) & set(events)
+        rolling = self.protocol.state == "rolling"
+        holding = Part(Table({name: events[name] for name in kept}, events.rows), labels_of(events, self.columns, self.task))
+        fitted = self._folded((self.parts["valid"], holding)) if rolling else self.fitted
+        part = part_of(events, holding.label, fitted, self.sides, kept, cut=not rolling)
+        self.parts = {**self.parts, "test": part}
+        self._cache = {key: value for key, value in self._cache.items() if key in (("state", "train"), "interactions")}
+
+    # --- storage --------------------------------------------------------------------------------------------------------------------
+
+    def save(self, folder: Path) -> None:
+        """Write JSON and `.npy` files; test rows are among them only once they were opened."""
+        from autorec_kernel.features.store import save
+
+        save(self, folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> FeatureSet:
+        """Read what `save` wrote, memory-mapped."""
+        from autorec_kernel.features.store import load
+
+        return load(folder)
+
+    # --- inside -----------------------------------------------------------------------------------------------------------------------
+
+    def _kept(self, key: Any, make: Any) -> Any:
+        if key not in self._cache:
+            self._cache[key] = make()
+        return self._cache[key]
+
+    def _column(self, name: str) -> np.ndarray:
+        return self._kept(name, lambda: np.concatenate([part.ints(name) for part in self.parts.values()]))  # type: ignore[no-any-return]
+
+    def _part(self, split: str) -> Part:
+        if split not in self.parts:
+            raise UsageError(f"the {split} rows are not in this feature set", hint="call open_test once the plan is fixed")
+        return self.parts[split]
+
+    def _first(self, split: str) -> int:
+        names = list(self.parts)
+        return sum(self.parts[name].rows for name in names[: names.index(split)])
+
+    def _before(self, split: str) -> list[Part]:
+        return [self.parts["train"]] if split == "valid" or not self.parts["valid"].rows else [self.parts["train"], self.parts["valid"]]
+
+    def _folded(self, parts: Iterable[Part]) -> tuple[Fitted, ...]:
+        parts = [part for part in parts if part.rows]
+        return tuple(replace(op, program=op.program.fold(joined(parts))) for op in self.fitted) if parts else self.fitted
+
+    def _at(self, upto: str) -> tuple[Fitted, ...]:
+        """Return the ops with tables that hold everything up to and with a split."""
+        names = list(self.parts)[1 : list(self.parts).index(upto) + 1]
+        return self._kept(("ops", upto), lambda: self._folded(self.parts[name] for name in names))  # type: ignore[no-any-return]
+
+    def _scattered(self, feature: Feature, rows: np.ndarray, items: np.ndarray | None, lengths: Lengths) -> np.ndarray:
+        """Return the values of rows that may lie in several splits; `items` replace the rows' own."""
+        pieces = list(self._by_split(rows))
+        values = [self._values(feature, split, local, None if items is None else items[at], lengths) for split, local, at in pieces]
+        if len(pieces) == 1:
+            return values[0]
+        joint = np.concatenate([np.zeros(0, np.int64), *(at for _, _, at in pieces)])
+        empty = np.zeros((0, *self._values(feature, "train", rows[:0], items[:0] if items is not None else None, lengths).shape[1:]))
+        return typed(np.concatenate([empty, *values])[np.argsort(joint, kind="stable")], feature)
+
+    def _by_split(self, rows: np.ndarray) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+        if len(rows) and (rows.min() < 0 or rows.max() >= sum(part.rows for part in self.parts.values())):
+            raise UsageError(f"row {int(rows.max())} is not in this feature set", hint="test rows exist once they were opened")
+        for split, part in self.parts.items():
+            local = rows - self._first(split)
+            inside = np.flatnonzero((local >= 0) & (local < part.rows))
+            if len(inside):
+                yield split, local[inside], inside
+
+    def _values(self, feature: Feature, split: str, local: np.ndarray, items: np.ndarray | None, lengths: Lengths) -> np.ndarray:
+        part = self.parts[split]
+        if items is None and feature.name in part.values:
+            return typed(part.values[feature.name][local], feature)
+        rolling = split == "train" or self.protocol.state == "rolling"
+        op = next(op for op in self._at(split if rolling else "train") if feature in op.features)
+        columns: dict[str, ColumnData] = {n: take_column(part.events[n], local) for n in {*op.program.inputs, USER, ITEM} if n in part.events}
+        if items is not None:
+            columns = self._replaced(columns, items)
+        columns = event_columns(op.program.inputs, Table(columns, len(local)), self.sides)
+        output = op.output(feature.name)
+        steps = {output: lengths[feature.name]} if feature.name in lengths else {}
+        found = run_program(op.program, columns, ReadContext(len(local), latest=not rolling, lengths=steps))
+        return typed(np.asarray(found[output]), feature)
+
+    def _replaced(self, columns: dict[str, ColumnData], items: np.ndarray) -> dict[str, ColumnData]:
+        from autorec_kernel.records.table import Coded
+
+        texts = self._kept("item texts", lambda: np.array([*self.entities.items.ids_of(np.arange(1, self.entities.items.size)), None], object)[:-1])
+        return {**columns, ITEM: items, **({self.sides.item: Coded((items - 1).astype(np.int32), texts)} if self.sides.item in columns else {})}
+
+    def _interactions(self) -> Interactions:
+        part, schema = self.parts["train"], self.schema
+        users, items = part.ints(USER), part.ints(ITEM)
+        kept = np.flatnonzero((part.ints(POSITIVE) != 0) & (users > 0) & (items > 0))
+        kept = kept[np.argsort(users[kept], kind="stable")]
+        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(users[kept], minlength=schema.users))])
+        values = np.asarray(part.label[kept], np.float32) if schema.tasks and self.task == "rate" else np.ones(len(kept), np.float32)
+        return Interactions(offsets, items[kept].astype(np.int32), values, schema.users, schema.items, self.protocol.clock != "none")
+
+    def _evaluation(self, split: str) -> EvaluationSet:
+        before = joined(self._before(split) if split != "train" else [self.parts["train"]])
+        train = self.parts["train"]
+        exclude = not (self.protocol.deduplicate == "none" and repeats(train.ints(USER_KEY), train.ints(ITEM_KEY)))
+        past = Part(before, np.zeros(0, np.float32)).ranking()
+        found = collect(past, self._part(split).ranking(), self._first(split), exclude=exclude, ids=self.entities.user_ids)
+        return replace(found, users=np.where(found.users < self.schema.users, found.users, 0))
+
+
+def _repeated(histories: Histories, count: int) -> tuple[np.ndarray, np.ndarray]:
+    offsets, items = csr(histories)
+    starts, lengths = np.repeat(offsets[:-1], count), np.repeat(np.diff(offsets), count)
+    spread = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    return spread, items[np.repeat(starts - spread[:-1], lengths) + np.arange(spread[-1])]
+
+

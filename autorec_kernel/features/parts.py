@@ -1,0 +1,85 @@
+"""One split of a feature set: its events in the kernel's terms, and the values that are kept for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from autorec_kernel.features.compute import Fitted, Sides, compute, event_columns, is_stored, stored
+from autorec_kernel.features.entities import ITEM, ITEM_KEY, POSITIVE, TARGET, USER, USER_KEY
+from autorec_kernel.features.evaluation import Events
+from autorec_kernel.records.dataset import CLOCK, ORDER
+from autorec_kernel.records.program import ReadContext
+from autorec_kernel.records.table import ColumnData, Table, concat_columns
+
+__all__ = ["Part", "joined", "kept_columns", "part_of"]
+
+_OWN = (USER, ITEM, USER_KEY, ITEM_KEY, POSITIVE, TARGET, CLOCK, ORDER)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """Events of a split in order of `@order`.
+
+    Args:
+        events: The kernel's columns (int64), and the columns that folding and on-demand programs read.
+        label: float32 [n], what the task learns; NaN on context rows without one.
+        values: Feature name → int32 or float32 [n, …]: row features and point-in-time features.
+    """
+
+    events: Table
+    label: np.ndarray
+    values: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        """Return the number of events, context rows included."""
+        return self.events.rows
+
+    def ints(self, name: str) -> np.ndarray:
+        """Return one of the kernel's columns, int64 [n]."""
+        return np.asarray(self.events[name])
+
+    def ranking(self) -> Events:
+        """Return what an evaluation set is made of."""
+        return Events(*(self.ints(name) for name in (USER_KEY, ITEM_KEY, ITEM, POSITIVE, TARGET)))
+
+
+def kept_columns(fitted: Iterable[Fitted], events: Table) -> set[str]:
+    """Return the event columns that a part keeps: the kernel's, those of folding, and inputs of programs run when asked."""
+    found = set(_OWN)
+    for op in fitted:
+        found |= op.program.columns()
+        if any(not is_stored(feature) or feature.dynamic for feature in op.features):
+            found |= set(op.program.inputs)
+    return found & set(events)
+
+
+def part_of(events: Table, label: np.ndarray, fitted: Sequence[Fitted], sides: Sides, kept: set[str], *, cut: bool) -> Part:
+    """Compute the values of a split.
+
+    Args:
+        events: Prepared events.
+        fitted: Ops whose tables hold every event that the split may see; each row reads strictly before itself.
+        cut: Read the state at the end of the tables instead.
+    """
+    values: dict[str, np.ndarray] = {}
+    for op in fitted:
+        wanted = [f.name for f in op.features if is_stored(f) and (f.dynamic or f.depends == "row")]
+        if not wanted:
+            continue
+        found = compute(op, event_columns(op.program.inputs, events, sides), ReadContext(events.rows, latest=cut))
+        values |= {name: stored(found[name]) for name in wanted}
+    columns = {name: column for name, column in events.items() if name in kept}
+    return Part(Table(columns, events.rows), label.astype(np.float32), values)
+
+
+def joined(parts: Sequence[Part]) -> Table:
+    """Return the events of several parts, those that count (`fold` takes all of them), in order of `@order`."""
+    columns: dict[str, ColumnData] = dict(parts[0].events)
+    for part in parts[1:]:
+        columns = {name: concat_columns(column, part.events[name]) for name, column in columns.items()}
+    table = Table(columns, sum(part.rows for part in parts))
+    return table.take(np.argsort(np.asarray(table[ORDER]), kind="stable")) if len(parts) > 1 else table

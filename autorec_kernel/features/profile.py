@@ -1,0 +1,47 @@
+"""What the feature stage knows of the data before any op is fitted: sizes, clock, task, and facts about the label."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import numpy as np
+
+from autorec_kernel.contracts.features import DataProfile
+from autorec_kernel.features.entities import Entities, label_of
+from autorec_kernel.records.dataset import Dataset, Task
+from autorec_kernel.records.table import Table
+
+__all__ = ["default_task", "profile_of"]
+
+
+def default_task(dataset: Dataset) -> Task:
+    """Return the task that the protocol implies: the state at the cut means `recommend`; else 0/1 labels mean `click`, others `rate`."""
+    if dataset.protocol.state == "cut":
+        return "recommend"
+    label = label_of(dataset.train, dataset.schema)
+    binary = label is not None and bool(np.isin(label[~np.isnan(label)], (0.0, 1.0)).all())
+    return "click" if binary or dataset.protocol.positive_threshold is not None else "rate"
+
+
+def profile_of(dataset: Dataset, train: Table, entities: Entities, task: str) -> DataProfile:
+    """Return the profile of the training part.
+
+    Facts: `label_mean`, `label_std`, `label_low`, `label_high` (where there is a label), `user_rows`, `item_rows` (of the side tables).
+    """
+    facts = {"user_rows": float(dataset.users.rows), "item_rows": float(dataset.items.rows), **_label_facts(dataset, train)}
+    sizes = train.rows, entities.users.size - 1, entities.items.size - 1
+    return DataProfile(dataset.schema, *sizes, dataset.protocol.clock, cast(str, task), facts)
+
+
+def _label_facts(dataset: Dataset, train: Table) -> dict[str, float]:
+    label = label_of(train, dataset.schema)
+    known = label[np.isfinite(label)] if label is not None else np.zeros(0)
+    if not len(known):
+        return {}
+    bounded = np.clip(known, -1e100, 1e100)
+    return {
+        "label_mean": float(bounded.mean()),
+        "label_std": float(bounded.std()),
+        "label_low": float(bounded.min()),
+        "label_high": float(bounded.max()),
+    }

@@ -1,0 +1,85 @@
+"""From fitted ops to the `ServingState`: entity tables filled at one moment, and trimmed programs for the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from autorec_kernel.features.compute import Fitted, Sides, compute, entity_columns, is_stored, stored
+from autorec_kernel.features.entities import ITEM, POSITIVE, USER
+from autorec_kernel.records.as_of import AsOfTable
+from autorec_kernel.records.features import Feature, FeatureSchema
+from autorec_kernel.records.program import Program, ReadContext
+from autorec_kernel.records.serving_state import ServingState
+from autorec_kernel.records.table import Table
+
+__all__ = ["entity_tables", "serving_state"]
+
+
+def entity_tables(fitted: Iterable[Fitted], sides: Sides, *, dynamic: bool) -> dict[str, np.ndarray]:
+    """Return feature name → values of every entity row, for static features or, at the end of the tables, for dynamic ones."""
+    found: dict[str, np.ndarray] = {}
+    for op in fitted:
+        for entity in ("user", "item"):
+            wanted = [f for f in op.features if f.depends == entity and f.dynamic == dynamic and is_stored(f)]
+            if not wanted:
+                continue
+            columns, rows = entity_columns(entity, op.program.inputs, sides)
+            values = compute(op, columns, ReadContext(rows, latest=True))
+            found |= {feature.name: stored(values[feature.name]) for feature in wanted}
+    return found
+
+
+def serving_state(schema: FeatureSchema, fitted: Sequence[Fitted], sides: Sides, static: dict[str, np.ndarray], events: Table) -> ServingState:
+    """Return the state after `events`.
+
+    Args:
+        fitted: Ops whose tables already hold the events.
+        static: What `entity_tables(…, dynamic=False)` returned.
+        events: Prepared events in order of `@order`.
+    """
+    users, items = np.asarray(events[USER]), np.asarray(events[ITEM])
+    positive = np.asarray(events[POSITIVE]) != 0
+    known = np.flatnonzero((users > 0) & (items > 0))
+    order = known[np.argsort(users[known], kind="stable")]
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(users[order], minlength=sides.user_ids.size))])
+    popularity = np.bincount(items[known[positive[known]]], minlength=sides.item_ids.size).astype(np.float32)
+    tables = {name: np.asarray(array) for name, array in static.items()} | entity_tables(fitted, sides, dynamic=True)
+    return ServingState(
+        schema,
+        sides.user_ids,
+        sides.item_ids,
+        tables,
+        _programs(fitted),
+        popularity,
+        offsets,
+        items[order].astype(np.int32),
+        positive[order],
+        {"user": sides.user, "item": sides.item, "time": sides.time},
+    )
+
+
+def _programs(fitted: Iterable[Fitted]) -> dict[str, tuple[Program, str]]:
+    found = {}
+    for op in fitted:
+        longest = max((feature.width for feature in op.features if feature.kind == "history"), default=1)
+        trimmed = op.program.trimmed(longest)
+        for feature, output in zip(op.features, op.program.outputs, strict=True):
+            if _is_run(feature):
+                found[feature.name] = (_without_users(trimmed) if is_stored(feature) and feature.depends == "user" else trimmed, output)
+    return found
+
+
+def _is_run(feature: Feature) -> bool:
+    return feature.depends in ("row", "pair") or feature.kind == "history" or (feature.depends == "user" and feature.dynamic)
+
+
+def _without_users(program: Program) -> Program:
+    """Return the program for given histories only: what its tables know of users is never read, so it is not stored."""
+    return replace(program, tables={name: _emptied(t) if t.key == USER else t for name, t in program.tables.items()})
+
+
+def _emptied(table: AsOfTable) -> AsOfTable:
+    return replace(table, offsets=np.zeros(2, np.int64), times=table.times[:0], values=table.values[:0])

@@ -1,0 +1,225 @@
+"""`AsOfTable`: the running state of every key after each of its events, read strictly before any moment (numpy)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from autorec_kernel.errors import BundleError, ContractError
+
+__all__ = ["AsOfTable", "Measure", "bisect_left", "gather_last"]
+
+_FRACTION = 24  # binary digits after the point of a stored sum: exact, so neither order nor later events change an earlier state
+_LARGEST = 1e4  # a standardised value beyond it is cut
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """What one event adds to a `sum` table.
+
+    Args:
+        column: "" = every event; else an event column, whose missing values add nothing.
+        count: Add 1 an event (or a present value) instead of the value.
+        shift, scale: What is added is (value - shift) * scale, kept to 24 binary digits.
+    """
+
+    column: str = ""
+    count: bool = True
+    shift: float = 0.0
+    scale: float = 1.0
+
+    def added(self, column: np.ndarray | None, rows: int) -> np.ndarray:
+        """Return int64 [rows]: the fixed-point addition of each event."""
+        if column is None or not self.column:
+            return np.ones(rows, np.int64)
+        value = np.asarray(column, dtype=np.float64)
+        known = np.isfinite(value)
+        if self.count:
+            return known.astype(np.int64)
+        scaled = np.clip((np.where(known, value, self.shift) - self.shift) * self.scale, -_LARGEST, _LARGEST)
+        return np.rint(scaled * 2.0**_FRACTION).astype(np.int64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AsOfTable:
+    """States of keys in order of time; key 0 = unknown and empty.
+
+    A `sum` table answers with running totals, a `sequence` table with the last values. `time` = "" means that no global clock orders
+    the events of different users: reading then always gives the state at the end, and `fold` adds nothing.
+
+    Args:
+        offsets: int64 [keys + 1]; key k owns events offsets[k]:offsets[k + 1], in order of time.
+        times: int64 [events], or empty for a table that only knows its latest state.
+        values: int64 [events, measures], totals after each event in fixed point (`sum`), or int32 [events] (`sequence`).
+        key, time, where: Event columns that say whose event it is, when it was, and whether it counts ("" = always).
+        measures: What an event adds (`sum`), or ()
+        value: Event column that a `sequence` keeps.
+    """
+
+    offsets: np.ndarray
+    times: np.ndarray
+    values: np.ndarray
+    kind: Literal["sum", "sequence"] = "sum"
+    key: str = "@user"
+    time: str = "@clock"
+    where: str = ""
+    measures: tuple[Measure, ...] = field(default=(Measure(),))
+    value: str = "@item"
+
+    def __post_init__(self) -> None:
+        events = len(self.values)
+        if len(self.offsets) < 1 or self.offsets[0] != 0 or self.offsets[-1] != events or len(self.times) not in (0, events):
+            raise BundleError("an as-of table is damaged: its offsets do not describe its events")
+
+    @classmethod
+    def sums(
+        cls, events: Mapping[str, Any], keys: int, *, key: str, time: str = "@clock", measures: Sequence[Measure], where: str = ""
+    ) -> AsOfTable:
+        """Return running totals of `measures` a key.
+
+        Args:
+            events: Event columns; `key` int64 rows below `keys`, `time` int64.
+            keys: Number of keys, key 0 included.
+        """
+        empty = np.zeros((0, len(measures)), np.int64)
+        blank = cls(np.zeros(keys + 1, np.int64), np.zeros(0, np.int64), empty, "sum", key, time, where, tuple(measures), "")
+        return blank._with(events)
+
+    @classmethod
+    def sequence(
+        cls, events: Mapping[str, Any], keys: int, *, key: str = "@user", time: str = "@order", value: str = "@item", where: str = ""
+    ) -> AsOfTable:
+        """Return the values of every key, oldest first."""
+        zero = np.zeros(0, np.int64)
+        blank = cls(np.zeros(keys + 1, np.int64), zero, zero.astype(np.int32), "sequence", key, time, where, (), value)
+        return blank._with(events)
+
+    @property
+    def keys(self) -> int:
+        """Return the number of keys, key 0 included."""
+        return len(self.offsets) - 1
+
+    def read(self, keys: np.ndarray, times: np.ndarray, length: int = 0) -> np.ndarray:
+        """Return the state strictly before `times`.
+
+        Args:
+            keys: int64 [n]; keys outside the table read as unknown.
+            times: int64 [n].
+            length: Steps of a sequence.
+
+        Returns:
+            float64 [n, measures] totals, or int64 [n, length] values, oldest first, padded with 0 on the right.
+        """
+        if not self.time or not len(self.times):
+            return self.latest(keys, length)
+        keys = self._known(keys)
+        start = self.offsets[keys]
+        return self._state(start, bisect_left(self.times, start, self.offsets[keys + 1], times), length)
+
+    def latest(self, keys: np.ndarray, length: int = 0) -> np.ndarray:
+        """Return the state after every event; shapes as `read`."""
+        keys = self._known(keys)
+        return self._state(self.offsets[keys], self.offsets[keys + 1], length)
+
+    def given(self, counts: np.ndarray) -> np.ndarray:
+        """Return float64 [n, measures]: the state of keys of which only the number of events is known."""
+        known = np.array([measure.count and not measure.column for measure in self.measures], dtype=np.float64)
+        return np.asarray(counts, dtype=np.float64)[:, None] * known
+
+    def fold(self, events: Mapping[str, Any]) -> AsOfTable:
+        """Return the table with later events added; equal to a table built from all of them at once."""
+        return self._with(events) if self.time else self
+
+    def trimmed(self, length: int) -> AsOfTable:
+        """Return a table that only answers `latest`, with sequences cut to the last `length`."""
+        counts = np.minimum(np.diff(self.offsets), length if self.kind == "sequence" else 1)
+        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+        index = np.repeat(self.offsets[1:] - counts - offsets[:-1], counts) + np.arange(offsets[-1])
+        return self._replaced(offsets, np.zeros(0, np.int64), self.values[index])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything but the arrays as plain JSON values."""
+        measures = [asdict(measure) for measure in self.measures]
+        return {"kind": self.kind, "key": self.key, "time": self.time, "where": self.where, "measures": measures, "value": self.value}
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the arrays to store."""
+        return {"offsets": self.offsets, "times": self.times, "values": self.values}
+
+    @classmethod
+    def load(cls, meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray], prefix: str = "") -> AsOfTable:
+        """Read what `to_json` and `arrays` returned."""
+        measures = tuple(Measure(**measure) for measure in meta["measures"])
+        parts = [np.asarray(arrays[f"{prefix}{name}"]) for name in ("offsets", "times", "values")]
+        return cls(*parts, **{**meta, "measures": measures})
+
+    def _known(self, keys: np.ndarray) -> np.ndarray:
+        keys = np.asarray(keys, dtype=np.int64)
+        return np.where((keys >= 0) & (keys < self.keys), keys, 0)
+
+    def _state(self, start: np.ndarray, end: np.ndarray, length: int) -> np.ndarray:
+        if self.kind == "sequence":
+            return gather_last(self.values, start, end, length)
+        if not len(self.values):
+            return np.zeros((len(start), len(self.measures)))
+        total = np.where((end > start)[:, None], self.values[np.maximum(end - 1, 0)], 0).astype(np.float64)
+        return total * np.array([1.0 if measure.count else 2.0**-_FRACTION for measure in self.measures])
+
+    def _with(self, events: Mapping[str, Any]) -> AsOfTable:
+        keys, times, values = self._read_events(events)
+        old = np.repeat(np.arange(self.keys, dtype=np.int64), np.diff(self.offsets))
+        keys, times = np.concatenate([old, keys]), np.concatenate([self.times, times])
+        values = np.concatenate([self._single(old), values])
+        order = np.lexsort((times, keys))
+        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(keys, minlength=self.keys))])
+        values = values[order]
+        return self._replaced(offsets, times[order], values if self.kind == "sequence" else _totals(values, offsets))
+
+    def _read_events(self, events: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        keys = np.asarray(events[self.key], dtype=np.int64)
+        if len(keys) and (keys.min() < 0 or keys.max() >= self.keys):
+            raise ContractError(f"as-of table over {self.key!r}: a key lies outside its {self.keys} keys")
+        times = np.asarray(events[self.time], dtype=np.int64) if self.time else np.zeros(len(keys), np.int64)
+        if self.kind == "sequence":
+            values = np.asarray(events[self.value]).astype(np.int32)
+        else:
+            values = np.stack([m.added(events[m.column] if m.column else None, len(keys)) for m in self.measures], 1)
+        kept = (keys != 0) & (np.asarray(events[self.where]) != 0) if self.where else keys != 0
+        return keys[kept], times[kept], values[kept]
+
+    def _single(self, keys: np.ndarray) -> np.ndarray:
+        if self.kind == "sequence" or not len(keys):
+            return self.values
+        first = np.concatenate([[True], keys[1:] != keys[:-1]])
+        return np.where(first[:, None], self.values, np.diff(self.values, axis=0, prepend=self.values[:1]))
+
+    def _replaced(self, offsets: np.ndarray, times: np.ndarray, values: np.ndarray) -> AsOfTable:
+        return AsOfTable(offsets, times, values, self.kind, self.key, self.time, self.where, self.measures, self.value)
+
+
+def bisect_left(times: np.ndarray, start: np.ndarray, end: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Return int64 [n]: the first position of each sorted segment times[start:end] that is not below `wanted`."""
+    low, high = start.astype(np.int64), end.astype(np.int64)
+    for _ in range(int(np.max(high - low, initial=0)).bit_length()):
+        middle = (low + high) >> 1
+        below = (low < high) & (times[np.minimum(middle, len(times) - 1)] < wanted)
+        low, high = np.where(below, middle + 1, low), np.where(below, high, np.minimum(middle, high))
+    return low
+
+
+def gather_last(values: np.ndarray, start: np.ndarray, end: np.ndarray, length: int) -> np.ndarray:
+    """Return int64 [n, length]: the last values of each segment values[start:end], oldest first, padded with 0 on the right."""
+    first = np.maximum(start, end - length)
+    index = first[:, None] + np.arange(length)
+    inside = index < end[:, None]
+    if not len(values):
+        return np.zeros(index.shape, np.int64)
+    return np.where(inside, values[np.where(inside, index, 0)], 0).astype(np.int64)
+
+
+def _totals(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    running = np.concatenate([np.zeros((1, values.shape[1]), np.int64), np.cumsum(values, axis=0)])
+    return running[1:] - np.repeat(running[offsets[:-1]], np.diff(offsets), axis=0)

@@ -1,0 +1,142 @@
+"""`Program`: a feature transformation as data, run by one numpy interpreter in training and in serving."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from autorec_kernel.errors import BundleError, ContractError
+from autorec_kernel.records.as_of import AsOfTable
+from autorec_kernel.records.steps import STEPS, Frame, ReadContext
+from autorec_kernel.records.table import ColumnData, Ragged
+from autorec_kernel.records.vocabulary import Vocabulary
+
+__all__ = ["Program", "ReadContext", "Step", "run_program"]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One operation of the closed list.
+
+    Args:
+        op: lookup hash bucketize affine log1p clip calendar fill bag gather as_of ratio concat cross dot.
+        inputs: Names of columns or of earlier outputs.
+        output: Name of the value it makes.
+        params: JSON values; arrays and as-of tables are named, not held.
+    """
+
+    op: str
+    inputs: tuple[str, ...]
+    output: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Program:
+    """Steps from columns to features.
+
+    Args:
+        inputs: Columns it reads: event columns by name, `users.<name>` and `items.<name>`, and the kernel's own int64 columns `@user`,
+            `@item` (entity rows), `@clock`, `@order`. A column that is not there at run time reads as missing.
+        steps: In order.
+        outputs: Names of the values it gives, one a feature.
+        arrays: Vocabularies, scales, edges, tables.
+        tables: As-of tables.
+
+    Raises:
+        ContractError: A step is not on the closed list, or reads a name before it exists.
+    """
+
+    inputs: tuple[str, ...]
+    steps: tuple[Step, ...]
+    outputs: tuple[str, ...]
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    tables: Mapping[str, AsOfTable] = field(default_factory=dict)
+    _cache: dict[str, Vocabulary] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        known = set(self.inputs)
+        for step in self.steps:
+            if step.op not in STEPS:
+                raise ContractError(f"program step {step.op!r} is not on the closed list {sorted(STEPS)}")
+            lost = [name for name in step.inputs if name not in known]
+            if lost or step.output in known:
+                raise ContractError(f"step {step.output!r} reads {lost} before they exist" if lost else f"{step.output!r} is made twice")
+            known.add(step.output)
+        if not set(self.outputs) <= known:
+            raise ContractError(f"the program never makes {sorted(set(self.outputs) - known)}")
+
+    def fold(self, events: Mapping[str, Any]) -> Program:
+        """Return the program with more events in its as-of tables."""
+        return replace(self, tables={name: table.fold(events) for name, table in self.tables.items()}) if self.tables else self
+
+    def trimmed(self, length: int) -> Program:
+        """Return the program with as-of tables that only answer `latest`: what serving needs."""
+        return replace(self, tables={name: table.trimmed(length) for name, table in self.tables.items()})
+
+    def columns(self) -> set[str]:
+        """Return the event columns that `fold` reads."""
+        found: set[str] = set()
+        for table in self.tables.values():
+            found |= {table.key, table.time, table.where, table.value, *(measure.column for measure in table.measures)}
+        return found - {""}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything but the arrays as plain JSON values."""
+        steps = [{"op": s.op, "inputs": list(s.inputs), "output": s.output, "params": dict(s.params)} for s in self.steps]
+        tables = {name: table.to_json() for name, table in self.tables.items()}
+        return {"inputs": list(self.inputs), "steps": steps, "outputs": list(self.outputs), "arrays": sorted(self.arrays), "tables": tables}
+
+    def stored(self) -> dict[str, np.ndarray]:
+        """Return every array to store, those of the tables included."""
+        found = {f"array.{name}": array for name, array in self.arrays.items()}
+        for name, table in self.tables.items():
+            found |= {f"table.{name}.{part}": array for part, array in table.arrays().items()}
+        return found
+
+    @classmethod
+    def load(cls, meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray], prefix: str = "") -> Program:
+        """Read what `to_json` and `stored` returned.
+
+        Raises:
+            BundleError: A part is missing or damaged.
+        """
+        try:
+            steps = tuple(Step(s["op"], tuple(s["inputs"]), s["output"], s["params"]) for s in meta["steps"])
+            own = {name: np.asarray(arrays[f"{prefix}array.{name}"]) for name in meta["arrays"]}
+            tables = {name: AsOfTable.load(table, arrays, f"{prefix}table.{name}.") for name, table in meta["tables"].items()}
+            return cls(tuple(meta["inputs"]), steps, tuple(meta["outputs"]), own, tables)
+        except (KeyError, TypeError, ContractError) as error:
+            raise BundleError(f"a feature program is damaged: {error}") from error
+
+
+def run_program(program: Program, columns: Mapping[str, ColumnData], context: ReadContext) -> dict[str, np.ndarray | Ragged]:
+    """Compute a program's outputs.
+
+    Args:
+        columns: Column name to data, `context.rows` rows each; missing columns read as missing values, others are ignored.
+        context: How many rows, and whether as-of tables are read before each row's clock or at the end.
+
+    Returns:
+        Output name to int64 [n], int64 [n, width] or float32 [n, width]; finite for any input. The columns are left as they were.
+    """
+    values = {name: columns[name] for name in program.inputs if name in columns}
+    frame = Frame(program.arrays, program.tables, context, values, program._cache)
+    with np.errstate(all="ignore"):  # overflow of hostile numbers is cut at the end
+        for step in program.steps:
+            frame.output = step.output
+            frame.values[step.output] = STEPS[step.op](frame, step.inputs, step.params)
+    return {name: _finished(frame.values[name]) for name in program.outputs}
+
+
+def _finished(value: Any) -> np.ndarray | Ragged:
+    if isinstance(value, Ragged):
+        return value
+    array = np.asarray(value)
+    if array.dtype.kind != "f":
+        return array.astype(np.int64)
+    safe = np.nan_to_num(np.clip(array, -1e30, 1e30), nan=0.0).astype(np.float32)
+    return safe[:, None] if safe.ndim == 1 else safe

@@ -1,0 +1,229 @@
+"""`ServingState`: all that turns user ids, histories, item ids and context columns into model inputs, as arrays and programs (numpy)."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from autorec_kernel.errors import BundleError, ContractError
+from autorec_kernel.records.features import Feature, FeatureSchema
+from autorec_kernel.records.program import Program, ReadContext, run_program
+from autorec_kernel.records.table import Coded, ColumnData
+from autorec_kernel.records.vocabulary import Vocabulary
+
+__all__ = ["Histories", "ServingState", "csr"]
+
+Histories = Sequence[np.ndarray] | tuple[np.ndarray, np.ndarray]
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ServingState:
+    """The state of users, items and features at one moment: the end of training, or of training and validation.
+
+    Args:
+        schema: Features it answers.
+        users, items: Vocabularies; row 0 = unknown.
+        tables: Feature name → values of every entity row, int32 or float32 [rows, …], for user and item features.
+        programs: One a feature that is computed when asked (row, pair and history features, user features under a given history).
+        popularity: float32 [items], positive training events of each item.
+        seen_offsets: int64 [users + 1].
+        seen_items: int32 [events], item rows of each user's events, oldest first.
+        seen_positive: bool [events], which of them are positive: those are the user's history.
+        columns: Names of the event columns of role user, item and time, "" where there is none.
+    """
+
+    schema: FeatureSchema
+    users: Vocabulary
+    items: Vocabulary
+    tables: Mapping[str, np.ndarray]
+    programs: Mapping[str, tuple[Program, str]]
+    popularity: np.ndarray
+    seen_offsets: np.ndarray
+    seen_items: np.ndarray
+    seen_positive: np.ndarray
+    columns: Mapping[str, str] = field(default_factory=dict)
+    _cache: dict[str, Coded] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        events = len(self.seen_items)
+        if len(self.seen_offsets) != self.users.size + 1 or self.seen_offsets[-1] != events or len(self.seen_positive) != events:
+            raise BundleError("the serving state is damaged: the events of its users do not add up")
+        if len(self.popularity) != self.items.size:
+            raise BundleError("the serving state is damaged: the popularity does not cover the catalogue")
+
+    @property
+    def seen(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return (offsets int64 [users + 1], items int32 [events]): every training event of each user, oldest first."""
+        return self.seen_offsets, self.seen_items
+
+    def seen_by(self, user: int) -> np.ndarray:
+        """Return int32 item rows of one user's events, oldest first; empty for an unknown user."""
+        return self.seen_items[self._slice(user)] if 0 < user < self.users.size else self.seen_items[:0]
+
+    def history_of(self, user: int) -> np.ndarray:
+        """Return int32 item rows of one user's positive events, oldest first: what a retriever folds in."""
+        return self.seen_by(user)[self.seen_positive[self._slice(user)]] if 0 < user < self.users.size else self.seen_items[:0]
+
+    def inputs(
+        self,
+        names: Iterable[str],
+        *,
+        users: np.ndarray | None = None,
+        items: np.ndarray | None = None,
+        histories: Histories | None = None,
+        columns: Mapping[str, ColumnData] | None = None,
+        clock: int | None = None,
+        lengths: Mapping[str, int] | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Return model inputs by feature name.
+
+        Args:
+            names: Features wanted.
+            users: int64 [A] user rows, or [1] for one user and many items; None = unknown. Rows outside the vocabulary read as unknown.
+            items: int64 [A] item rows.
+            histories: Item rows of each request, oldest first (a list, or offsets and items); they stand for what is stored of the
+                user: dynamic user features are computed from them.
+            columns: Event columns [A]; missing ones read as missing values.
+            clock: Time of the requests (ns since 1970, UTC) where `columns` has no time column.
+            lengths: Feature name → steps of a history, at most the stored length.
+
+        Returns:
+            Arrays as `records.features.Feature` describes them.
+        """
+        given = csr(histories) if histories is not None else None
+        rows = _rows(users, items, given, columns)
+        ask = _Request(rows, _spread(users, rows, self.users.size), _spread(items, rows, self.items.size), given, columns or {}, clock)
+        return {name: self._input(self.schema[name], ask, lengths or {}) for name in names}
+
+    def meta(self) -> dict[str, Any]:
+        """Return everything but the arrays as plain JSON values."""
+        programs = [{"feature": name, "output": out, **program.to_json()} for name, (program, out) in self.programs.items()]
+        return {
+            "version": VERSION,
+            "schema": self.schema.to_json(),
+            "tables": list(self.tables),
+            "programs": programs,
+            "columns": dict(self.columns),
+        }
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return every array to store; none of type object."""
+        found = {f"users.{name}": array for name, array in self.users.arrays().items()}
+        found |= {f"items.{name}": array for name, array in self.items.arrays().items()}
+        found |= {name: getattr(self, name) for name in _PLAIN}
+        found |= {f"feature.{index}": array for index, array in enumerate(self.tables.values())}
+        for index, (program, _) in enumerate(self.programs.values()):
+            found |= {f"program.{index}.{name}": array for name, array in program.stored().items()}
+        return found
+
+    @classmethod
+    def load(cls, meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> ServingState:
+        """Read what `meta` and `arrays` returned.
+
+        Raises:
+            BundleError: A part is missing, damaged, or written by a newer version.
+        """
+        if meta.get("version") != VERSION:
+            raise BundleError(f"the serving state has version {meta.get('version')!r}; this release reads {VERSION}")
+        try:
+            tables = {name: arrays[f"feature.{index}"] for index, name in enumerate(meta["tables"])}
+            programs = {p["feature"]: (Program.load(p, arrays, f"program.{i}."), p["output"]) for i, p in enumerate(meta["programs"])}
+            vocabularies = Vocabulary.load(arrays, "users."), Vocabulary.load(arrays, "items.")
+            plain = [arrays[name] for name in _PLAIN]
+            return cls(FeatureSchema.from_json(meta["schema"]), *vocabularies, tables, programs, *plain, meta["columns"])
+        except (KeyError, TypeError) as error:
+            raise BundleError(f"the serving state is damaged: {error} is missing") from error
+
+    def _input(self, feature: Feature, ask: _Request, lengths: Mapping[str, int]) -> np.ndarray:
+        recomputed = ask.histories is not None and feature.dynamic and feature.depends == "user"
+        if feature.name in self.tables and not recomputed:
+            return typed(self.tables[feature.name][ask.users if feature.depends == "user" else ask.items], feature)
+        if feature.name not in self.programs:
+            raise ContractError(f"the serving state cannot compute feature {feature.name!r}")
+        program, output = self.programs[feature.name]
+        steps = {output: lengths[feature.name]} if feature.name in lengths else {}
+        context = ReadContext(ask.rows, latest=True, histories=ask.histories, lengths=steps)
+        found = run_program(program, {**self._columns(program.inputs, ask), **ask.columns}, context)
+        return typed(np.asarray(found[output]), feature)
+
+    def _columns(self, names: Iterable[str], ask: _Request) -> dict[str, ColumnData]:
+        """Return the columns that follow from entity rows and clock, those of `names` that are needed."""
+        makers = {
+            "@user": lambda: ask.users,
+            "@item": lambda: ask.items,
+            self.columns.get("user", ""): lambda: Coded((ask.users - 1).astype(np.int32), self._texts("users")),
+            self.columns.get("item", ""): lambda: Coded((ask.items - 1).astype(np.int32), self._texts("items")),
+        }
+        if ask.clock is not None:
+            makers["@clock"] = makers[self.columns.get("time", "")] = functools.partial(np.full, ask.rows, ask.clock, np.int64)
+        return {name: makers[name]() for name in names if name and name in makers}
+
+    def _texts(self, entity: str) -> np.ndarray:
+        if entity not in self._cache:
+            vocabulary: Vocabulary = getattr(self, entity)
+            texts = np.array([*vocabulary.ids_of(np.arange(1, vocabulary.size)), None], dtype=object)[:-1]
+            self._cache[entity] = Coded(np.zeros(0, np.int32), texts)
+        return self._cache[entity].values
+
+    def _slice(self, user: int) -> slice:
+        return slice(int(self.seen_offsets[user]), int(self.seen_offsets[user + 1]))
+
+
+_PLAIN = ("popularity", "seen_offsets", "seen_items", "seen_positive")
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """Rows asked for: entity rows int64 [rows], given histories, context columns and clock."""
+
+    rows: int
+    users: np.ndarray
+    items: np.ndarray
+    histories: tuple[np.ndarray, np.ndarray] | None
+    columns: Mapping[str, ColumnData]
+    clock: int | None
+
+
+def csr(histories: Histories) -> tuple[np.ndarray, np.ndarray]:
+    """Return (offsets int64 [n + 1], items int64) of a list of item-row arrays; a pair (offsets, items) passes through."""
+    if isinstance(histories, tuple):
+        return np.asarray(histories[0], np.int64), np.asarray(histories[1], np.int64)
+    lengths = np.fromiter((len(history) for history in histories), np.int64, len(histories))
+    items = np.concatenate([np.zeros(0, np.int64), *(np.asarray(history, np.int64) for history in histories)])
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]), items
+
+
+def typed(value: np.ndarray, feature: Feature) -> np.ndarray:
+    """Return a value in the type of its kind: float32 [n, width] for numbers, int64 otherwise."""
+    if feature.kind != "numeric":
+        return np.ascontiguousarray(value, dtype=np.int64)
+    return np.ascontiguousarray(value, dtype=np.float32).reshape(len(value), -1)
+
+
+def _rows(
+    users: np.ndarray | None,
+    items: np.ndarray | None,
+    histories: tuple[np.ndarray, np.ndarray] | None,
+    columns: Mapping[str, ColumnData] | None,
+) -> int:
+    sizes = [len(part) for part in (users, items) if part is not None] + [len(column) for column in (columns or {}).values()]
+    if histories is not None:
+        sizes.append(len(histories[0]) - 1)
+    rows = max(sizes, default=0) if 0 not in sizes else 0
+    wrong = [size for size in sizes if size not in (1, rows)]
+    if wrong or (histories is not None and len(histories[0]) - 1 != rows) or any(len(c) != rows for c in (columns or {}).values()):
+        raise ContractError(f"users, items, histories and columns disagree on the number of rows: {sizes}")
+    return rows
+
+
+def _spread(rows: np.ndarray | None, count: int, size: int) -> np.ndarray:
+    if rows is None:
+        return np.zeros(count, np.int64)
+    known = np.asarray(rows, dtype=np.int64)
+    known = np.where((known >= 0) & (known < size), known, 0)
+    return np.broadcast_to(known, count) if len(known) != count else known

@@ -1,0 +1,250 @@
+"""The closed list of program steps: each is one numpy function of columns, parameters and stored arrays."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from autorec_kernel.errors import ContractError
+from autorec_kernel.records.as_of import AsOfTable, gather_last
+from autorec_kernel.records.table import Coded, Ragged
+from autorec_kernel.records.vocabulary import Vocabulary, as_text
+
+__all__ = ["STEPS", "Frame", "ReadContext"]
+
+_MISSING_TIME = np.iinfo(np.int64).min
+_DAY = 86_400_000_000_000  # ns
+_PARTS: Mapping[str, int] = {"hour": 24, "weekday": 7, "day": 31, "month": 12, "quarter": 4}
+
+
+@dataclass(frozen=True, slots=True)
+class ReadContext:
+    """How a program is run.
+
+    Args:
+        rows: Rows of the result.
+        latest: Read as-of tables at the end instead of strictly before each row's time.
+        histories: (offsets int64 [rows + 1], item rows int64) that stand for what tables keyed by `@user` know; None = read the tables.
+        lengths: Output name to steps of a history, at most those of its step.
+    """
+
+    rows: int
+    latest: bool = False
+    histories: tuple[np.ndarray, np.ndarray] | None = None
+    lengths: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Frame:
+    """The state of one run: values by name, and states read on the way; `cache` outlives the run."""
+
+    arrays: Mapping[str, np.ndarray]
+    tables: Mapping[str, AsOfTable]
+    context: ReadContext
+    values: dict[str, Any]
+    cache: dict[str, Vocabulary]
+    output: str = ""
+    found: dict[Any, Any] = field(default_factory=dict)
+
+    def numbers(self, name: str) -> np.ndarray:
+        """Return a value as float64 [n] or [n, d]; missing = NaN."""
+        value = self.values.get(name)
+        if value is None:
+            return np.full(self.context.rows, np.nan)
+        if isinstance(value, Coded | Ragged):
+            raise ContractError(f"column {name!r} holds text where numbers are needed")
+        if value.dtype.kind == "i":
+            return np.where(value == _MISSING_TIME, np.nan, value.astype(np.float64))
+        return np.asarray(value, dtype=np.float64)
+
+    def integers(self, name: str, missing: int = 0) -> np.ndarray:
+        """Return a value as int64 [n]."""
+        value = self.values.get(name)
+        if value is None:
+            return np.full(self.context.rows, missing, np.int64)
+        if isinstance(value, Coded | Ragged):
+            raise ContractError(f"column {name!r} holds text where whole numbers are needed")
+        if value.dtype.kind == "f":
+            value = np.where(np.isfinite(value), value, missing)
+        return np.asarray(value, dtype=np.int64)
+
+    def texts(self, name: str) -> Coded:
+        """Return a value as texts; numbers by their shortest form."""
+        value = self.values.get(name)
+        if value is None:
+            return Coded(np.full(self.context.rows, -1, np.int32), np.array([], dtype=object))
+        return value if isinstance(value, Coded) else as_text(value)
+
+    def vocabulary(self, name: str) -> Vocabulary:
+        """Return the vocabulary stored under `name`; its index is built once a program."""
+        if name not in self.cache:
+            self.cache[name] = Vocabulary.load(self.arrays, f"{name}.")
+        return self.cache[name]
+
+
+def _lookup(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> np.ndarray:
+    """Rows of the texts of a column in `vocabulary`; 0 = unknown or missing."""
+    return frame.vocabulary(params["vocabulary"]).rows_of_column(frame.texts(inputs[0]))
+
+
+def _hash(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> np.ndarray:
+    """1 + BLAKE2b(salt + text) modulo `buckets`; 0 = missing. The same in every process."""
+    column, salt, buckets = frame.texts(inputs[0]), str(params.get("salt", "")), int(params["buckets"])
+    rows = [1 + _bucket(salt + text, buckets) for text in column.values]
+    return np.array([*rows, 0], dtype=np.int64)[column.codes]
+
+
+def _bucketize(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> np.ndarray:
+    """1 + the number of `edges` at or below the value; 0 = missing."""
+    value = frame.numbers(inputs[0])
+    return np.where(np.isnan(value), 0, 1 + np.searchsorted(frame.arrays[params["edges"]], value, side="right"))
+
+
+def _affine(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> np.ndarray:
+    """(x - shift) * scale; both are numbers or names of arrays [d]."""
+    shift, scale = (frame.arrays[params[key]] if isinstance(params[key], str) else float(params[key]) for key in ("shift", "scale"))
+    return np.asarray((frame.numbers(inputs[0]) - shift) * scale)
+
+
+def _log1p(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> np.ndarray:
+    """sign(x) * log(1 + |x|)."""
+    value = frame.numbers(inputs[0])
+    return np.asarray(np.copysign(np.log1p(np.abs(value)), value))
+
+
+def _clip(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> np.ndarray:
+    """Into [low, high]; missing stays missing."""
+    return np.clip(frame.numbers(inputs[0]), float(params["low"]), float(params["high"]))
+
+
+def _calendar(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> np.ndarray:
+    """1 + the `part` (hour, weekday from Monday, day, month, quarter; UTC) of a time, 0 = missing; `cyclic`: its sine and cosine."""
+    time = frame.integers(inputs[0], _MISSING_TIME)
+    part = _calendar_part(np.where(time == _MISSING_TIME, 0, time), str(params["part"]))
+    if not params.get("cyclic"):
+        return np.where(time == _MISSING_TIME, 0, part + 1)
+    angle = 2 * np.pi * part / _PARTS[params["part"]]
+    return np.where((time == _MISSING_TIME)[:, None], 0.0, np.stack([np.sin(angle), np.cos(angle)], 1))
+
+
+def _fill(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> np.ndarray:
+    """Missing values become `value` (a number or the name of an array [d]); `indicator` adds a column that is 1 where they were."""
+    number = frame.numbers(inputs[0])
+    value = frame.arrays[params["value"]] if isinstance(params["value"], str) else float(params["value"])
+    if number.ndim == 1 and np.ndim(value) == 1:  # a vector column that is not there at all
+        number = np.broadcast_to(number[:, None], (len(number), len(value)))
+    lost = np.isnan(number)
+    filled = np.where(lost, value, number)
+    return np.stack([filled, lost.astype(np.float64)], 1) if params.get("indicator") else filled
+
+
+def _bag(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> np.ndarray:
+    """int64 [n, width]: rows of the known texts of a list column in `vocabulary`, in order, padded with 0 on the right."""
+    width, column = int(params["width"]), frame.values.get(inputs[0])
+    if column is None:
+        return np.zeros((frame.context.rows, width), np.int64)
+    values = column.values if isinstance(column, Ragged) else frame.texts(inputs[0])
+    offsets = column.offsets if isinstance(column, Ragged) else np.arange(len(values) + 1)
+    rows = frame.vocabulary(params["vocabulary"]).rows_of_column(values)
+    before = np.concatenate([np.zeros(1, np.int64), np.cumsum(rows != 0)])
+    kept = before[offsets]
+    return _first(rows[rows != 0], kept[:-1], kept[1:], width)
+
+
+def _gather(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> np.ndarray:
+    """Rows of the array `table`; a row that does not exist reads row 0."""
+    rows, table = frame.integers(inputs[0]), frame.arrays[params["table"]]
+    return np.asarray(table[np.where((rows >= 0) & (rows < len(table)), rows, 0)])
+
+
+def _as_of(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> np.ndarray:
+    """State of key inputs[0] strictly before inputs[1]: measure `column` of a sum table, or the last `length` values of a sequence."""
+    table, length = frame.tables[params["table"]], int(params.get("length", 0))
+    length = min(length, frame.context.lengths.get(frame.output, length))
+    if frame.context.histories is not None and table.key == "@user":
+        return _from_history(table, frame.context.histories, length, params)
+    memo = (params["table"], inputs, length)
+    if memo not in frame.found:
+        keys = frame.integers(inputs[0])
+        at_end = frame.context.latest or len(inputs) < 2
+        frame.found[memo] = table.latest(keys, length) if at_end else table.read(keys, frame.integers(inputs[1], _MISSING_TIME), length)
+    state = frame.found[memo]
+    return np.asarray(state if table.kind == "sequence" else state[:, int(params.get("column", 0))])
+
+
+def _ratio(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> np.ndarray:
+    """(numerator + strength * prior) / (denominator + strength)."""
+    strength, prior = float(params["strength"]), float(params.get("prior", 0.0))
+    return np.asarray((frame.numbers(inputs[0]) + strength * prior) / (frame.numbers(inputs[1]) + strength))
+
+
+def _concat(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> np.ndarray:
+    """Columns of all inputs side by side."""
+    parts = [frame.numbers(name) for name in inputs]
+    return np.concatenate([part[:, None] if part.ndim == 1 else part for part in parts], axis=1)
+
+
+def _cross(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> np.ndarray:
+    """Row of the pair of two ids, `size` rows in the second vocabulary (row 0 included); 0 where either is unknown."""
+    first, second = frame.integers(inputs[0]), frame.integers(inputs[1])
+    pair = (first - 1) * (int(params["size"]) - 1) + second
+    return np.where((first == 0) | (second == 0), 0, pair)
+
+
+def _dot(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> np.ndarray:
+    """Row-wise inner product of two values [n, d]."""
+    return np.asarray((frame.numbers(inputs[0]) * frame.numbers(inputs[1])).sum(axis=1))
+
+
+STEPS: Mapping[str, Callable[[Frame, tuple[str, ...], Mapping[str, Any]], np.ndarray]] = {
+    "affine": _affine,
+    "as_of": _as_of,
+    "bag": _bag,
+    "bucketize": _bucketize,
+    "calendar": _calendar,
+    "clip": _clip,
+    "concat": _concat,
+    "cross": _cross,
+    "dot": _dot,
+    "fill": _fill,
+    "gather": _gather,
+    "hash": _hash,
+    "log1p": _log1p,
+    "lookup": _lookup,
+    "ratio": _ratio,
+}
+
+
+def _bucket(text: str, buckets: int) -> int:
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "little") % buckets
+
+
+def _calendar_part(time: np.ndarray, part: str) -> np.ndarray:
+    if part == "hour":
+        return np.asarray(time // (_DAY // 24) % 24)
+    if part == "weekday":
+        return np.asarray((time // _DAY + 3) % 7)  # 1 January 1970 was a Thursday
+    days = (time // _DAY).astype("datetime64[D]")
+    months = days.astype("datetime64[M]")
+    if part == "day":
+        return np.asarray((days - months).astype(np.int64))
+    month = months.astype(np.int64) % 12
+    return np.asarray(month if part == "month" else month // 3)
+
+
+def _first(values: np.ndarray, start: np.ndarray, end: np.ndarray, width: int) -> np.ndarray:
+    return gather_last(values, start, np.minimum(end, start + width), width)
+
+
+def _from_history(table: AsOfTable, histories: tuple[np.ndarray, np.ndarray], length: int, params: Mapping[str, Any]) -> np.ndarray:
+    offsets, items = histories
+    if table.kind == "sequence":
+        return gather_last(items, offsets[:-1], offsets[1:], length)
+    return table.given(np.diff(offsets))[:, int(params.get("column", 0))]
+
+

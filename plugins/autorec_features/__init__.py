@@ -1,0 +1,1 @@
+"""First-party feature operations, each a program over columns and as-of tables."""

@@ -1,0 +1,45 @@
+"""`History`: the last positive items of the user before the row, as a sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+from pydantic import Field
+
+from autorec_features.base import Fitted, seconds
+from autorec_kernel.config import ComponentConfig
+from autorec_kernel.contracts.features import DataProfile, FeatureProposal
+from autorec_kernel.records.as_of import AsOfTable
+from autorec_kernel.records.features import Feature
+from autorec_kernel.records.program import Program, Step
+from autorec_kernel.records.table import Table
+
+__all__ = ["History"]
+
+
+class History:
+    """Keeps every user's positive items in the written order `@order`; a row reads the last of them before itself."""
+
+    class Config(ComponentConfig):
+        """Options of `History`."""
+
+        length: int = Field(50, ge=1, le=1000, description="Longest history kept; models may read less.")
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    @classmethod
+    def propose(cls, profile: DataProfile) -> Iterable[FeatureProposal]:
+        if profile.schema.role("user") is not None and profile.schema.role("item") is not None:
+            config = cls.Config(length=int(profile.facts.get("history_length", 50)))
+            yield FeatureProposal(config, seconds(profile.rows), "users have histories")
+
+    def fit(self, events: Table, tables: Mapping[str, Table], rng: np.random.Generator) -> Fitted:
+        """Sort the events."""
+        users, items = (int(np.max(np.asarray(events[name]), initial=0)) + 1 for name in ("@user", "@item"))
+        table = AsOfTable.sequence(events, users, where="@positive")
+        length = self.config.length
+        step = Step("as_of", ("@user", "@order"), "history", {"table": "items", "length": length})
+        feature = Feature("history", "history", "user", dynamic=True, vocabulary="item", size=items, width=length, family="history")
+        return Fitted((feature,), Program(("@user", "@order"), (step,), ("history",), tables={"items": table}))

@@ -34,7 +34,7 @@ def open_quote(path: Path, delimiter: str, limits: Limits) -> DataError | None:
             for _ in reader:
                 line = reader.line_num + 1
         except csv.Error as error:
-            return _quote_error(path, line) if "unexpected end" in str(error) or "field larger" in str(error) else None
+            return _quote_error(path, line) if "expected after" not in str(error) else _stray_quote(path, reader.line_num)
     return None
 
 
@@ -82,6 +82,11 @@ def _ragged(path: Path, line: int, found: int, width: int, delimiter: str, last:
 
 def _quote_error(path: Path, line: int) -> DataError:
     message = f"a quoted field that begins on line {line} never ends"
+    return DataError(message, where=str(path), hint='close the quote, or write a literal quote as "" inside a quoted field')
+
+
+def _stray_quote(path: Path, line: int) -> DataError:
+    message = f"line {line}: text follows the closing quote of a field; a quote opened near there is not closed"
     return DataError(message, where=str(path), hint='close the quote, or write a literal quote as "" inside a quoted field')
 
 

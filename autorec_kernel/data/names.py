@@ -18,8 +18,8 @@ def _names(*lines: str) -> tuple[str, ...]:
 ROLE_NAMES: dict[str, tuple[str, ...]] = {
     "split": _names("split subset partition data_split dataset_split usage"),
     "user": _names(
-        "user_id userid user uid user_no user_idx u_id customer_id customerid customer cust_id member_id visitor_id visitorid",
-        "client_id account_id reviewer_id reviewerid reviewer person_id buyer_id player_id reader_id profile_id subscriber_id user_name username",
+        "user_id userid user uid user_no user_idx u_id customer_id customerid customer cust_id member_id visitor_id visitorid client_id",
+        "account_id reviewer_id reviewerid reviewer person_id buyer_id player_id reader_id profile_id user_name username",
     ),
     "item": _names(
         "item_id itemid item iid item_no item_idx i_id movie_id movieid movie product_id productid product article_id articleid asin isbn",

@@ -106,9 +106,7 @@ def _first_rows(source: Source, coded: Coded) -> tuple[np.ndarray, list[str]]:
     return rows, notes
 
 
-def _long(
-    raw: Raw, source: Source, key: str, reason: str, coded: Coded, rest: Mapping[str, ColumnData]
-) -> Understood:
+def _long(raw: Raw, source: Source, key: str, reason: str, coded: Coded, rest: Mapping[str, ColumnData]) -> Understood:
     """Gather a table of (id, value) pairs into one row an id."""
     (name, column), role = next(iter(rest.items())), _ROLES[source]
     facts = profile(column)

@@ -117,9 +117,7 @@ def _described(name: str, said: Said, facts: Profile) -> Column:
     return Column(name, said.role, _ROLE_KINDS.get(said.role, "categorical"), "events", said.reason, facts.missing_share, facts.distinct)
 
 
-def _role_column(
-    name: str, role: str, column: ColumnData, task: Task, threshold: float | None, where: str
-) -> tuple[ColumnData, list[str]]:
+def _role_column(name: str, role: str, column: ColumnData, task: Task, threshold: float | None, where: str) -> tuple[ColumnData, list[str]]:
     if role in ("user", "item", "session"):
         return ids(column, name, where), []
     if role == "label":

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autorec_kernel.contracts.features import FeatureOp
+from autorec_kernel.errors import ContractError
 from autorec_kernel.features.compute import Fitted, Sides, stored
 from autorec_kernel.features.digest import digest_of
 from autorec_kernel.features.entities import Entities, aligned, entities_of, labelled, prepare
@@ -21,7 +22,7 @@ from autorec_kernel.features.plan import Chosen, candidates, fit_candidates
 from autorec_kernel.features.profile import default_task, profile_of
 from autorec_kernel.features.state import entity_tables
 from autorec_kernel.records.dataset import Dataset
-from autorec_kernel.records.features import Feature, FeatureSchema
+from autorec_kernel.records.features import FeatureSchema
 from autorec_kernel.records.table import Table
 
 if TYPE_CHECKING:
@@ -57,40 +58,50 @@ def build_features(
     start = time.perf_counter()
     task = task or default_task(dataset)
     entities, sides, train = _prepared(dataset, task)
-    profile = profile_of(dataset, train, entities, task)
-    profile = replace(profile, facts={**profile.facts, "history_length": float(history_length)})
+    profile = profile_of(dataset, train, entities, task, history_length)
     wanted, plan = candidates(feature_ops(kernel), profile)
+    values = _Values(train, labels_of(train, dataset.schema, task), sides)
     tables = {"users": _known(sides.users), "items": _known(sides.items)}
-    values: dict[str, Part] = {}
-    static: dict[str, np.ndarray] = {}
-    chosen: list[Chosen] = []
-
-    def check(one: Chosen) -> None:
-        """Compute the op's values; an op whose values break the contract is turned down with the reason."""
-        labels = labels_of(train, dataset.schema, task)
-        part = part_of(train, labels, [one.fitted], sides, set(), cut=False)
-        own = {name: stored(value) for name, value in one.training.items()}
-        static.update(entity_tables([one.fitted], sides, dynamic=False))
-        values[one.fitted.features[0].name] = replace(part, values={**part.values, **own})
-
-    for one in fit_candidates(wanted, train, tables, seed=seed, budget=budget_seconds, check=check, plan=plan):
-        chosen.append(one)
+    fitted: tuple[Fitted, ...] = ()
+    for one in fit_candidates(wanted, train, tables, seed=seed, budget=budget_seconds, check=values.add, plan=plan):
+        fitted += (one.fitted,)
         if report is not None:
             report(plan[-1])
-    fitted = tuple(one.fitted for one in chosen)
-    kept = kept_columns(fitted, train)
-    merged = {name: value for one in chosen for name, value in values[one.fitted.features[0].name].values.items()}
-    labels = labels_of(train, dataset.schema, task)
-    part = Part(Table({name: train[name] for name in train if name in kept}, train.rows), labels, merged)
-    features = tuple(feature for op in fitted for feature in op.features)
-    schema = _schema(features, entities, dataset, task, labels, train.rows)
-    found = FeatureSet(schema, task, dataset.protocol, dataset.schema, plan, 0.0, entities, sides, fitted, static, {"train": part})
+    part, kept = values.part(fitted)
+    schema = _schema(fitted, entities, dataset, task, part)
+    found = FeatureSet(schema, task, dataset.protocol, dataset.schema, plan, 0.0, entities, sides, fitted, values.static, {"train": part})
     _add_validation(found, dataset, kept)
     found.digest = digest_of(found)
     found.seconds = time.perf_counter() - start
     if folder is not None:
         found.save(folder)
     return found
+
+
+class _Values:
+    """Collects the values of fitted ops on the training view; an op whose values break the contract adds nothing."""
+
+    def __init__(self, train: Table, labels: np.ndarray, sides: Sides) -> None:
+        self.train, self.labels, self.sides = train, labels, sides
+        self.static: dict[str, np.ndarray] = {}
+        self.rows: dict[str, np.ndarray] = {}
+
+    def add(self, one: Chosen) -> None:
+        found = part_of(self.train, self.labels, [one.fitted], self.sides, set(), cut=False).values
+        own = {name: self._own(name, found.get(name), value) for name, value in one.training.items()}
+        self.static.update(entity_tables([one.fitted], self.sides, dynamic=False))
+        self.rows.update({**found, **own})
+
+    def part(self, fitted: tuple[Fitted, ...]) -> tuple[Part, set[str]]:
+        kept = kept_columns(fitted, self.train)
+        events = Table({name: column for name, column in self.train.items() if name in kept}, self.train.rows)
+        return Part(events, self.labels, self.rows), kept
+
+    def _own(self, name: str, value: np.ndarray | None, training: np.ndarray) -> np.ndarray:
+        if value is None or np.shape(training) != value.shape:
+            expected = "none" if value is None else str(value.shape)
+            raise ContractError(f"training_values of {name!r} have shape {np.shape(training)}; expected {expected}")
+        return stored(training)
 
 
 def feature_ops(kernel: Kernel | Mapping[str, type[FeatureOp]]) -> dict[str, type[FeatureOp]]:
@@ -114,8 +125,9 @@ def _known(table: Table) -> Table:
     return table.take(np.arange(1, table.rows)) if table.rows else table
 
 
-def _schema(features: tuple[Feature, ...], entities: Entities, dataset: Dataset, task: str, labels: np.ndarray, rows: int) -> FeatureSchema:
-    ids = {f.vocabulary: f.name for f in reversed(features) if f.kind == "id" and f.vocabulary in ("user", "item")}
+def _schema(fitted: tuple[Fitted, ...], entities: Entities, dataset: Dataset, task: str, part: Part) -> FeatureSchema:
+    features = tuple(feature for op in fitted for feature in op.features)
+    ids = {f.vocabulary: f.name for f in reversed(features) if f.kind == "id" and f.vocabulary == f.depends}
     name = label_name(dataset.schema)
     return FeatureSchema(
         features,
@@ -124,9 +136,8 @@ def _schema(features: tuple[Feature, ...], entities: Entities, dataset: Dataset,
         users=entities.users.size,
         items=entities.items.size,
         tasks={name: link_of(task)},
-        label_range={name: label_range(labels)},
-        events=rows,
-        ordered=dataset.protocol.clock != "none",
+        label_range={name: label_range(part.label)},
+        events=part.rows,
     )
 
 

@@ -64,9 +64,7 @@ def stored(value: np.ndarray) -> np.ndarray:
 
 def entity_columns(entity: str, names: Iterable[str], sides: Sides) -> tuple[dict[str, Any], int]:
     """Return the columns of every row of an entity, those of `names` that exist, and how many rows there are."""
-    vocabulary, table, key = (
-        (sides.user_ids, sides.users, sides.user) if entity == "user" else (sides.item_ids, sides.items, sides.item)
-    )
+    vocabulary, table, key = (sides.user_ids, sides.users, sides.user) if entity == "user" else (sides.item_ids, sides.items, sides.item)
     found: dict[str, Any] = {f"@{entity}": np.arange(vocabulary.size, dtype=np.int64)}
     if key in names:
         texts = np.array([*vocabulary.ids_of(np.arange(1, vocabulary.size)), None], dtype=object)[:-1]

@@ -13,7 +13,21 @@ from autorec_kernel.records.schema import Schema
 from autorec_kernel.records.table import Coded, ColumnData, Ragged, Table, take_column
 from autorec_kernel.records.vocabulary import Vocabulary, as_text
 
-__all__ = ["ITEM", "ITEM_KEY", "POSITIVE", "TARGET", "USER", "USER_KEY", "Entities", "aligned", "entities_of", "label_of", "labelled", "prepare", "texts"]
+__all__ = [
+    "ITEM",
+    "ITEM_KEY",
+    "POSITIVE",
+    "TARGET",
+    "USER",
+    "USER_KEY",
+    "Entities",
+    "aligned",
+    "entities_of",
+    "label_of",
+    "labelled",
+    "prepare",
+    "texts",
+]
 
 USER, ITEM, POSITIVE, TARGET = "@user", "@item", "@positive", "@target"
 USER_KEY, ITEM_KEY = "@user_key", "@item_key"  # as @user and @item, but ids unknown to training keep numbers of their own
@@ -50,9 +64,9 @@ class Entities:
 
 def entities_of(schema: Schema, train: Table) -> Entities:
     """Return the entity spaces of the training events."""
-    names = {role: column.name if (column := schema.role(role)) else "" for role in ("user", "item")}  # type: ignore[arg-type]
-    found = [Vocabulary.of(_present(train, name)) for name in (names["user"], names["item"])]
-    return Entities(*found, Vocabulary.of(()), Vocabulary.of(()), names["user"], names["item"])
+    user, item = (column.name if column else "" for column in (schema.role("user"), schema.role("item")))
+    users, items = Vocabulary.of(_present(train, user)), Vocabulary.of(_present(train, item))
+    return Entities(users, items, Vocabulary.of(()), Vocabulary.of(()), user, item)
 
 
 def prepare(table: Table, entities: Entities, schema: Schema, protocol: Protocol, task: str) -> Table:

@@ -106,8 +106,9 @@ def collect(before: Events, split: Events, first_row: int, *, exclude: bool, ids
     usable = (owner >= 0) & (past.item_row > 0)
     history = _grouped(owner, len(users), usable & (past.positive != 0), past.item_row)
     positive = _grouped(place[split.user[judged]], len(users), np.ones(len(judged), bool), split.item_row[judged], judged + first_row)
-    seen = _distinct(*_grouped(owner, len(users), usable & exclude, past.item_row))
-    return EvaluationSet(users[order], tuple(texts[i] for i in order), *history, *positive, *seen)
+    offsets, items = _grouped(owner, len(users), usable & exclude, past.item_row)
+    seen = _distinct(offsets, items)
+    return EvaluationSet(users[order], tuple(texts[i] for i in order), *history, *positive, *seen)  # type: ignore[call-arg]
 
 
 def _with_context(before: Events, split: Events) -> Events:
@@ -122,7 +123,7 @@ def _judged(past: Events, split: Events, exclude: bool) -> np.ndarray:
     pairs = _pairs(split.user[rows], split.item[rows], width)
     _, first = np.unique(pairs, return_index=True)
     rows, pairs = rows[np.sort(first)], pairs[np.sort(first)]
-    return rows[~np.isin(pairs, _pairs(past.user, past.item, width))] if exclude else rows
+    return np.asarray(rows[~np.isin(pairs, _pairs(past.user, past.item, width))]) if exclude else rows
 
 
 def _width(*items: np.ndarray) -> int:
@@ -130,7 +131,7 @@ def _width(*items: np.ndarray) -> int:
 
 
 def _pairs(user: np.ndarray, item: np.ndarray, width: int) -> np.ndarray:
-    return user.astype(np.int64) * width + item
+    return np.asarray(user.astype(np.int64) * width + item)
 
 
 def _grouped(owner: np.ndarray, groups: int, kept: np.ndarray, *values: np.ndarray) -> list[np.ndarray]:

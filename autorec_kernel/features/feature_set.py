@@ -10,20 +10,20 @@ from typing import Any, Literal
 import numpy as np
 
 from autorec_kernel.errors import UnknownNameError, UsageError
-from autorec_kernel.features.compute import Fitted, Sides, event_columns
+from autorec_kernel.features.compute import Fitted, Sides
 from autorec_kernel.features.entities import ITEM, ITEM_KEY, POSITIVE, TARGET, USER, USER_KEY, Entities, prepare
 from autorec_kernel.features.evaluation import EvaluationSet, collect, repeats
 from autorec_kernel.features.labels import labels_of
 from autorec_kernel.features.parts import Part, joined, part_of
-from autorec_kernel.features.sequences import sequence_windows
+from autorec_kernel.features.reading import values_at, with_own
+from autorec_kernel.features.sequences import interactions_of, sequence_windows
 from autorec_kernel.features.state import serving_state
 from autorec_kernel.records.dataset import Protocol
 from autorec_kernel.records.features import Feature, FeatureSchema
 from autorec_kernel.records.interactions import Interactions
-from autorec_kernel.records.program import ReadContext, run_program
 from autorec_kernel.records.schema import Schema
-from autorec_kernel.records.serving_state import Histories, ServingState, csr, typed
-from autorec_kernel.records.table import ColumnData, Table, take_column
+from autorec_kernel.records.serving_state import Histories, ServingState, repeated, typed
+from autorec_kernel.records.table import Table
 
 __all__ = ["FeatureSet", "Split", "Upto"]
 
@@ -62,8 +62,6 @@ class FeatureSet:
     digest: str = ""
     _cache: dict[Any, Any] = field(default_factory=dict, repr=False)
 
-    # --- rows -------------------------------------------------------------------------------------------------------------------
-
     @property
     def user_rows(self) -> np.ndarray:
         """Return int64 [all rows], 0 = unknown."""
@@ -82,7 +80,7 @@ class FeatureSet:
     def positive_rows(self, split: Split = "train") -> np.ndarray:
         """Return int64 row numbers of positive events with a known item."""
         rows = self.rows(split)
-        return rows[(self._column(POSITIVE)[rows] != 0) & (self.item_rows[rows] > 0)]
+        return np.asarray(rows[(self._column(POSITIVE)[rows] != 0) & (self.item_rows[rows] > 0)])
 
     def sample_rows(self, count: int, rng: np.random.Generator) -> np.ndarray:
         """Return at most `count` training rows drawn without replacement, ascending."""
@@ -140,7 +138,7 @@ class FeatureSet:
             raise UsageError("pair_inputs needs candidates, and either rows or users")
         items, count = np.asarray(candidates, dtype=np.int64).reshape(-1), np.shape(candidates)[1]
         if users is not None:
-            spread = None if histories is None else _repeated(histories, count)
+            spread = None if histories is None else repeated(histories, count)
             many = np.repeat(np.asarray(users, np.int64), count)
             return self.state(upto).inputs(names, users=many, items=items, histories=spread, lengths=lengths)
         rows = np.repeat(np.asarray(rows, dtype=np.int64), count)
@@ -151,8 +149,6 @@ class FeatureSet:
             elif feature.depends in ("item", "pair"):
                 found[feature.name] = self._scattered(feature, rows, items, lengths or {})
         return {name: found[name] for name in names}
-
-    # --- states at the cut --------------------------------------------------------------------------------------------------------
 
     def user_inputs(
         self,
@@ -183,12 +179,13 @@ class FeatureSet:
             ("state", upto), lambda: serving_state(self.schema, self._at(upto), self.sides, self.static, joined(parts))
         )
 
-    # --- views for training and judging -------------------------------------------------------------------------------------------
-
     @property
     def interactions(self) -> Interactions:
         """Return the positive training events as a sparse matrix, oldest first a user."""
-        return self._kept("interactions", self._interactions)  # type: ignore[no-any-return]
+        ordered, weighted = self.protocol.clock != "none", self.task == "rate"
+        return self._kept(  # type: ignore[no-any-return]
+            "interactions", lambda: interactions_of(self.parts["train"], self.schema, ordered=ordered, weighted=weighted)
+        )
 
     def sequences(self, length: int) -> tuple[np.ndarray, np.ndarray]:
         """Return (rows int64 [S, length], targets int64 [S, length]): each target is the item that followed its input.
@@ -222,8 +219,6 @@ class FeatureSet:
         self.parts = {**self.parts, "test": part}
         self._cache = {key: value for key, value in self._cache.items() if key in (("state", "train"), "interactions")}
 
-    # --- storage --------------------------------------------------------------------------------------------------------------------
-
     def save(self, folder: Path) -> None:
         """Write JSON and `.npy` files; test rows are among them only once they were opened."""
         from autorec_kernel.features.store import save
@@ -236,8 +231,6 @@ class FeatureSet:
         from autorec_kernel.features.store import load
 
         return load(folder)
-
-    # --- inside -----------------------------------------------------------------------------------------------------------------------
 
     def _kept(self, key: Any, make: Any) -> Any:
         if key not in self._cache:
@@ -293,29 +286,8 @@ class FeatureSet:
             return typed(part.values[feature.name][local], feature)
         rolling = split == "train" or self.protocol.state == "rolling"
         op = next(op for op in self._at(split if rolling else "train") if feature in op.features)
-        columns: dict[str, ColumnData] = {n: take_column(part.events[n], local) for n in {*op.program.inputs, USER, ITEM} if n in part.events}
-        if items is not None:
-            columns = self._replaced(columns, items)
-        columns = event_columns(op.program.inputs, Table(columns, len(local)), self.sides)
-        output = op.output(feature.name)
-        steps = {output: lengths[feature.name]} if feature.name in lengths else {}
-        found = run_program(op.program, columns, ReadContext(len(local), latest=not rolling, lengths=steps))
-        return typed(np.asarray(found[output]), feature)
-
-    def _replaced(self, columns: dict[str, ColumnData], items: np.ndarray) -> dict[str, ColumnData]:
-        from autorec_kernel.records.table import Coded
-
-        texts = self._kept("item texts", lambda: np.array([*self.entities.items.ids_of(np.arange(1, self.entities.items.size)), None], object)[:-1])
-        return {**columns, ITEM: items, **({self.sides.item: Coded((items - 1).astype(np.int32), texts)} if self.sides.item in columns else {})}
-
-    def _interactions(self) -> Interactions:
-        part, schema = self.parts["train"], self.schema
-        users, items = part.ints(USER), part.ints(ITEM)
-        kept = np.flatnonzero((part.ints(POSITIVE) != 0) & (users > 0) & (items > 0))
-        kept = kept[np.argsort(users[kept], kind="stable")]
-        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(users[kept], minlength=schema.users))])
-        values = np.asarray(part.label[kept], np.float32) if schema.tasks and self.task == "rate" else np.ones(len(kept), np.float32)
-        return Interactions(offsets, items[kept].astype(np.int32), values, schema.users, schema.items, self.protocol.clock != "none")
+        value = values_at(feature, op, part, local, self.sides, items=items, latest=not rolling, lengths=lengths)
+        return with_own(value, feature, part, local, items) if split == "train" and items is not None else value
 
     def _evaluation(self, split: str) -> EvaluationSet:
         before = joined(self._before(split) if split != "train" else [self.parts["train"]])
@@ -324,12 +296,3 @@ class FeatureSet:
         past = Part(before, np.zeros(0, np.float32)).ranking()
         found = collect(past, self._part(split).ranking(), self._first(split), exclude=exclude, ids=self.entities.user_ids)
         return replace(found, users=np.where(found.users < self.schema.users, found.users, 0))
-
-
-def _repeated(histories: Histories, count: int) -> tuple[np.ndarray, np.ndarray]:
-    offsets, items = csr(histories)
-    starts, lengths = np.repeat(offsets[:-1], count), np.repeat(np.diff(offsets), count)
-    spread = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-    return spread, items[np.repeat(starts - spread[:-1], lengths) + np.arange(spread[-1])]
-
-

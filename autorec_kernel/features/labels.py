@@ -27,7 +27,7 @@ def labels_of(events: Table, schema: Schema, task: str) -> np.ndarray:
     label = label_of(events, schema)
     if task != "rate" or label is None:
         return np.asarray(events[POSITIVE], dtype=np.float32)
-    return np.clip(label, -1e30, 1e30).astype(np.float32)
+    return np.asarray(np.clip(label, -1e30, 1e30), dtype=np.float32)
 
 
 def label_range(label: np.ndarray) -> tuple[float, float, float]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import numpy as np
 
 from autorec_kernel.contracts.features import DataProfile
@@ -23,14 +21,16 @@ def default_task(dataset: Dataset) -> Task:
     return "click" if binary or dataset.protocol.positive_threshold is not None else "rate"
 
 
-def profile_of(dataset: Dataset, train: Table, entities: Entities, task: str) -> DataProfile:
+def profile_of(dataset: Dataset, train: Table, entities: Entities, task: str, history_length: int) -> DataProfile:
     """Return the profile of the training part.
 
-    Facts: `label_mean`, `label_std`, `label_low`, `label_high` (where there is a label), `user_rows`, `item_rows` (of the side tables).
+    Facts: `label_mean`, `label_std`, `label_low`, `label_high` (where there is a label), `user_rows`, `item_rows` (of the side tables),
+    `history_length`.
     """
-    facts = {"user_rows": float(dataset.users.rows), "item_rows": float(dataset.items.rows), **_label_facts(dataset, train)}
+    sides = {"user_rows": float(dataset.users.rows), "item_rows": float(dataset.items.rows)}
+    facts = {**sides, "history_length": float(history_length), **_label_facts(dataset, train)}
     sizes = train.rows, entities.users.size - 1, entities.items.size - 1
-    return DataProfile(dataset.schema, *sizes, dataset.protocol.clock, cast(str, task), facts)
+    return DataProfile(dataset.schema, *sizes, dataset.protocol.clock, task, facts)
 
 
 def _label_facts(dataset: Dataset, train: Table) -> dict[str, float]:

@@ -1,13 +1,26 @@
-"""Training sequences: histories cut into windows of inputs and the items that followed."""
+"""Training views of the positive events: the sparse matrix, and sequences of inputs and the items that followed."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from autorec_kernel.features.entities import ITEM, POSITIVE, USER
+from autorec_kernel.features.parts import Part
 from autorec_kernel.records.as_of import gather_last
+from autorec_kernel.records.features import FeatureSchema
 from autorec_kernel.records.interactions import Interactions
 
-__all__ = ["sequence_windows"]
+__all__ = ["interactions_of", "sequence_windows"]
+
+
+def interactions_of(part: Part, schema: FeatureSchema, *, ordered: bool, weighted: bool) -> Interactions:
+    """Return the positive events of known users and items, oldest first a user; `weighted`: with their labels instead of ones."""
+    users, items = part.ints(USER), part.ints(ITEM)
+    kept = np.flatnonzero((part.ints(POSITIVE) != 0) & (users > 0) & (items > 0))
+    kept = kept[np.argsort(users[kept], kind="stable")]
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(users[kept], minlength=schema.users))])
+    values = np.asarray(part.label[kept], np.float32) if weighted else np.ones(len(kept), np.float32)
+    return Interactions(offsets, items[kept].astype(np.int32), values, schema.users, schema.items, ordered)
 
 
 def sequence_windows(interactions: Interactions, length: int) -> tuple[np.ndarray, np.ndarray]:

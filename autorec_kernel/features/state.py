@@ -32,7 +32,9 @@ def entity_tables(fitted: Iterable[Fitted], sides: Sides, *, dynamic: bool) -> d
     return found
 
 
-def serving_state(schema: FeatureSchema, fitted: Sequence[Fitted], sides: Sides, static: dict[str, np.ndarray], events: Table) -> ServingState:
+def serving_state(
+    schema: FeatureSchema, fitted: Sequence[Fitted], sides: Sides, static: dict[str, np.ndarray], events: Table
+) -> ServingState:
     """Return the state after `events`.
 
     Args:

@@ -107,9 +107,9 @@ def load(folder: Path) -> FeatureSet:
     if meta["version"] != VERSION:
         raise InfrastructureError(f"the feature set has version {meta['version']}; this release reads {VERSION}", where=str(folder))
     arrays = {name: _map(folder / "arrays" / f"{number}.npy") for number, name in enumerate(meta["arrays"])}
-    roles, ids = meta["roles"], [Vocabulary.load(arrays, f"{name}.") for name in _IDS]
-    entities = Entities(*ids, roles["user"], roles["item"])
-    sides = [_load_table(arrays, f"side.{name}.", *meta["tables"][name]) for name in ("users", "items")]
+    roles, ids = meta["roles"], {name: Vocabulary.load(arrays, f"{name}.") for name in _IDS}
+    entities = Entities(**ids, user=roles["user"], item=roles["item"])
+    users, items = (_load_table(arrays, f"side.{name}.", *meta["tables"][name]) for name in ("users", "items"))
     return FeatureSet(
         FeatureSchema.from_json(meta["schema"]),
         meta["task"],
@@ -118,7 +118,7 @@ def load(folder: Path) -> FeatureSet:
         meta["plan"],
         meta["seconds"],
         entities,
-        Sides(*sides, entities.users, entities.items, roles["user"], roles["item"], roles["time"]),
+        Sides(users, items, entities.users, entities.items, roles["user"], roles["item"], roles["time"]),
         tuple(_load_op(op, arrays, f"op.{number}.") for number, op in enumerate(meta["ops"])),
         {name: arrays[f"static.{name}"] for name in meta["static"]},
         {split: _load_part(arrays, split, part) for split, part in meta["parts"].items()},

@@ -55,7 +55,7 @@ class AsOfTable:
         times: int64 [events], or empty for a table that only knows its latest state.
         values: int64 [events, measures], totals after each event in fixed point (`sum`), or int32 [events] (`sequence`).
         key, time, where: Event columns that say whose event it is, when it was, and whether it counts ("" = always).
-        measures: What an event adds (`sum`), or ()
+        measures: What an event adds (`sum`), or ().
         value: Event column that a `sequence` keeps.
     """
 
@@ -127,7 +127,7 @@ class AsOfTable:
     def given(self, counts: np.ndarray) -> np.ndarray:
         """Return float64 [n, measures]: the state of keys of which only the number of events is known."""
         known = np.array([measure.count and not measure.column for measure in self.measures], dtype=np.float64)
-        return np.asarray(counts, dtype=np.float64)[:, None] * known
+        return np.asarray(np.asarray(counts, dtype=np.float64)[:, None] * known)
 
     def fold(self, events: Mapping[str, Any]) -> AsOfTable:
         """Return the table with later events added; equal to a table built from all of them at once."""
@@ -153,8 +153,8 @@ class AsOfTable:
     def load(cls, meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray], prefix: str = "") -> AsOfTable:
         """Read what `to_json` and `arrays` returned."""
         measures = tuple(Measure(**measure) for measure in meta["measures"])
-        parts = [np.asarray(arrays[f"{prefix}{name}"]) for name in ("offsets", "times", "values")]
-        return cls(*parts, **{**meta, "measures": measures})
+        offsets, times, values = (np.asarray(arrays[f"{prefix}{name}"]) for name in ("offsets", "times", "values"))
+        return cls(offsets, times, values, **{**meta, "measures": measures})
 
     def _known(self, keys: np.ndarray) -> np.ndarray:
         keys = np.asarray(keys, dtype=np.int64)
@@ -166,7 +166,8 @@ class AsOfTable:
         if not len(self.values):
             return np.zeros((len(start), len(self.measures)))
         total = np.where((end > start)[:, None], self.values[np.maximum(end - 1, 0)], 0).astype(np.float64)
-        return total * np.array([1.0 if measure.count else 2.0**-_FRACTION for measure in self.measures])
+        unit = np.array([1.0 if measure.count else 2.0**-_FRACTION for measure in self.measures])
+        return np.asarray(total * unit)
 
     def _with(self, events: Mapping[str, Any]) -> AsOfTable:
         keys, times, values = self._read_events(events)
@@ -222,4 +223,4 @@ def gather_last(values: np.ndarray, start: np.ndarray, end: np.ndarray, length: 
 
 def _totals(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     running = np.concatenate([np.zeros((1, values.shape[1]), np.int64), np.cumsum(values, axis=0)])
-    return running[1:] - np.repeat(running[offsets[:-1]], np.diff(offsets), axis=0)
+    return np.asarray(running[1:] - np.repeat(running[offsets[:-1]], np.diff(offsets), axis=0))

@@ -138,5 +138,5 @@ def _finished(value: Any) -> np.ndarray | Ragged:
     array = np.asarray(value)
     if array.dtype.kind != "f":
         return array.astype(np.int64)
-    safe = np.nan_to_num(np.clip(array, -1e30, 1e30), nan=0.0).astype(np.float32)
-    return safe[:, None] if safe.ndim == 1 else safe
+    safe: np.ndarray = np.nan_to_num(np.clip(array, -1e30, 1e30), nan=0.0).astype(np.float32)
+    return safe.reshape(len(safe), 1) if safe.ndim == 1 else safe

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +14,7 @@ from autorec_kernel.records.program import Program, ReadContext, run_program
 from autorec_kernel.records.table import Coded, ColumnData
 from autorec_kernel.records.vocabulary import Vocabulary
 
-__all__ = ["Histories", "ServingState", "csr"]
+__all__ = ["Histories", "ServingState", "csr", "repeated", "typed"]
 
 Histories = Sequence[np.ndarray] | tuple[np.ndarray, np.ndarray]
 VERSION = 1
@@ -133,9 +132,10 @@ class ServingState:
         try:
             tables = {name: arrays[f"feature.{index}"] for index, name in enumerate(meta["tables"])}
             programs = {p["feature"]: (Program.load(p, arrays, f"program.{i}."), p["output"]) for i, p in enumerate(meta["programs"])}
-            vocabularies = Vocabulary.load(arrays, "users."), Vocabulary.load(arrays, "items.")
-            plain = [arrays[name] for name in _PLAIN]
-            return cls(FeatureSchema.from_json(meta["schema"]), *vocabularies, tables, programs, *plain, meta["columns"])
+            plain: dict[str, Any] = {name: arrays[name] for name in _PLAIN}
+            users, items = Vocabulary.load(arrays, "users."), Vocabulary.load(arrays, "items.")
+            schema = FeatureSchema.from_json(meta["schema"])
+            return cls(schema, users, items, tables, programs, columns=meta["columns"], **plain)
         except (KeyError, TypeError) as error:
             raise BundleError(f"the serving state is damaged: {error} is missing") from error
 
@@ -153,14 +153,15 @@ class ServingState:
 
     def _columns(self, names: Iterable[str], ask: _Request) -> dict[str, ColumnData]:
         """Return the columns that follow from entity rows and clock, those of `names` that are needed."""
-        makers = {
+        makers: dict[str, Callable[[], ColumnData]] = {
             "@user": lambda: ask.users,
             "@item": lambda: ask.items,
             self.columns.get("user", ""): lambda: Coded((ask.users - 1).astype(np.int32), self._texts("users")),
             self.columns.get("item", ""): lambda: Coded((ask.items - 1).astype(np.int32), self._texts("items")),
         }
         if ask.clock is not None:
-            makers["@clock"] = makers[self.columns.get("time", "")] = functools.partial(np.full, ask.rows, ask.clock, np.int64)
+            now = np.full(ask.rows, ask.clock, np.int64)
+            makers["@clock"] = makers[self.columns.get("time", "")] = lambda: now
         return {name: makers[name]() for name in names if name and name in makers}
 
     def _texts(self, entity: str) -> np.ndarray:
@@ -196,6 +197,14 @@ def csr(histories: Histories) -> tuple[np.ndarray, np.ndarray]:
     lengths = np.fromiter((len(history) for history in histories), np.int64, len(histories))
     items = np.concatenate([np.zeros(0, np.int64), *(np.asarray(history, np.int64) for history in histories)])
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]), items
+
+
+def repeated(histories: Histories, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return (offsets, items) with every history `count` times in a row."""
+    offsets, items = csr(histories)
+    starts, lengths = np.repeat(offsets[:-1], count), np.repeat(np.diff(offsets), count)
+    spread = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    return spread, items[np.repeat(starts - spread[:-1], lengths) + np.arange(spread[-1])]
 
 
 def typed(value: np.ndarray, feature: Feature) -> np.ndarray:

@@ -72,6 +72,10 @@ class Frame:
             value = np.where(np.isfinite(value), value, missing)
         return np.asarray(value, dtype=np.int64)
 
+    def constant(self, value: str | float) -> np.ndarray:
+        """Return a parameter: a number, or the stored array of that name."""
+        return np.asarray(self.arrays[value] if isinstance(value, str) else float(value))
+
     def texts(self, name: str) -> Coded:
         """Return a value as texts; numbers by their shortest form."""
         value = self.values.get(name)
@@ -95,7 +99,7 @@ def _hash(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> n
     """1 + BLAKE2b(salt + text) modulo `buckets`; 0 = missing. The same in every process."""
     column, salt, buckets = frame.texts(inputs[0]), str(params.get("salt", "")), int(params["buckets"])
     rows = [1 + _bucket(salt + text, buckets) for text in column.values]
-    return np.array([*rows, 0], dtype=np.int64)[column.codes]
+    return np.asarray(np.array([*rows, 0], dtype=np.int64)[column.codes])
 
 
 def _bucketize(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> np.ndarray:
@@ -106,8 +110,7 @@ def _bucketize(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any])
 
 def _affine(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> np.ndarray:
     """(x - shift) * scale; both are numbers or names of arrays [d]."""
-    shift, scale = (frame.arrays[params[key]] if isinstance(params[key], str) else float(params[key]) for key in ("shift", "scale"))
-    return np.asarray((frame.numbers(inputs[0]) - shift) * scale)
+    return np.asarray((frame.numbers(inputs[0]) - frame.constant(params["shift"])) * frame.constant(params["scale"]))
 
 
 def _log1p(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> np.ndarray:
@@ -118,7 +121,7 @@ def _log1p(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> 
 
 def _clip(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> np.ndarray:
     """Into [low, high]; missing stays missing."""
-    return np.clip(frame.numbers(inputs[0]), float(params["low"]), float(params["high"]))
+    return np.asarray(np.clip(frame.numbers(inputs[0]), float(params["low"]), float(params["high"])))
 
 
 def _calendar(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> np.ndarray:
@@ -133,9 +136,8 @@ def _calendar(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) 
 
 def _fill(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> np.ndarray:
     """Missing values become `value` (a number or the name of an array [d]); `indicator` adds a column that is 1 where they were."""
-    number = frame.numbers(inputs[0])
-    value = frame.arrays[params["value"]] if isinstance(params["value"], str) else float(params["value"])
-    if number.ndim == 1 and np.ndim(value) == 1:  # a vector column that is not there at all
+    number, value = frame.numbers(inputs[0]), frame.constant(params["value"])
+    if number.ndim == 1 and value.ndim == 1:  # a vector column that is not there at all
         number = np.broadcast_to(number[:, None], (len(number), len(value)))
     lost = np.isnan(number)
     filled = np.where(lost, value, number)
@@ -246,5 +248,3 @@ def _from_history(table: AsOfTable, histories: tuple[np.ndarray, np.ndarray], le
     if table.kind == "sequence":
         return gather_last(items, offsets[:-1], offsets[1:], length)
     return table.given(np.diff(offsets))[:, int(params.get("column", 0))]
-
-

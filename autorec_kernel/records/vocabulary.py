@@ -61,10 +61,10 @@ class Vocabulary:
         """Return int64 [n] for a column; numbers are read as their shortest text (1.0 as `1`). Each distinct text is looked up once."""
         coded = column if isinstance(column, Coded) else as_text(column)
         if len(coded.values) <= len(coded.codes):
-            return np.append(self.row_of(coded.values), 0)[coded.codes]
+            return np.asarray(np.append(self.row_of(coded.values), 0)[coded.codes])
         used, inverse = np.unique(coded.codes, return_inverse=True)
-        texts = np.append(coded.values, None)[used]
-        return self.row_of(texts)[inverse]
+        texts = [coded.values[code] if code >= 0 else None for code in used]
+        return np.asarray(self.row_of(texts)[inverse])
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the two arrays to store."""

@@ -96,7 +96,8 @@ def tiny_dataset(
     shuffled = events if order is None else events.take(order)
     place = np.asarray(shuffled[ORDER])
     first, second = int(0.7 * events.rows), int(0.85 * events.rows)
-    train, valid, test = (shuffled.take(np.flatnonzero(part)) for part in (place < first, (place >= first) & (place < second), place >= second))
+    parts = (place < first, (place >= first) & (place < second), place >= second)
+    train, valid, test = (shuffled.take(np.flatnonzero(part)) for part in parts)
     threshold = 4.0 if task == "click" and positive_threshold is None else positive_threshold
     state: Literal["cut", "rolling"] = "cut" if task == "recommend" else "rolling"
     protocol = Protocol("temporal", clock, state, "last", threshold, seed=seed, reason="made by hand")

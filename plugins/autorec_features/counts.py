@@ -18,12 +18,15 @@ from autorec_kernel.records.table import Table
 
 __all__ = ["Counts", "clock_of", "keys_of"]
 
-_CENTRE, _UNIT = 2.0, 0.5  # (log(1 + n) - 2) / 2: 0 events are -1, 6 are 0, 54 are 1, 400 are 2; constants, so the future cannot shine through
+# (log(1 + n) - 2) / 2: 0 events are -1, 6 are 0, 54 are 1, 400 are 2; constants, so that no later event reaches an earlier value
+_CENTRE, _UNIT = 2.0, 0.5
 
 
 class Counts:
-    """Counts events with a smaller clock. Where no clock orders other users' events, an item counts the whole training part without the
-    row's own user, and a user without any order counts its other rows.
+    """Counts events with a smaller clock.
+
+    Where no clock orders other users' events, an item counts the whole training part without the row's own user, and a user without any
+    order counts its other rows.
     """
 
     class Config(ComponentConfig):

@@ -53,7 +53,8 @@ class Identity:
         """Learn the vocabulary; a constant column is rejected unless it is the user or the item."""
         options = self.config
         name = input_name(options.column, options.source)
-        vocabulary = sorted_vocabulary(column_of(options.column, options.source, events, tables), 1 if options.entity else options.min_count)
+        column = column_of(options.column, options.source, events, tables)
+        vocabulary = sorted_vocabulary(column, 1 if options.entity else options.min_count)
         if vocabulary.size < (2 if options.entity else 3):
             raise RejectColumn(f"{name!r} has {vocabulary.size - 1} categories that occur {options.min_count} times or more")
         feature = Feature(

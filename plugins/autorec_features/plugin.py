@@ -17,7 +17,7 @@ def autorec_feature_ops() -> tuple[ComponentSpec, ...]:
         ComponentSpec("history", "autorec_features.history:History", "The last positive items of the user before the row."),
         ComponentSpec("id", "autorec_features.identity:Identity", "Row of a user, item or category in a sorted vocabulary."),
         ComponentSpec("means", "autorec_features.means:Means", "Mean label of a user or an item before the row, shrunk to the prior."),
-        ComponentSpec("scale", "autorec_features.scale:Scale", "Numbers standardised, heavy tails on a log scale, gaps filled and flagged."),
+        ComponentSpec("scale", "autorec_features.scale:Scale", "Numbers standardised, tails on a log scale, gaps filled and flagged."),
         ComponentSpec("time-parts", "autorec_features.time_parts:TimeParts", "Hour, weekday and month of the event."),
         ComponentSpec("vector", "autorec_features.vector:Vector", "Numeric vectors standardised per dimension."),
     )

@@ -66,7 +66,7 @@ class EvolutionSession:
     def tell(self, trials: Sequence[Trial]) -> None:
         """Take a batch; trials of other spaces and trials without finite objectives do not breed."""
         self._known.update(trial.genotype for trial in trials)
-        usable = (trial for trial in trials if self._usable(trial) and self._space.admits(trial.genotype))
+        usable = (trial for trial in sorted(trials, key=_rung) if self._usable(trial) and self._space.admits(trial.genotype))
         self._told.update({trial.number: Individual(trial, self._fitness(trial.objectives)) for trial in usable})
 
     def ask(self, count: int, rng: np.random.Generator) -> tuple[Proposal, ...]:
@@ -93,7 +93,8 @@ class EvolutionSession:
 
     def _mutant(self, genotype: Genotype, rng: np.random.Generator) -> Genotype:
         further = int(rng.geometric(1.0 - self._config.mutation)) - 1 if self._config.mutation < 1.0 else len(genotype)
-        return self._box.mutate(genotype, rng, 1 + further)
+        mutant: Genotype = self._box.mutate(genotype, rng, 1 + further)
+        return mutant
 
     def _stranger(self, taken: set[Genotype], rng: np.random.Generator) -> Proposal:
         drawn = self._space.sample_new(rng, taken)
@@ -102,3 +103,7 @@ class EvolutionSession:
 
     def _usable(self, trial: Trial) -> bool:
         return len(trial.objectives) == self._objectives and all(map(math.isfinite, trial.objectives))
+
+
+def _rung(trial: Trial) -> int:
+    return trial.rung

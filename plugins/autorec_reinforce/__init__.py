@@ -1,0 +1,1 @@
+"""Search by reinforcement learning: a controller network that proposes and is rewarded."""

@@ -37,6 +37,7 @@ class Batches:
         self.negatives = next((node.config for node in network.architecture.nodes if node.block == "@negatives"), None)
         self.names = [name for name in network.training_inputs if not name.startswith("@")]
         self.labels = [name.removeprefix(LABEL) for name in network.training_inputs if name.startswith(LABEL)]
+        self.lengths = {name: length for name, length in network.lengths.items() if length}
         self._prepare()
 
     def _prepare(self) -> None:
@@ -66,7 +67,7 @@ class Batches:
         return self._with_negatives(batch, None, rng)
 
     def _rows(self, rows: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        batch = self.features.row_inputs(self.names, rows, lengths=self.network.lengths)
+        batch = self.features.row_inputs(self.names, rows, lengths=self.lengths)
         if TARGET in self.network.training_inputs:
             batch[TARGET] = self.features.item_rows[rows].astype(np.int64)
         for task in self.labels:

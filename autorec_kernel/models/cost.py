@@ -100,7 +100,7 @@ def _training(network: Network, features: FeatureSchema, profile: DeviceProfile,
 
 
 def _flops(call: Callable[[], object]) -> int:
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with torch.enable_grad(), FlopCounterMode(display=False) as counter:
         call()
     return int(counter.get_total_flops())
 

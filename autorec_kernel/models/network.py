@@ -214,7 +214,8 @@ class Network(nn.Module):
         """Return float32 [N, D] of a factorised retriever; nodes that depend on no row are computed once."""
         name = self.architecture.outputs["item"]
         reached = self._reaching(name)
-        return self._run([node for node in self.architecture.nodes if node.id in reached], {})[name]  # type: ignore[no-any-return]
+        table: torch.Tensor = self._run([node for node in self.architecture.nodes if node.id in reached], {})[name]
+        return table.detach()
 
     def settle(self) -> None:
         """Finish training: unknown rows take the mean of their vocabulary."""
@@ -277,4 +278,4 @@ def _spec(specs: Mapping[str, TensorSpec], name: str, node: Node) -> TensorSpec:
 
 
 def _key(name: str) -> str:
-    return name.replace(".", "_")
+    return "n_" + name.replace(".", "_")

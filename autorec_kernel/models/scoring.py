@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -54,8 +54,9 @@ def rank_block(
     known = np.diff(offsets) > 0
     lists = [items[offsets[i] : offsets[i + 1]] for i in range(len(users))]
     with torch.no_grad():
-        arrays = state.inputs(network.inputs, users=users, items=None, histories=lists, lengths=network.lengths)
-        (output,) = network.serve(*(to_tensors(arrays, "cpu")[name] for name in network.inputs))
+        arrays = state.inputs(network.inputs, users=users, items=None, histories=histories, lengths=_bounded(network.lengths))
+        tensors = to_tensors(arrays, "cpu")
+        (output,) = network.serve(*(tensors[name] for name in network.inputs))
     if vectors is None:
         scores = output.numpy()
     else:
@@ -76,7 +77,7 @@ def predict_rows(network: Network, features: FeatureSet, rows: np.ndarray, task:
     parts = [np.zeros(0, dtype=np.float32)]
     with torch.no_grad():
         for start in range(0, len(rows), _ROWS):
-            arrays = features.row_inputs(network.inputs, rows[start : start + _ROWS], lengths=network.lengths)
+            arrays = features.row_inputs(network.inputs, rows[start : start + _ROWS], lengths=_bounded(network.lengths))
             tensors = to_tensors(arrays, "cpu")
             parts.append(network.serve(*(tensors[name] for name in network.inputs))[position].numpy())
     low, high, _ = features.schema.label_range[task]
@@ -88,6 +89,10 @@ def row_metrics(network: Network, features: FeatureSet, split: str, task: str, m
     rows = features.rows(split)
     predictions = predict_rows(network, features, rows, task)
     return evaluate_rows(metrics, features.labels(task)[rows], predictions, features.user_rows[rows]), predictions
+
+
+def _bounded(lengths: Mapping[str, int]) -> dict[str, int]:
+    return {name: length for name, length in lengths.items() if length}
 
 
 def _parts(evaluation: EvaluationSet, items: int) -> Iterator[np.ndarray]:

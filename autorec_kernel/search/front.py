@@ -1,0 +1,64 @@
+"""Order among trials with several objectives: non-dominated ranks, crowding, and the front (Deb et al. 2002, sections III-A and III-B)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from autorec_kernel.records.trial import Trial
+
+__all__ = ["crowding", "dominance_ranks", "front_of", "order_best_first"]
+
+
+def dominance_ranks(values: np.ndarray) -> np.ndarray:
+    """Return int64 [n]: 0 for the non-dominated rows of float64 [n, m] (larger is better), 1 for those of the rest, …"""
+    ranks = np.full(len(values), -1)
+    at_least = (values[:, None] >= values[None]).all(2)
+    better = at_least & (values[:, None] > values[None]).any(2)  # better[i, j]: i dominates j
+    rank = 0
+    while (ranks < 0).any():
+        left = ranks < 0
+        free = left & ~(better & left[:, None]).any(0)
+        ranks[free] = rank
+        rank += 1
+    return ranks
+
+
+def crowding(values: np.ndarray) -> np.ndarray:
+    """Return float64 [n], the crowding distance inside one rank: infinite at the ends, larger where neighbours are far."""
+    count, width = values.shape
+    distance = np.zeros(count)
+    for column in range(width):
+        order = np.argsort(values[:, column], kind="stable")
+        line = values[order, column]
+        spread = line[-1] - line[0]
+        distance[order[[0, -1]]] = np.inf
+        if spread > 0 and count > 2:
+            distance[order[1:-1]] += (line[2:] - line[:-2]) / spread
+    return distance
+
+
+def order_best_first(trials: Sequence[Trial]) -> list[Trial]:
+    """Return the trials that have objectives, by non-dominated rank, then crowding, then number."""
+    judged = [trial for trial in trials if trial.objectives]
+    if not judged:
+        return []
+    values = np.array([trial.objectives for trial in judged], dtype=np.float64)
+    ranks, spaces = dominance_ranks(values), np.zeros(len(judged))
+    for rank in np.unique(ranks):
+        spaces[ranks == rank] = crowding(values[ranks == rank])
+    if values.shape[1] == 1:
+        spaces[:] = 0.0
+    keys = sorted(range(len(judged)), key=lambda i: (ranks[i], -spaces[i], judged[i].number))
+    return [judged[i] for i in keys]
+
+
+def front_of(trials: Sequence[Trial]) -> tuple[Trial, ...]:
+    """Return the complete trials that no other beats in metric, predicted latency and bytes at once, best metric first."""
+    judged = [trial for trial in trials if trial.status == "complete" and trial.objectives]
+    if not judged:
+        return ()
+    values = np.array([(trial.value, -trial.cost.latency_ms, -float(trial.cost.bytes)) for trial in judged])
+    kept = [trial for trial, rank in zip(judged, dominance_ranks(values), strict=True) if rank == 0]
+    return tuple(sorted(kept, key=lambda trial: (-trial.value, trial.number)))

@@ -21,7 +21,7 @@ def default_task(dataset: Dataset) -> Task:
     return "click" if binary or dataset.protocol.positive_threshold is not None else "rate"
 
 
-def profile_of(dataset: Dataset, train: Table, entities: Entities, task: str, history_length: int) -> DataProfile:
+def profile_of(dataset: Dataset, train: Table, entities: Entities, task: str, history_length: int = 50) -> DataProfile:
     """Return the profile of the training part.
 
     Facts: `label_mean`, `label_std`, `label_low`, `label_high` (where there is a label), `user_rows`, `item_rows` (of the side tables),

@@ -28,9 +28,10 @@ class Batches:
         features: The rows.
         size: Rows a batch; with sequence batching, one sequence counts as eight rows.
         device: Where the tensors go.
+        id_dropout: Share of user and item ids that a ranker sees as unknown, so that it learns to answer strangers.
     """
 
-    def __init__(self, network: Network, features: FeatureSet, size: int, device: str = "cpu") -> None:
+    def __init__(self, network: Network, features: FeatureSet, size: int, device: str = "cpu", id_dropout: float = 0.0) -> None:
         self.network, self.features, self.device = network, features, device
         self.sequential = network.architecture.batching == "sequence"
         self.size = max(8, size // 8) if self.sequential else size
@@ -38,7 +39,15 @@ class Batches:
         self.names = [name for name in network.training_inputs if not name.startswith("@")]
         self.labels = [name.removeprefix(LABEL) for name in network.training_inputs if name.startswith(LABEL)]
         self.lengths = {name: length for name, length in network.lengths.items() if length}
+        self.id_dropout = id_dropout if network.tasks else 0.0
+        entities = [features.schema[name] for name in (features.schema.user, features.schema.item) if name in self.names]
+        self.hidden = tuple(feature for feature in entities if self.id_dropout)
         self._prepare()
+
+    @property
+    def trained_unknown(self) -> tuple[str, ...]:
+        """Return the vocabularies whose unknown row takes part in training."""
+        return tuple(feature.vocabulary for feature in self.hidden)
 
     def _prepare(self) -> None:
         if self.sequential:
@@ -68,6 +77,8 @@ class Batches:
 
     def _rows(self, rows: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
         batch = self.features.row_inputs(self.names, rows, lengths=self.lengths)
+        for feature in self.hidden:
+            batch[feature.name] = np.where(rng.random(len(rows)) < self.id_dropout, 0, batch[feature.name])
         if TARGET in self.network.training_inputs:
             batch[TARGET] = self.features.item_rows[rows].astype(np.int64)
         for task in self.labels:

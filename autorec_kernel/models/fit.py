@@ -32,6 +32,7 @@ class FitSettings:
         epochs: Upper bound on passes over the training rows.
         patience: Epochs without a better validation metric before training stops; 0 = never stop early.
         clip_norm: Largest gradient norm; 0 = unbounded.
+        id_dropout: Share of user and item ids hidden from a ranker in each batch.
     """
 
     learning_rate: float = 1e-3
@@ -40,6 +41,7 @@ class FitSettings:
     epochs: int = 20
     patience: int = 3
     clip_norm: float = 5.0
+    id_dropout: float = 0.0
 
 
 @dataclass(slots=True)
@@ -80,12 +82,12 @@ def fit(
     rng = np.random.default_rng(order_seed)
     network.to(device)
     optimizer = torch.optim.AdamW([p for p in network.parameters() if p.requires_grad], lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    batches, best = Batches(network, features, settings.batch_size, device), None
+    batches, best = Batches(network, features, settings.batch_size, device, settings.id_dropout), None
     with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
         torch.manual_seed(int(torch_seed.generate_state(1)[0]))
         for epoch in range(1, settings.epochs + 1):
             loss, in_time = _epoch(network, batches, optimizer, settings, rng, deadline)
-            value = _judge(network, validate, float(epoch))
+            value = _judge(network, validate, float(epoch), batches.trained_unknown)
             report.losses.append(loss)
             report.values.append(value)
             if value > report.best_value:
@@ -97,7 +99,7 @@ def fit(
                 break
     if best is not None:
         network.load_state_dict(best)
-    network.settle()
+    network.settle(batches.trained_unknown)
     network.to("cpu").eval()
     report.seconds = time.monotonic() - started
     return report
@@ -130,12 +132,12 @@ def _epoch(
     return total / max(1, count), in_time
 
 
-def _judge(network: Network, validate: Callable[[Network], float] | None, default: float) -> float:
+def _judge(network: Network, validate: Callable[[Network], float] | None, default: float, trained: tuple[str, ...]) -> float:
     if validate is None:
         return default
     network.eval()
     device = next(network.parameters()).device
-    network.settle()
+    network.settle(trained)
     with torch.no_grad():
         value = validate(network.to("cpu"))
     network.to(device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -217,11 +217,11 @@ class Network(nn.Module):
         table: torch.Tensor = self._run([node for node in self.architecture.nodes if node.id in reached], {})[name]
         return table.detach()
 
-    def settle(self) -> None:
-        """Finish training: unknown rows take the mean of their vocabulary."""
+    def settle(self, trained: Collection[str] = ()) -> None:
+        """Finish training: unknown rows take the mean of their vocabulary, but where training has met them."""
         for store in self.stores.values():
             assert isinstance(store, EmbeddingStore)
-            store.settle_unknown()
+            store.settle_unknown(trained)
 
 
 def build_network(architecture: Architecture, features: FeatureSchema, kernel: Kernel, arrays: Arrays | None = None, seed: int = 0) -> Network:

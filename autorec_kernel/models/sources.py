@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -41,10 +41,10 @@ class EmbeddingStore(nn.Module):
         return self.weight[start : start + size]
 
     @torch.no_grad()
-    def settle_unknown(self) -> None:
-        """Give every unknown row the mean of its vocabulary: training never sees row 0, serving does."""
-        for start, size in self.ranges.values():
-            if size > 1:
+    def settle_unknown(self, trained: Collection[str] = ()) -> None:
+        """Give every unknown row the mean of its vocabulary, but for the vocabularies whose row 0 was trained."""
+        for name, (start, size) in self.ranges.items():
+            if size > 1 and name.split("#")[0] not in trained:
                 self.weight[start] = self.weight[start + 1 : start + size].mean(0)
 
 

@@ -80,7 +80,7 @@ class LogisticRegression:
         if numbers:
             nodes += [
                 Node("numbers", "@numeric", config={"columns": [f.name for f in numbers]}),
-                Node("slope", "blocks/linear", ("numbers",), {"width": 1, "bias": False}),
+                Node("slope", "blocks/linear", ("numbers",), {"width": 1, "bias": False, "zero_start": True}),
             ]
             parts.append("slope")
         if not parts:

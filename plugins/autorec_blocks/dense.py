@@ -27,6 +27,7 @@ class Linear(Block):
 
         width: Annotated[int, Int(1, 1024, log=True)] = Field(64, description="Output dimension.")
         bias: bool = Field(True, description="Whether an offset is learned.")
+        zero_start: bool = Field(False, description="Whether training starts from zero weights, as suits a linear model.")
 
     accepts: ClassVar[tuple[Port, ...]] = ("vector",)
     config: Config
@@ -37,7 +38,10 @@ class Linear(Block):
 
     def build(self, specs: Sequence[TensorSpec], arrays: Mapping[str, np.ndarray]) -> nn.Module:
         """Return the layer: float32 [A, D] to [A, width]."""
-        return nn.Linear(specs[0].width, self.config.width, bias=self.config.bias)
+        layer = nn.Linear(specs[0].width, self.config.width, bias=self.config.bias)
+        if self.config.zero_start:
+            nn.init.zeros_(layer.weight)
+        return layer
 
 
 class Mlp(Block):

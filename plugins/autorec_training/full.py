@@ -13,6 +13,7 @@ from pydantic import Field
 
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.contracts.evaluator import EvaluationContext, Rung
+from autorec_kernel.evaluation import parse_metric
 from autorec_kernel.models import (
     DeviceProfile,
     FitReport,
@@ -44,6 +45,7 @@ class FullTraining:
         learning_rate: Annotated[float, Float(1e-4, 3e-2, log=True)] = Field(2e-3, description="Step size of AdamW.")
         weight_decay: Annotated[float, Float(1e-6, 1e-1, log=True)] = Field(1e-4, description="Decoupled weight decay.")
         batch_size: Annotated[int, Choice(256, 512, 1024, 2048, 4096)] = Field(1024, description="Rows a step; a sequence counts as eight.")
+        id_dropout: Annotated[float, Float(0.0, 0.5)] = Field(0.1, description="Share of ids hidden from a ranker, for strangers.")
         epochs: int = Field(40, ge=1, description="Passes over the training rows at the last rung.")
         patience: int = Field(3, ge=0, description="Epochs without progress before training stops.")
         validation_users: int = Field(5000, ge=1, description="Users ranked after each epoch and at the end; a seeded sample of more.")
@@ -70,7 +72,7 @@ class FullTraining:
         excess = _excess(cost, context.limits)
         if excess:
             return Evaluation("infeasible", cost=cost, error=excess, details=_facts(candidate, FitReport()))
-        network, report = self._train(candidate, settings, context, lambda model: self._judge(model, context)[0][context.metric])
+        network, report = self._train(candidate, settings, context, lambda model: self._value(model, context))
         metrics, values = self._judge(network, context)
         name = f"values-{context.trial}-{rung.index}.npy"
         np.save(context.folder / name, values, allow_pickle=False)
@@ -93,6 +95,7 @@ class FullTraining:
             batch_size=config.batch_size,
             epochs=max(1, round(config.epochs * share)),
             patience=config.patience,
+            id_dropout=config.id_dropout,
         )
 
     def _train(
@@ -112,19 +115,23 @@ class FullTraining:
             cache=context.folder,
         )
 
+    def _value(self, network: Network, context: EvaluationContext) -> float:
+        value = self._judge(network, context)[0][context.metric]
+        return value if parse_metric(context.metric)[0].higher_is_better else -value
+
     def _judge(self, network: Network, context: EvaluationContext) -> tuple[dict[str, float], np.ndarray]:
-        """Return metrics on the validation rows, larger is better, and per-user (ranking) or per-row values for paired comparisons."""
+        """Return metrics on the validation rows and per-user (ranking) or per-row values for paired comparisons."""
         if context.task != "recommend":
             label = network.tasks[0]
             result, predictions = row_metrics(network, context.features, "valid", label, _ROWS[context.task])
-            found = {name: _signed(name, value) for name, value in result.values.items()}
+            found = {name: _finite(name, value) for name, value in result.values.items()}
             return found, predictions.astype(np.float64)
         evaluation = context.features.evaluation("valid").sample(self.config.validation_users, np.random.default_rng(context.seed))
         ranking = evaluate_ranking(network, context.features, evaluation, _RANKING)
-        return {name: _signed(name, value) for name, value in ranking.mean().items()}, ranking.values[context.metric]
+        return {name: _finite(name, value) for name, value in ranking.mean().items()}, ranking.values[context.metric]
 
 
-def _signed(name: str, value: float | None) -> float:
+def _finite(name: str, value: float | None) -> float:
     if value is None or not math.isfinite(value):
         raise NotFiniteError(f"the validation metric {name} is undefined: {value}")
     return float(value)

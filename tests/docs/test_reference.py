@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import typer
+
+from autorec_kernel import errors, hookspecs
+from autorec_kernel.cli.commands import COMMANDS, Command
+
+GENERAL = {"--help", "--install-completion", "--show-completion"}
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
+
+
+def _options(row: Command) -> set[str]:
+    module, _, name = row.target.partition(":")
+    loaded = getattr(import_module(module), name)
+    app = loaded if isinstance(loaded, typer.Typer) else typer.Typer()
+    if app is not loaded:
+        app.command()(loaded)
+    command = typer.main.get_command(app)
+    commands = [command, *getattr(command, "commands", {}).values()]
+    return {option for one in commands for parameter in one.params for option in parameter.opts if option.startswith("--")} - GENERAL
+
+
+@pytest.mark.parametrize("row", COMMANDS, ids=lambda row: row.name)
+def test_every_command_has_a_section_that_names_its_options(row: Command) -> None:
+    text = (REFERENCE / "cli.md").read_text(encoding="utf-8")
+    sections = {heading: body for heading, body in re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)}
+    (body,) = [body for heading, body in sections.items() if re.search(rf"\bautorec {row.name}\b", heading)]
+    assert _options(row) - set(re.findall(r"--[a-z][a-z-]*", body)) == set()
+
+
+def test_every_hook_is_explained_beside_an_example() -> None:
+    text = (REFERENCE / "hooks.md").read_text(encoding="utf-8")
+    hooks = {name for name in vars(hookspecs) if name.startswith("autorec_")}
+    assert {hook for hook in hooks if f"`{hook}" not in text} == set()
+
+
+def test_every_error_class_has_its_exit_code_in_the_reference() -> None:
+    text = (REFERENCE / "exit-codes.md").read_text(encoding="utf-8")
+    classes = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, errors.AutoRecError)]
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    for kind in classes:
+        if kind is not errors.AutoRecError:
+            assert any(f"| {kind.exit_code} |" in row and kind.__name__ in row and kind.code in row for row in rows), kind.__name__

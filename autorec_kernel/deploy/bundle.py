@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["BundleFacts", "ServedModel", "pack", "served_model", "verify_bundle", "write_bundle"]
 
 _GOLDEN_ROWS, _GOLDEN_COLUMNS = 32, 256
+_INTEGERS = "Its products run in eight-bit integers scaled per call: a score moves slightly with the other rows of the same call."
 _QUANTISED = frozenset({b"MatMulInteger", b"DynamicQuantizeLinear"})
 
 
@@ -126,7 +127,8 @@ def write_bundle(
     """
     members = _members(model, state, sample, facts, columns)
     members.update(report or {})
-    members["CARD.md"] = model_card(model.role, facts, {name: len(data) for name, data in members.items()}).encode()
+    notes = (*facts.notes, _INTEGERS) if _integers(model.graph) else facts.notes
+    members["CARD.md"] = model_card(model.role, replace(facts, notes=notes), {name: len(data) for name, data in members.items()}).encode()
     members[MANIFEST] = _manifest(members, model, facts)
     if len(members) > MAX_MEMBERS:
         raise BundleError(f"{len(members)} members, a bundle holds at most {MAX_MEMBERS}")
@@ -194,7 +196,11 @@ def _golden(model: ServedModel, spec: Mapping[str, Any], sample: Mapping[str, np
 
 def _tolerance(graph: bytes) -> float:
     """Return what another CPU may differ by: rounding in float32, one step of the activations' scale where integers are multiplied."""
-    return 0.02 if any(name in graph for name in _QUANTISED) else 1e-4
+    return 0.02 if _integers(graph) else 1e-4
+
+
+def _integers(graph: bytes) -> bool:
+    return any(name in graph for name in _QUANTISED)
 
 
 def _manifest(members: Mapping[str, bytes], model: ServedModel, facts: BundleFacts) -> bytes:

@@ -54,6 +54,7 @@ def _strip(model: onnx.ModelProto) -> None:
 
 
 def _rename(graph: onnx.GraphProto) -> None:
+    _rename_axes(graph)
     names = {value.name: value.name for value in (*graph.input, *graph.output)}
     for node in graph.node:
         _name_all((name for name in node.input if name), names)
@@ -69,6 +70,15 @@ def _rename(graph: onnx.GraphProto) -> None:
     copies = [onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in ordered]
     graph.ClearField("initializer")
     graph.initializer.extend(copies)
+
+
+def _rename_axes(graph: onnx.GraphProto) -> None:
+    """Name free axes d0, d1, … in order of appearance: the exporter's own symbols count what the process exported before."""
+    known: dict[str, str] = {}
+    for value in (*graph.input, *graph.output):
+        for axis in value.type.tensor_type.shape.dim:
+            if axis.dim_param:
+                axis.dim_param = known.setdefault(axis.dim_param, f"d{len(known)}")
 
 
 def _name_all(found: Iterable[str], names: dict[str, str]) -> None:

@@ -1,0 +1,245 @@
+"""The compression plan: try what the compressors propose, keep a step only if it shrinks the model and costs no measurable quality.
+
+In this version `--target` changes the limits and nothing else: every target tries the same steps.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from autorec_kernel.contracts.deploy import CompressionContext, NotApplicable, Target
+from autorec_kernel.deploy.export import export_onnx, graph_spec, parity
+from autorec_kernel.deploy.graph_network import GraphNetwork
+from autorec_kernel.deploy.latency import measure_latency
+from autorec_kernel.deploy.quality import Quality, gain
+from autorec_kernel.errors import AutoRecError, UnknownNameError
+from autorec_kernel.models.fit import FitSettings, fit
+from autorec_kernel.records.model import CompressedModel, CompressionStep, TrainedModel
+from autorec_kernel.serving.graph import Graph
+
+if TYPE_CHECKING:
+    from autorec_kernel.config import ComponentConfig
+    from autorec_kernel.features import FeatureSet
+    from autorec_kernel.kernel import Kernel
+
+__all__ = ["TARGETS", "Candidate", "compress", "exported", "fine_tuner", "serving_sample", "target_named"]
+
+NOTE = "in this version --target changes the limits only: every target tries the same steps"
+TARGETS: Mapping[str, Target] = {
+    "device": Target("device", max_bytes=16 << 20, max_latency_ms=20.0),
+    "edge": Target("edge", max_bytes=64 << 20, max_latency_ms=50.0),
+    "cloud": Target("cloud", max_bytes=100_000_000, max_latency_ms=0.0),
+}
+_DOUBT = 0.10  # relative loss that must lie outside the paired interval, or the validation rows cannot tell
+_TUNED_EPOCHS = 5  # of a full fine-tuning; a compressor asks for a share of it
+Measure = Callable[[Any], Quality]
+Journal = Callable[[CompressionStep], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """A model with its exported graph and what is known about it.
+
+    Args:
+        bytes: Graph and item vectors.
+    """
+
+    model: CompressedModel
+    quality: Quality
+    bytes: int
+
+    def facts(self) -> dict[str, float]:
+        """Return metric and bytes."""
+        return {self.quality.metric: self.quality.value, "bytes": float(self.bytes)}
+
+
+def target_named(name: str) -> Target:
+    """Return the limits of a target.
+
+    Raises:
+        UnknownNameError: No target is called so.
+    """
+    if name not in TARGETS:
+        raise UnknownNameError("target", name, TARGETS)
+    return TARGETS[name]
+
+
+def exported(model: TrainedModel, sample: Mapping[str, np.ndarray], measure: Measure) -> Candidate:
+    """Export a trained model, prove parity with torch, and measure it.
+
+    Raises:
+        BundleError: The graph cannot be made, or answers differently.
+    """
+    graph = export_onnx(model.module, sample)
+    parity(model.module, graph, sample)
+    return _candidate(CompressedModel(model, graph), measure)
+
+
+def compress(
+    start: Candidate,
+    target: Target,
+    kernel: Kernel,
+    features: FeatureSet,
+    *,
+    sample: Mapping[str, np.ndarray],
+    measure: Measure,
+    seed: int,
+    deadline: float | None = None,
+    journal: Journal | None = None,
+    latency: bool = True,
+) -> Candidate:
+    """Try every compressor: those that work on the module first, then those that work on the graph.
+
+    Choices rest on bytes and validation metrics only; latency is measured and recorded.
+
+    Args:
+        start: The exported model.
+        sample: Serving inputs of a few rows.
+        measure: Figure of merit of a network on the validation rows.
+        deadline: Monotonic seconds after which the remaining steps are skipped.
+        journal: Told every step, taken or skipped.
+
+    Returns:
+        The last accepted candidate; its model carries every step with the reason.
+    """
+    current, steps = start, []
+    context = CompressionContext(target, features, sample, fine_tuner(features, seed, deadline), np.random.default_rng(seed))
+    for component, instance in _compressors(kernel):
+        if isinstance(instance, str):
+            found = [(CompressionStep(component, {}, False, instance), current)]
+        else:
+            found = list(_tried(component, instance, current, kernel, context, measure, deadline, seed))
+        best = min((after for step, after in found if step.taken), key=lambda after: after.bytes, default=current)
+        for step, after in found:
+            kept = step if not step.taken or after is best else replace(step, taken=False, reason="another setting is smaller")
+            timed = _timed(kept, current, after, sample) if latency and kept.taken else kept
+            steps.append(timed)
+            if journal is not None:
+                journal(timed)
+        current = best
+    model = replace(current.model, steps=(*start.model.steps, *steps))
+    return replace(current, model=model)
+
+
+def serving_sample(network: Any, features: FeatureSet, rows: int = 32) -> dict[str, np.ndarray]:
+    """Return serving inputs of the first users (retrievers) or the first training rows (rankers): for tracing and golden rows."""
+    lengths = {name: length for name, length in network.lengths.items() if length > 0}
+    if not network.inputs:
+        return {}
+    if tuple(network.serving_outputs) in (("score",), ("user",)):
+        users = np.arange(rows) % max(1, features.schema.users)
+        return features.state().inputs(network.inputs, users=users, lengths=lengths)
+    chosen = features.rows("train")[:rows]
+    return features.row_inputs(network.inputs, chosen, lengths=lengths)
+
+
+def fine_tuner(features: FeatureSet, seed: int, deadline: float | None) -> Callable[[TrainedModel, float], TrainedModel]:
+    """Return the function that trains a copy of a model a little further on the training rows."""
+
+    def tune(model: TrainedModel, share: float) -> TrainedModel:
+        module = copy.deepcopy(model.module)
+        settings = FitSettings(learning_rate=3e-4, epochs=max(1, round(share * _TUNED_EPOCHS)), patience=0)
+        fit(module, features, settings, seed=np.random.SeedSequence(seed, spawn_key=(0, 7)), validate=None, deadline=deadline)
+        return replace(model, module=module)
+
+    return tune
+
+
+def _candidate(model: CompressedModel, measure: Measure) -> Candidate:
+    network = model.model.module
+    assert model.graph is not None
+    outside = network.item_vectors().numel() * 4 if tuple(network.serving_outputs) == ("user",) else 0
+    return Candidate(model, measure(GraphNetwork(network, model.graph)), len(model.graph) + outside)
+
+
+def _compressors(kernel: Kernel) -> Iterator[tuple[str, Any]]:
+    """Yield (id, instance) or (id, why it cannot be used): module compressors first, each group in order of id."""
+    found: list[tuple[int, str, Any]] = []
+    for row in kernel.components("compressor"):
+        if not row.usable:
+            found.append((2, row.id, f"{row.reason}; {row.install}" if row.install else row.reason))
+            continue
+        try:
+            instance = kernel.create("compressor", row.id)
+            found.append((0 if instance.form == "module" else 1, row.id, instance))
+        except AutoRecError as error:
+            found.append((2, row.id, error.message))
+    yield from ((name, instance) for _, name, instance in sorted(found, key=lambda entry: entry[:2]))
+
+
+def _tried(
+    component: str,
+    instance: Any,
+    current: Candidate,
+    kernel: Kernel,
+    context: CompressionContext,
+    measure: Measure,
+    deadline: float | None,
+    seed: int,
+) -> Iterator[tuple[CompressionStep, Candidate]]:
+    """Yield each setting's step and the candidate it led to; a compressor that fails costs its own step only."""
+    try:
+        configs: list[ComponentConfig] = list(instance.propose(current.model, context.target))
+    except Exception as error:  # a plugin's code: its failure is a row of the plan
+        yield _skipped(component, {}, f"failed while proposing: {error}", current), current
+        return
+    if not configs:
+        yield _skipped(component, {}, "it proposes nothing for this model", current), current
+    for config in configs:
+        values = config.model_dump(mode="json")
+        if deadline is not None and time.monotonic() > deadline:
+            yield _skipped(component, values, "no time is left", current), current
+            continue
+        try:
+            after = _applied(kernel.create("compressor", component, **values), current, context, measure)
+        except NotApplicable as error:
+            yield _skipped(component, values, f"not applicable: {error.message}", current), current
+        except Exception as error:  # a plugin's code: its failure is a row of the plan
+            yield _skipped(component, values, f"failed: {type(error).__name__}: {error}", current), current
+        else:
+            taken, reason = _verdict(current, after, context.target, np.random.default_rng(seed))
+            yield CompressionStep(component, values, taken, reason, current.facts(), after.facts()), after
+
+
+def _applied(compressor: Any, current: Candidate, context: CompressionContext, measure: Measure) -> Candidate:
+    found: CompressedModel = compressor.compress(current.model, context)
+    if compressor.form == "module":
+        graph = export_onnx(found.model.module, context.sample)
+        parity(found.model.module, graph, context.sample)
+        found = replace(found, graph=graph)
+    return _candidate(found, measure)
+
+
+def _verdict(before: Candidate, after: Candidate, target: Target, rng: np.random.Generator) -> tuple[bool, str]:
+    if after.bytes >= before.bytes:
+        return False, f"{after.bytes:,} bytes are not fewer than {before.bytes:,}"
+    found = gain(after.quality, before.quality, rng)
+    scale = max(abs(before.quality.value), 1e-12)
+    if found is None:
+        return False, "the validation rows cannot tell whether quality is lost"
+    told = f"{after.quality.metric} {found.difference / scale:+.2%} [{found.low / scale:+.2%}, {found.high / scale:+.2%}], n = {found.n}"
+    if found.difference < -target.max_drop * scale:
+        return False, f"loses more than {target.max_drop:.1%}: {told}"
+    if found.low < -_DOUBT * scale:
+        return False, f"not enough validation data to exclude a loss of {_DOUBT:.0%}: {told}"
+    return True, f"{1 - after.bytes / before.bytes:.0%} fewer bytes; {told}"
+
+
+def _skipped(component: str, config: Mapping[str, Any], reason: str, current: Candidate) -> CompressionStep:
+    return CompressionStep(component, config, False, reason[:300], current.facts())
+
+
+def _timed(step: CompressionStep, before: Candidate, after: Candidate, sample: Mapping[str, np.ndarray]) -> CompressionStep:
+    graphs = {
+        name: Graph(candidate.model.graph or b"", graph_spec(candidate.model.model.module), name=name)
+        for name, candidate in (("before", before), ("after", after))
+    }
+    found = measure_latency(graphs, sample)
+    timed = {name: {"latency_ms": values["p50_ms"], "latency_p95_ms": values["p95_ms"]} for name, values in found.items()}
+    return replace(step, before={**step.before, **timed["before"]}, after={**step.after, **timed["after"]})

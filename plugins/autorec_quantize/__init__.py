@@ -1,0 +1,1 @@
+"""Integer arithmetic and tables for exported graphs."""

@@ -1,0 +1,116 @@
+"""`int8-dynamic`: matrix products in eight-bit integers; weights are scaled per output column, activations per call (Jacob et al. 2018)."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+import onnx
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from pydantic import Field
+
+from autorec_kernel.config import ComponentConfig
+from autorec_kernel.contracts.deploy import CompressionContext, NotApplicable, Target
+from autorec_kernel.deploy.normalise import normalise
+from autorec_kernel.deploy.rewrite import tie_tables, untie_tables
+from autorec_kernel.records.model import CompressedModel
+from autorec_kernel.space import Int
+from autorec_quantize.shared import share_tables
+
+__all__ = ["DynamicInt8"]
+
+_OPS = ["MatMul", "Gemm"]  # the default list holds Gather too, which damages tables that are already integers
+_PROOF = {"MatMulInteger", "DynamicQuantizeLinear"}
+
+
+class DynamicInt8:
+    """Quantises the constant side of matrix products; small ones stay in float32, where integers would only add nodes."""
+
+    class Config(ComponentConfig):
+        """Options."""
+
+        smallest: Annotated[int, Int(256, 65536, log=True)] = Field(4096, description="Weights below which a product stays in float32.")
+
+    form: ClassVar[Literal["module", "graph"]] = "graph"
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def propose(self, model: CompressedModel, target: Target) -> Iterable[ComponentConfig]:
+        """Yield the defaults where the graph holds a product that is large enough."""
+        if model.graph is not None and _large(untie_tables(onnx.ModelProto.FromString(model.graph)), self.config.smallest):
+            yield self.config
+
+    def compress(self, model: CompressedModel, context: CompressionContext) -> CompressedModel:
+        """Return the model with a quantised graph; the same graph gives the same bytes.
+
+        Raises:
+            NotApplicable: No product is large enough, or the bytes did not shrink.
+        """
+        if model.graph is None:
+            raise NotApplicable("the model has no exported graph yet")
+        plain = untie_tables(onnx.ModelProto.FromString(model.graph))
+        chosen = _large(plain, self.config.smallest)
+        if not chosen:
+            raise NotApplicable(f"no matrix product has {self.config.smallest} constant weights or more")
+        tied = _tied(onnx.ModelProto.FromString(model.graph))
+        small = tie_tables(normalise(share_tables(_quantised(plain, chosen), tied)))
+        if _PROOF - {node.op_type for node in onnx.ModelProto.FromString(small).graph.node}:
+            raise NotApplicable("the quantiser left every product in float32")
+        if len(small) >= len(model.graph):
+            raise NotApplicable(f"the graph grew from {len(model.graph)} to {len(small)} bytes")
+        return replace(model, graph=small)
+
+
+def _large(model: onnx.ModelProto, smallest: int) -> list[str]:
+    """Return the names of products whose second input is a constant of at least `smallest` numbers."""
+    sizes = {tensor.name: _count(tensor) for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT}
+    return [node.name for node in model.graph.node if node.op_type in _OPS and sizes.get(node.input[1], 0) >= smallest]
+
+
+def _tied(model: onnx.ModelProto) -> dict[str, str]:
+    """Return table → its transposed copy, for tables that look-ups and a product share."""
+    stored = {tensor.name for tensor in model.graph.initializer}
+    return {node.input[0]: node.output[0] for node in model.graph.node if node.op_type == "Transpose" and node.input[0] in stored}
+
+
+def _count(tensor: onnx.TensorProto) -> int:
+    total = 1
+    for size in tensor.dims:
+        total *= size
+    return total
+
+
+def _quantised(model: onnx.ModelProto, chosen: list[str]) -> onnx.ModelProto:
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        path = Path(folder) / "small.onnx"
+        quantize_dynamic(
+            model,
+            path,
+            op_types_to_quantize=_OPS,
+            nodes_to_quantize=[*chosen, *(f"{name}_MatMul" for name in chosen)],  # a Gemm becomes a MatMul of that name first
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            extra_options={"MatMulConstBOnly": True},
+        )
+        return onnx.ModelProto.FromString(path.read_bytes())
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the quantiser's advice, which it writes to the root logger, away from the user."""
+    root = logging.getLogger()
+
+    def silent(record: logging.LogRecord) -> bool:
+        return False
+
+    root.addFilter(silent)
+    try:
+        yield
+    finally:
+        root.removeFilter(silent)

@@ -1,0 +1,61 @@
+"""A table that both look-ups and a matrix product read is stored once, in eight bits."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+__all__ = ["look_up", "share_tables"]
+
+
+def look_up(node: onnx.NodeProto, integers: str, scale: str) -> list[onnx.NodeProto]:
+    """Return the nodes that replace a row look-up: int8 [R, D] rows times float32 [R, 1] scales."""
+    rows, out = node.input[1], node.output[0]
+    return [
+        helper.make_node("Gather", [integers, rows], [f"{out}.integers"], axis=0),
+        helper.make_node("Cast", [f"{out}.integers"], [f"{out}.float"], to=onnx.TensorProto.FLOAT),
+        helper.make_node("Gather", [scale, rows], [f"{out}.scale"], axis=0),
+        helper.make_node("Mul", [f"{out}.float", f"{out}.scale"], [out]),
+    ]
+
+
+def share_tables(model: onnx.ModelProto, tied: dict[str, str]) -> onnx.ModelProto:
+    """Let look-ups read the integers that a quantised product stores.
+
+    Args:
+        model: A graph after dynamic quantisation; the product's weights of copy `c` are `c_quantized` int8 [D, R] and `c_scale` [R].
+        tied: Table float32 [R, D] → its transposed copy.
+
+    Returns:
+        The graph with the integers stored as [R, D]; the product reads them through a Transpose that onnxruntime folds at load.
+    """
+    values = {tensor.name: tensor for tensor in model.graph.initializer}
+    shared = {table: turned for table, turned in tied.items() if _complete(turned, values)}
+    if not shared:
+        return model
+    replaced = {f"{turned}_quantized" for turned in shared.values()}
+    stored = [tensor for name, tensor in values.items() if name not in replaced and name not in shared]
+    front: list[onnx.NodeProto] = []
+    for table, turned in shared.items():
+        integers = np.ascontiguousarray(numpy_helper.to_array(values[f"{turned}_quantized"]).T)
+        scale = numpy_helper.to_array(values[f"{turned}_scale"]).reshape(-1, 1)
+        stored += [numpy_helper.from_array(integers, f"{table}.integers"), numpy_helper.from_array(scale, f"{table}.scale")]
+        front.append(helper.make_node("Transpose", [f"{table}.integers"], [f"{turned}_quantized"], perm=[1, 0]))
+    nodes = [part for node in model.graph.node for part in _replaced(node, shared)]
+    graph = helper.make_graph([*front, *nodes], "serving", model.graph.input, model.graph.output, stored)
+    return helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
+
+
+def _replaced(node: onnx.NodeProto, shared: dict[str, str]) -> list[onnx.NodeProto]:
+    if node.op_type == "Gather" and node.input[0] in shared:
+        return look_up(node, f"{node.input[0]}.integers", f"{node.input[0]}.scale")
+    return [node]
+
+
+def _complete(turned: str, values: dict[str, onnx.TensorProto]) -> bool:
+    """Return whether the product was quantised column by column without an offset."""
+    weights, scale, zero = (values.get(f"{turned}_{part}") for part in ("quantized", "scale", "zero_point"))
+    if weights is None or scale is None or zero is None or list(scale.dims) != list(weights.dims)[1:]:
+        return False
+    return not numpy_helper.to_array(zero).any()

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from autorec_kernel.config import parse_config
+from autorec_kernel.contracts.deploy import CompressionContext, Compressor, NotApplicable, Target
+from autorec_kernel.deploy.export import export_onnx, graph_spec
+from autorec_kernel.errors import UsageError
+from autorec_kernel.records.architecture import Architecture
+from autorec_kernel.records.features import FeatureSchema
+from autorec_kernel.records.model import CompressedModel, TrainedModel
+from autorec_kernel.serving.graph import Graph
+from autorec_kernel.serving.wire import check_graph
+from autorec_quantize.dynamic import DynamicInt8
+from autorec_quantize.tables import Int8Tables, quantise_rows
+
+
+class Net(nn.Module):
+    """A tied item table, a user table that is only looked up, and a perceptron."""
+
+    inputs, serving_outputs, lengths = ("user", "history"), ("score",), {"history": 5}
+
+    def __init__(self, width: int = 64) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.users, self.items = nn.Embedding(500, 16), nn.Embedding(600, 16)
+            self.mlp = nn.Sequential(nn.Linear(32, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 16))
+        self.eval()
+
+    def serve(self, user: torch.Tensor, history: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        mask = (history != 0).float().unsqueeze(-1)
+        mean = (self.items(history) * mask).sum(1) / mask.sum(1).clamp(min=1)
+        return (self.mlp(torch.cat([self.users(user), mean], 1)) @ self.items.weight.T,)
+
+
+SAMPLE = {"user": np.arange(8), "history": np.arange(40).reshape(8, 5) % 7}
+CONTEXT = CompressionContext(Target("cloud"), None, SAMPLE, lambda model, share: model, np.random.default_rng(0))  # type: ignore[arg-type]
+
+
+def model_of(network: nn.Module) -> CompressedModel:
+    trained = TrainedModel(Architecture((), {}), network, FeatureSchema())
+    return CompressedModel(trained, export_onnx(network, SAMPLE))
+
+
+@pytest.fixture(scope="module")
+def model() -> CompressedModel:
+    return model_of(Net())
+
+
+def ops(graph: bytes | None) -> list[str]:
+    return [node.op_type for node in onnx.ModelProto.FromString(graph or b"").graph.node]
+
+
+def answers(graph: bytes | None) -> np.ndarray:
+    return Graph(graph or b"", graph_spec(Net())).run(SAMPLE)["score"]
+
+
+def error(graph: bytes | None, model: CompressedModel) -> float:
+    exact = answers(model.graph)
+    return float(np.abs(answers(graph) - exact).mean() / np.abs(exact).mean())
+
+
+COMPONENTS: tuple[Any, ...] = (DynamicInt8, Int8Tables)
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+class TestEach:
+    def test_it_keeps_the_contract(self, component: Any, model: CompressedModel) -> None:
+        instance = component(component.Config())
+        assert isinstance(instance, Compressor)
+        assert list(instance.propose(model, CONTEXT.target)) == [component.Config()]
+        with pytest.raises(UsageError, match="smallest"):
+            parse_config(component.Config, {"smalest": 1}, where="x")
+
+    def test_the_bytes_shrink_and_the_answers_stay_close(self, component: Any, model: CompressedModel) -> None:
+        small = component(component.Config()).compress(model, CONTEXT)
+        assert len(small.graph or b"") < 0.85 * len(model.graph or b"")
+        assert 0 < error(small.graph, model) < 0.05
+
+    def test_the_same_graph_gives_the_same_bytes(self, component: Any, model: CompressedModel) -> None:
+        instance = component(component.Config())
+        assert instance.compress(model, CONTEXT).graph == instance.compress(model, CONTEXT).graph
+
+    def test_the_input_stays_bit_identical(self, component: Any, model: CompressedModel) -> None:
+        graph = bytes(model.graph or b"")
+        weights = {name: value.clone() for name, value in model.model.module.state_dict().items()}
+        found = component(component.Config()).compress(model, CONTEXT)
+        assert model.graph == graph
+        assert found.model is model.model
+        assert all(torch.equal(value, weights[name]) for name, value in model.model.module.state_dict().items())
+
+    def test_the_result_passes_the_serving_check(self, component: Any, model: CompressedModel) -> None:
+        check_graph(component(component.Config()).compress(model, CONTEXT).graph or b"", "x.onnx")
+
+    def test_nothing_to_do_is_not_applicable(self, component: Any, model: CompressedModel) -> None:
+        instance = component(component.Config(smallest=65536))
+        assert list(instance.propose(model, CONTEXT.target)) == []
+        with pytest.raises(NotApplicable):
+            instance.compress(model, CONTEXT)
+        with pytest.raises(NotApplicable, match="no exported graph"):
+            instance.compress(replace(model, graph=None), CONTEXT)
+
+    def test_it_is_silent(self, component: Any, model: CompressedModel, capfd: pytest.CaptureFixture[str], caplog: Any) -> None:
+        caplog.set_level(logging.DEBUG)
+        filters = list(logging.getLogger().filters)
+        component(component.Config()).compress(model, CONTEXT)
+        assert capfd.readouterr() == ("", "")
+        assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+        assert logging.getLogger().filters == filters
+
+
+def test_integer_products_are_in_the_graph_and_a_gather_never_is_quantised_by_them(model: CompressedModel) -> None:
+    found = ops(DynamicInt8(DynamicInt8.Config()).compress(model, CONTEXT).graph)
+    assert {"MatMulInteger", "DynamicQuantizeLinear"} <= set(found)
+    assert "DequantizeLinear" not in found
+
+
+def test_a_table_that_a_product_shares_is_stored_once_in_eight_bits(model: CompressedModel) -> None:
+    small = onnx.ModelProto.FromString(DynamicInt8(DynamicInt8.Config()).compress(model, CONTEXT).graph or b"")
+    stored = [tensor for tensor in small.graph.initializer if 600 in tensor.dims and 16 in tensor.dims]
+    assert [(list(t.dims), t.data_type) for t in stored] == [([600, 16], onnx.TensorProto.INT8)]
+
+
+def test_small_products_stay_in_float(model: CompressedModel) -> None:
+    found = ops(DynamicInt8(DynamicInt8.Config(smallest=9000)).compress(model, CONTEXT).graph)
+    assert found.count("MatMulInteger") == 1
+    assert found.count("Gemm") + found.count("MatMul") == 3
+
+
+def test_both_together_quantise_every_table(model: CompressedModel) -> None:
+    small = Int8Tables(Int8Tables.Config()).compress(DynamicInt8(DynamicInt8.Config()).compress(model, CONTEXT), CONTEXT)
+    kinds = {tuple(t.dims): t.data_type for t in onnx.ModelProto.FromString(small.graph or b"").graph.initializer if len(t.dims) == 2}
+    assert kinds[(500, 16)] == kinds[(600, 16)] == onnx.TensorProto.INT8
+    assert len(small.graph or b"") < 0.45 * len(model.graph or b"")
+    assert error(small.graph, model) < 0.05
+
+
+def test_rows_are_quantised_within_half_a_step() -> None:
+    rng = np.random.default_rng(0)
+    table = rng.normal(size=(50, 9)).astype(np.float32) * rng.uniform(1e-3, 1e3, (50, 1)).astype(np.float32)
+    table[7] = 0
+    integers, scale = quantise_rows(table)
+    assert (integers.dtype, scale.dtype, scale.shape) == (np.int8, np.float32, (50, 1))
+    assert (np.abs(integers * scale - table) <= scale * 0.5001).all()
+    assert not (integers[7] * scale[7]).any()
+    np.testing.assert_array_equal(quantise_rows(-table)[0], -integers)
+    np.testing.assert_array_equal(quantise_rows(integers * scale)[0], integers)

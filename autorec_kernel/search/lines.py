@@ -27,6 +27,9 @@ _HEAD, _JOINT = b'{"crc":"', b'",'
 Record = dict[str, Any]
 
 
+_read_json = json.JSONDecoder().decode
+
+
 class _Unreadable(ValueError):
     """A line that is not what was written."""
 
@@ -87,7 +90,7 @@ def decode(line: bytes) -> Record:
     if line[:8] != _HEAD or line[16:18] != _JOINT or line[8:16] != b"%08x" % zlib.crc32(rest):
         _refuse_newer(line)
         raise _Unreadable("the checksum does not match")
-    record: Record = json.loads(b"{" + rest)
+    record: Record = _read_json("{" + rest.decode("ascii"))
     _refuse_newer_record(record)
     if record.get("v") != VERSION or type(record.get("seq")) is not int or type(record.get("kind")) is not str:
         raise _Unreadable("it is no journal record")

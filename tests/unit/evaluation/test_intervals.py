@@ -171,3 +171,22 @@ def test_a_single_positive_proves_nothing():
     assert found.difference == 1.0
     assert not found.above
     assert found.tie
+
+
+def test_rows_of_a_single_user_prove_nothing():
+    labels, near, far = clicks(50)
+    found = compare_auc(labels, near, far, rng(), users=np.zeros(50))
+    assert found.n == 1
+    assert found.standard_error == math.inf
+    assert not found.above
+
+
+def test_the_influence_of_a_row_is_the_slope_of_auc_in_its_weight_with_ties_present():
+    from autorec_kernel.evaluation._auc import AucSample
+
+    labels, scores = rng().integers(0, 2, 30), rng(1).integers(0, 4, 30).astype(float)
+    sample, copies = AucSample.prepare(labels, scores), 10**5
+    for row, moved in enumerate(sample.influence()):
+        weights = np.full(30, copies)
+        weights[row] += 1
+        assert (sample.resampled(weights) - sample.value) * copies == pytest.approx(moved, abs=1e-5)

@@ -428,6 +428,13 @@ def test_two_journals_of_one_process_exclude_each_other(path):
     Journal.open(path).close()
 
 
+def test_a_closed_journal_has_no_owner(path):
+    journal = Journal.open(path)
+    assert json.loads(path.with_name("journal.jsonl.owner").read_bytes())["pid"] == os.getpid()
+    journal.close()
+    assert not path.with_name("journal.jsonl.owner").exists()
+
+
 def test_a_failed_opening_gives_the_lock_back(path):
     written(path, 3)
     good = path.read_bytes()

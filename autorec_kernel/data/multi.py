@@ -36,7 +36,8 @@ def find_separator(values: np.ndarray, counts: np.ndarray) -> str | None:
     weights = counts[:_SAMPLE]
     for separator, share in (("|", 0.02), (";", 0.1), (",", 0.3)):
         holds = matches(text, "\\" + separator)
-        if holds.sum() >= 2 and weights[holds].sum() >= share * weights.sum() and _recurs(sample[holds], separator):
+        enough = holds.sum() >= (1 if separator == "|" else 2) and weights[holds].sum() >= share * weights.sum()
+        if enough and _recurs(sample, separator):
             return separator
     return None
 

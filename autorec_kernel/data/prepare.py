@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from autorec_kernel.data.events import Events, select_events
 from autorec_kernel.data.limits import Limits
-from autorec_kernel.data.names import likely
+from autorec_kernel.data.names import ROLE_NAMES, likely, normal
 from autorec_kernel.data.overrides import Overrides, check_overrides
 from autorec_kernel.data.protocol import GONE, choose_protocol, split_events
 from autorec_kernel.data.side import understand_side
@@ -78,7 +78,8 @@ class Explained:
     @property
     def session(self) -> bool:
         """Return whether a session serves as user."""
-        return any(column.role == "user" and "session" in column.name.lower() for column in self.events.columns)
+        name = normal(self.events.name("user") or "")
+        return "session" in name or name in ROLE_NAMES["session"]
 
 
 @dataclass(frozen=True, slots=True)

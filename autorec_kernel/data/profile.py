@@ -64,4 +64,4 @@ def as_coded(column: ColumnData) -> Coded:
     values, codes = np.unique(column[~missing], return_inverse=True)
     out = np.full(len(column), -1, dtype=np.int32)
     out[~missing] = codes
-    return Coded(out, whole_text(values))
+    return Coded(out, np.datetime_as_string(values).astype(object) if values.dtype.kind == "M" else whole_text(values))

@@ -150,9 +150,23 @@ def _find_time(search: _Search) -> None:
         if found is not None and found.bad <= 0.01 * known:
             search.give(name, "time", f"the name says time, the values are {found.form}")
             return
-    dated = [(name, form) for name in search.free if (form := _dates(search.raw[name])) is not None]
+    dated = [(name, form) for name in search.free if (form := _dates(search.raw[name])) is not None and not _belongs(search, name)]
     if len(dated) == 1:
         search.give(dated[0][0], "time", f"the only column of dates ({dated[0][1]})")
+
+
+def _belongs(search: _Search, name: str) -> bool:
+    """Return whether every user or every item has one value only: a birthday or a release date, not the time of an event."""
+    column = search.facts[name].column
+    owners = [search.facts[owner].column for role in ("user", "item") if (owner := search.column(role)) is not None]
+    return column is not None and any(_one_each(owner, column) for owner in owners if owner is not None)
+
+
+def _one_each(owner: Coded, column: Coded) -> bool:
+    known = owner.codes >= 0
+    pairs = np.sort(owner.codes[known].astype(np.int64) * (len(column.values) + 1) + column.codes[known] + 1)
+    distinct = 1 + int((pairs[1:] != pairs[:-1]).sum()) if len(pairs) else 0
+    return len(owner.values) < len(pairs) and distinct == len(owner.values)
 
 
 def _dates(column: ColumnData) -> str | None:

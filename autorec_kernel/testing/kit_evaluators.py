@@ -1,0 +1,85 @@
+"""Evaluators with one habit each; no training, no data."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from autorec_kernel.config import ComponentConfig
+from autorec_kernel.contracts.evaluator import EvaluationContext, Rung
+from autorec_kernel.errors import DataError
+from autorec_kernel.records.model import TrainedModel
+from autorec_kernel.records.trial import Evaluation
+from autorec_kernel.space import Genotype, SearchSpace
+
+__all__ = ["Exiting", "Greedy", "Hanging", "Raising", "Steady"]
+
+
+class Steady:
+    """The metric is a hash of genotype, seed and trial; every third trial sleeps a little, so that results arrive out of order."""
+
+    class Config(ComponentConfig):
+        """No options."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def subspace(self, space: SearchSpace) -> SearchSpace:
+        """Return the whole space."""
+        return space
+
+    def prepare(self, context: EvaluationContext) -> Mapping[str, str]:
+        """Return nothing."""
+        return {}
+
+    def evaluate(self, genotype: Genotype, rung: Rung, context: EvaluationContext) -> Evaluation:
+        """Return a number."""
+        time.sleep(0.3 if context.trial % 3 == 0 else 0.0)
+        value = int(genotype.digest[:6], 16) / 2**24 + context.seed + context.trial * 0.001 + rung.index
+        return Evaluation("complete", {context.metric: value}, measured={"pid": float(os.getpid())})
+
+    def refit(self, genotype: Genotype, details: Mapping[str, Any], context: EvaluationContext) -> TrainedModel:
+        """Refuse: there is nothing to train."""
+        raise DataError("the kit's evaluators train nothing")
+
+
+class Hanging(Steady):
+    """Sleeps for an hour and does not listen."""
+
+    def evaluate(self, genotype: Genotype, rung: Rung, context: EvaluationContext) -> Evaluation:
+        """Hang."""
+        time.sleep(3600)
+        return super().evaluate(genotype, rung, context)
+
+
+class Raising(Steady):
+    """Raises."""
+
+    def evaluate(self, genotype: Genotype, rung: Rung, context: EvaluationContext) -> Evaluation:
+        """Raise."""
+        raise ValueError("raised on purpose")
+
+
+class Exiting(Steady):
+    """Leaves without cleaning up."""
+
+    def evaluate(self, genotype: Genotype, rung: Rung, context: EvaluationContext) -> Evaluation:
+        """Die."""
+        os._exit(3)
+
+
+class Greedy(Steady):
+    """Fills memory with pages it really touches, then hangs."""
+
+    def evaluate(self, genotype: Genotype, rung: Rung, context: EvaluationContext) -> Evaluation:
+        """Grow by 64 MiB a step, to 4 GiB at most."""
+        held = []
+        for _ in range(64):
+            held.append(np.ones(2**23))
+            time.sleep(0.02)
+        time.sleep(3600)
+        return Evaluation("complete", {context.metric: float(len(held))})

@@ -80,7 +80,7 @@ def _table(source: Any, path: Path | None, limits: Limits) -> pa.Table:
     if path is None and (isinstance(source, pa.Table) or is_pandas(source)):
         return _as_arrow(source, "")
     told = str(path) if path is not None else f"a {type(source).__module__}.{type(source).__qualname__}"
-    hint = "the plugin autorec_readers reads RecBole atomic files and other frames (see: autorec plugins list --kind reader)"
+    hint = "reader plugins open RecBole atomic files and other frames: kernel=Kernel.discover() (autorec plugins list --kind reader)"
     raise DataError(f"no reader understands {told}; the kernel itself reads CSV, TSV, Parquet and pandas frames", hint=hint)
 
 

@@ -85,6 +85,6 @@ def test_equal_content_has_an_equal_fingerprint_and_a_changed_value_another() ->
     assert digests[0] == digests[1] != digests[2]
 
 
-def test_a_frame_no_reader_knows_names_the_plugin_that_may() -> None:
-    with pytest.raises(Exception, match="autorec_readers"):
+def test_a_frame_no_reader_knows_says_where_readers_are_listed() -> None:
+    with pytest.raises(Exception, match="autorec plugins list --kind reader"):
         read_source(pl.DataFrame({"user_id": ["a"]}))

@@ -54,8 +54,8 @@ def test_a_header_without_types_is_an_error(tmp_path: Path) -> None:
         AtomicReader().read(_write(tmp_path, "x.inter", "user:token\titem\n1\t2\n"))
 
 
-def test_without_the_plugin_an_atomic_file_names_it(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="autorec_readers"):
+def test_without_the_plugin_an_atomic_file_is_refused_with_the_way_to_readers(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="autorec plugins list --kind reader"):
         open_dataset(_write(tmp_path, "x.inter", INTER))
 
 

@@ -5,6 +5,6 @@ from __future__ import annotations
 from autorec_kernel.data.inspection import Inspection, inspect
 from autorec_kernel.data.limits import Limits
 from autorec_kernel.data.open import open_dataset
-from autorec_kernel.data.source import read_source
+from autorec_kernel.data.source import files_fingerprint, read_source
 
-__all__ = ["Inspection", "Limits", "inspect", "open_dataset", "read_source"]
+__all__ = ["Inspection", "Limits", "files_fingerprint", "inspect", "open_dataset", "read_source"]

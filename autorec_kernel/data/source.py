@@ -23,7 +23,7 @@ from autorec_kernel.records.table import Coded, ColumnData, Ragged
 if TYPE_CHECKING:
     from autorec_kernel.kernel import Kernel
 
-__all__ = ["Raw", "fingerprint", "read_source"]
+__all__ = ["Raw", "files_fingerprint", "fingerprint", "read_source"]
 
 _PLUGIN_ENDINGS = (".inter", ".user", ".item")
 
@@ -72,6 +72,17 @@ def read_source(source: Any, *, kernel: Kernel | None = None, limits: Limits | N
 def fingerprint(*digests: str) -> str:
     """Return one sha256 (hex) for the digests of all sources of a data set."""
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+def files_fingerprint(source: Any, users: Any = None, items: Any = None) -> str | None:
+    """Return the fingerprint that a data set opened from these files now would have; None when a source is not a file.
+
+    A run compares it at its end with `Dataset.fingerprint`, to see whether a file has changed meanwhile.
+    """
+    paths = [None if part is None else Path(part) if isinstance(part, str | os.PathLike) else Path() for part in (source, users, items)]
+    if not all(path is None or path.is_file() for path in paths):
+        return None
+    return fingerprint(*("" if path is None else _file_digest(path) for path in paths))
 
 
 def _table(source: Any, path: Path | None, limits: Limits) -> pa.Table:

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from autorec_kernel.data import read_source
+from autorec_kernel.data import files_fingerprint, open_dataset, read_source
 from autorec_kernel.data.source import Raw
 from autorec_kernel.data.understand import ids
 
@@ -88,3 +88,13 @@ def test_equal_content_has_an_equal_fingerprint_and_a_changed_value_another() ->
 def test_a_frame_no_reader_knows_says_where_readers_are_listed() -> None:
     with pytest.raises(Exception, match="autorec plugins list --kind reader"):
         read_source(pl.DataFrame({"user_id": ["a"]}))
+
+
+def test_a_changed_file_has_another_fingerprint_than_the_data_set_opened_from_it(tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    path.write_text("a,b\n" + "".join(f"{n % 6},{n // 6}\n" for n in range(60)))
+    dataset = open_dataset(path)
+    assert files_fingerprint(path) == dataset.fingerprint
+    path.write_text(path.read_text() + "1,77\n")
+    assert files_fingerprint(path) != dataset.fingerprint
+    assert files_fingerprint(pd.DataFrame({"a": [1]})) is None

@@ -13,7 +13,7 @@ from pydantic import Field
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.records.trial import Proposal, Trial
 from autorec_kernel.space import Genotype, SearchSpace
-from autorec_reinforce.policy import Policy, reinforce_loss
+from autorec_reinforce.policy import Draw, Policy, reinforce_loss
 from autorec_reinforce.reward import MovingBaseline
 from autorec_reinforce.tokens import decode, encode, slots_of
 
@@ -79,7 +79,7 @@ class ControllerSession:
 
     def _draw(self, taken: set[Genotype], rng: np.random.Generator) -> Proposal:
         for _ in range(_DRAWS):
-            drawn = decode(self._space, self._slots, self.policy.chooser(rng), rng)
+            drawn = decode(self._space, self._slots, Draw(self.policy, rng), rng)
             if drawn not in taken:
                 taken.add(drawn)
                 return Proposal(drawn, reason=_REASON)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from autorec_reinforce.tokens import Choose, Slot
+from autorec_reinforce.tokens import Slot
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Policy", "Walk", "reinforce_loss"]
+__all__ = ["Draw", "Policy", "Walk", "reinforce_loss"]
 
 Tokens = Sequence[tuple[str, int]]
 _SPREAD = 0.1  # first weights are even in ±0.1 (Zoph and Le 2017)
@@ -55,19 +55,30 @@ class Policy:
             walk.step(slot, token)
         return log_prob, entropy
 
-    def chooser(self, rng: np.random.Generator) -> Choose:
-        """Return a function that draws the token of one slot after the other."""
-        walk = Walk(self)
 
-        def choose(slot: str) -> int:
-            with torch.no_grad():
-                rising = torch.cumsum(walk.log_probs(slot).exp(), 0).tolist()
-                mark = float(rng.random()) * rising[-1]
-                token = next((i for i, edge in enumerate(rising) if mark < edge), len(rising) - 1)
-                walk.step(slot, token)
-            return token
+class Draw:
+    """One architecture being drawn: a call draws the token of the next slot and adds to `log_prob`.
 
-        return choose
+    Args:
+        policy: What to draw from.
+        rng: Source of the draws.
+    """
+
+    def __init__(self, policy: Policy, rng: np.random.Generator) -> None:
+        self._walk = Walk(policy)
+        self._rng = rng
+        self.log_prob = 0.0
+
+    def __call__(self, slot: str) -> int:
+        """Return the token drawn for `slot`."""
+        with torch.no_grad():
+            logs = self._walk.log_probs(slot)
+            rising = torch.cumsum(logs.exp(), 0).tolist()
+            mark = float(self._rng.random()) * rising[-1]
+            token = next((i for i, edge in enumerate(rising) if mark < edge), len(rising) - 1)
+            self._walk.step(slot, token)
+        self.log_prob += logs[token].item()
+        return token
 
 
 class Walk:

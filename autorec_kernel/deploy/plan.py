@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from autorec_kernel.features import FeatureSet
     from autorec_kernel.kernel import Kernel
 
-__all__ = ["TARGETS", "Candidate", "compress", "exported", "fine_tuner", "serving_sample", "target_named"]
+__all__ = ["TARGETS", "Candidate", "compress", "exported", "fine_tuner", "reapply", "serving_sample", "target_named"]
 
 NOTE = "in this version --target changes the limits only: every target tries the same steps"
 TARGETS: Mapping[str, Target] = {
@@ -125,6 +125,26 @@ def compress(
         current = best
     model = replace(current.model, steps=(*start.model.steps, *steps))
     return replace(current, model=model)
+
+
+def reapply(
+    start: Candidate, steps: Sequence[CompressionStep], target: Target, kernel: Kernel, features: FeatureSet, *, measure: Measure, seed: int
+) -> Candidate:
+    """Apply the taken steps of a plan, decided on one model, to the same model refitted on more rows.
+
+    A step that finds nothing to change on the refitted model is dropped.
+    """
+    current = start
+    sample = serving_sample(start.model.model.module, features)
+    context = CompressionContext(target, features, sample, fine_tuner(features, seed, None), np.random.default_rng(seed))
+    for step in steps:
+        if not step.taken:
+            continue
+        try:
+            current = _applied(kernel.create("compressor", step.component, **step.config), current, context, measure)
+        except NotApplicable:
+            continue
+    return current
 
 
 def serving_sample(network: Any, features: FeatureSet, rows: int = 32) -> dict[str, np.ndarray]:

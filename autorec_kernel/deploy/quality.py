@@ -35,16 +35,18 @@ class Quality:
     higher: bool = True
 
 
-def validation_quality(network: Any, features: FeatureSet, task: str, metric: str) -> Quality:
+def validation_quality(network: Any, features: FeatureSet, task: str, metric: str, *, users: int = 5000, seed: int = 0) -> Quality:
     """Measure a network (or a `GraphNetwork`) on the validation rows; the test view is out of reach here.
 
     Args:
         task: recommend | rate | click: the label to predict where `metric` reads rows.
         metric: Name of the metric.
+        users: Users ranked at most, a sample by `seed`.
     """
     info, cutoff = parse_metric(metric)
     if cutoff:
-        result = evaluate_ranking(network, features, features.evaluation("valid"), [metric])
+        evaluation = features.evaluation("valid").sample(users, np.random.default_rng(seed))
+        result = evaluate_ranking(network, features, evaluation, [metric])
         return Quality(metric, float(result.mean()[metric] or 0.0), result.values[metric])
     label = network.tasks[0]
     found, predictions = row_metrics(network, features, "valid", label, [metric])

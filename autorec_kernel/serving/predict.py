@@ -17,6 +17,7 @@ from autorec_kernel.serving.scorers import RowScorer, Scorer
 if TYPE_CHECKING:
     from autorec_kernel.records.serving_state import ServingState
     from autorec_kernel.records.table import ColumnData
+    from autorec_kernel.records.vocabulary import Vocabulary
     from autorec_kernel.serving.graph import Graph
 
 __all__ = ["predict_rows", "reads_history", "reads_user"]
@@ -38,8 +39,8 @@ def reads_history(graph: Graph, schema: FeatureSchema) -> bool:
 def predict_rows(
     scorer: Scorer,
     state: ServingState,
-    users: Sequence[str] | None,
-    items: Sequence[str] | None,
+    users: Sequence[str | None] | None,
+    items: Sequence[str | None] | None,
     columns: Mapping[str, ColumnData] | None,
 ) -> Prediction:
     """Predict every row; see `Recommender.predict`."""
@@ -56,17 +57,17 @@ def predict_rows(
     return Prediction(_sane(values, blind, scorer, state.schema), user_rows > 0, item_rows > 0)
 
 
-def _count(users: Sequence[str] | None, items: Sequence[str] | None, columns: Mapping[str, ColumnData] | None) -> int:
+def _count(users: Sequence[str | None] | None, items: Sequence[str | None] | None, columns: Mapping[str, ColumnData] | None) -> int:
     lengths = {len(part) for part in (users, items, *(columns or {}).values()) if part is not None}
     if len(lengths) != 1:
         raise UsageError(f"users, items and columns must have one length, got {sorted(lengths) or 'nothing'}")
     return lengths.pop()
 
 
-def _rows(vocabulary: object, ids: Sequence[str] | None, count: int) -> np.ndarray:
+def _rows(vocabulary: Vocabulary | None, ids: Sequence[str | None] | None, count: int) -> np.ndarray:
     if vocabulary is None or ids is None:
         return np.zeros(count, dtype=np.int64)
-    return np.asarray(vocabulary.row_of([str(name) for name in ids]), dtype=np.int64)  # type: ignore[attr-defined]
+    return vocabulary.row_of([None if name is None else str(name) for name in ids])
 
 
 def _ranker_block(

@@ -88,7 +88,7 @@ class Recommender:
         Raises:
             UsageError: Neither users nor histories are given, or the bundle has no catalogue.
         """
-        self._need_catalogue()
+        self.need_catalogue()
         return list(self.stream(read_requests(self.state, users, histories), k, exclude_seen=exclude_seen, exclude=exclude))
 
     def stream(self, requests: Sequence[Request], k: int, *, exclude_seen: bool = True, exclude: Iterable[str] = ()) -> Iterator[Answer]:
@@ -119,14 +119,17 @@ class Recommender:
 
     def score(self, user: str | None, items: Sequence[str], history: Sequence[str] | None = None) -> np.ndarray:
         """Return float64 [len(items)]: one user's scores of the given items; an unknown item scores the catalogue's mean."""
-        self._need_catalogue()
+        self.need_catalogue()
         scores, _ = self.scores(read_requests(self.state, [user], [history]))
         rows = np.asarray(self.state.items.row_of([str(item) for item in items]), dtype=np.int64)
         real = scores[0, 1:].astype(np.float64)
         return np.where(rows > 0, scores[0, rows].astype(np.float64), real[np.isfinite(real)].mean() if len(real) else 0.0)
 
     def predict(
-        self, users: Sequence[str] | None = None, items: Sequence[str] | None = None, columns: Mapping[str, ColumnData] | None = None
+        self,
+        users: Sequence[str | None] | None = None,
+        items: Sequence[str | None] | None = None,
+        columns: Mapping[str, ColumnData] | None = None,
     ) -> Prediction:
         """Predict the label of every (user, item) row, in label scale.
 
@@ -145,7 +148,12 @@ class Recommender:
         """Return the rows of the catalogue, row 0 (unknown) included."""
         return int(self.state.schema.items)
 
-    def _need_catalogue(self) -> None:
+    def need_catalogue(self) -> None:
+        """Refuse a bundle that has no items to recommend.
+
+        Raises:
+            UsageError: The training data had no item column.
+        """
         if not self.state.schema.item:
             raise UsageError("this bundle was made from data without an item column: it predicts rows, it does not recommend")
 

@@ -1,0 +1,173 @@
+"""New rows for a bundle: a table read with the columns that the bundle was trained on, and the bundle's metrics on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from autorec_kernel.data import read_source
+from autorec_kernel.data.kinds import convert
+from autorec_kernel.data.labels import read_label
+from autorec_kernel.data.names import likely
+from autorec_kernel.data.understand import ids
+from autorec_kernel.errors import DataError, UnknownNameError
+from autorec_kernel.evaluation import RankingEvaluator, evaluate_rows
+from autorec_kernel.records.dataset import CLOCK
+from autorec_kernel.records.schema import Column, Schema
+from autorec_kernel.records.table import ColumnData
+from autorec_kernel.serving.requests import concat, stored_request
+
+if TYPE_CHECKING:
+    from autorec_kernel.data.source import Raw
+    from autorec_kernel.kernel import Kernel
+    from autorec_kernel.serving.recommender import Recommender
+
+__all__ = ["Rows", "evaluate_bundle", "read_rows"]
+
+RANKING_METRICS = ("ndcg@10", "hit_rate@10", "recall@10", "precision@10", "mrr@10", "map@10", "coverage@10")
+ROW_METRICS: Mapping[str, tuple[str, ...]] = {"rate": ("rmse", "mae"), "click": ("auc", "log_loss")}
+_USERS = 2048  # users ranked at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A table as the bundle's columns.
+
+    Args:
+        users, items: Ids a row, None where missing; None as a whole where the bundle knows no such column.
+        columns: Event columns that row features may read.
+        labels: float64 [n], NaN = missing; None where the table has no label column.
+    """
+
+    count: int
+    users: list[str | None] | None
+    items: list[str | None] | None
+    columns: Mapping[str, ColumnData]
+    labels: np.ndarray | None
+
+
+def read_rows(source: Any, recommender: Recommender, *, kernel: Kernel | None = None, labelled: bool = False) -> Rows:
+    """Read a table with the columns of the bundle's training data.
+
+    Args:
+        source: A file, a frame, or what a reader plugin of `kernel` opens.
+        labelled: Whether the label column must be there (not for `recommend`, where every row is a positive).
+
+    Raises:
+        DataError: The id columns are missing, or a value does not fit its column.
+    """
+    raw = read_source(source, kernel=kernel)
+    schema = Schema.from_json(recommender.schema["columns"])
+    label = _label(raw, schema, recommender, labelled)
+    return Rows(raw.rows, _ids(raw, schema, "user"), _ids(raw, schema, "item"), _features(raw, schema), label)
+
+
+def evaluate_bundle(recommender: Recommender, rows: Rows, metrics: Sequence[str] = ()) -> dict[str, Any]:
+    """Measure a bundle on new labelled rows.
+
+    Args:
+        metrics: Names; empty = the usual ones of the bundle's task.
+
+    Returns:
+        `metrics` (name → value or null) and `counts` (rows, users, unknown users and items, …), plain JSON values.
+
+    Raises:
+        DataError: No row can be judged.
+    """
+    if recommender.task == "recommend":
+        return _ranked(recommender, rows, metrics or RANKING_METRICS)
+    assert rows.labels is not None
+    kept = np.flatnonzero(np.isfinite(rows.labels))
+    if not len(kept):
+        raise DataError("no row has a label")
+    found = recommender.predict(rows.users, rows.items, rows.columns)
+    result = evaluate_rows(metrics or ROW_METRICS[recommender.task], rows.labels[kept], found.values[kept])
+    told = result.to_json()
+    unknown = {"unknown_user_rows": int((~found.known_users[kept]).sum()), "unknown_item_rows": int((~found.known_items[kept]).sum())}
+    return {"metrics": told["metrics"], "counts": {**told["counts"], **unknown, "rows_without_label": rows.count - len(kept)}}
+
+
+def _ranked(recommender: Recommender, rows: Rows, metrics: Sequence[str]) -> dict[str, Any]:
+    """Rank the whole catalogue for every user of the rows; the history is that of the bundle, and what it holds is not judged again."""
+    state = recommender.state
+    users, items, dropped = _positives(rows, recommender)
+    if not len(users):
+        raise DataError("no row has a user and an item (and a label at or above the bundle's threshold)")
+    names, owner = np.unique(users, return_inverse=True)
+    known = state.users.row_of(names)
+    item_rows = state.items.row_of(items)
+    judge = RankingEvaluator(metrics, recommender.items, popularity=np.asarray(state.popularity))
+    ways: dict[str, int] = {}
+    for start in range(0, len(names), _USERS):
+        block = range(start, min(start + _USERS, len(names)))
+        requests = [stored_request(state, int(known[number])) for number in block]
+        inside = (owner >= start) & (owner < start + len(requests))
+        order = np.argsort(owner[inside], kind="stable")
+        counts = np.bincount(owner[inside] - start, minlength=len(requests))
+        positives = (np.concatenate([[0], np.cumsum(counts)]), item_rows[inside][order])
+        scores, how = recommender.scores(requests)
+        for name in how:
+            ways[name] = ways.get(name, 0) + 1
+        judge.add(known[block.start : block.stop], scores, positives, concat([np.unique(request.seen) for request in requests]))
+    told = judge.result().to_json()
+    more = {"rows": rows.count, "rows_left_out": dropped, "unknown_users": int((known == 0).sum())}
+    return {"metrics": told["metrics"], "counts": {**told["counts"], **more, **{f"answered_by_{k}": v for k, v in sorted(ways.items())}}}
+
+
+def _positives(rows: Rows, recommender: Recommender) -> tuple[np.ndarray, np.ndarray, int]:
+    """Return (user ids, item ids, rows left out): each (user, item) pair once, rows below the bundle's threshold left out."""
+    if rows.users is None or rows.items is None:
+        raise DataError("ranking needs a user and an item column")
+    threshold = positive_threshold(str(recommender.bundle.manifest.get("protocol", "")))
+    good = np.ones(rows.count, dtype=bool)
+    if threshold is not None and rows.labels is not None:
+        good = np.nan_to_num(rows.labels, nan=-np.inf) >= threshold
+    pairs = dict.fromkeys(
+        (u, i) for u, i, kept in zip(rows.users, rows.items, good, strict=True) if kept and u is not None and i is not None
+    )
+    users, items = (np.array([pair[side] for pair in pairs], dtype=object) for side in (0, 1))
+    return users, items, rows.count - len(pairs)
+
+
+def positive_threshold(protocol: str) -> float | None:
+    """Return the positive threshold that a protocol id names, None where every row is a positive."""
+    found = next((part.removeprefix("positive=") for part in protocol.split("/") if part.startswith("positive=")), "all")
+    return None if found == "all" else float(found)
+
+
+def _ids(raw: Raw, schema: Schema, role: str) -> list[str | None] | None:
+    column = schema.role(role)  # type: ignore[arg-type]
+    if column is None:
+        return None
+    name = column.name if column.name in raw.columns else likely(role, raw.columns)
+    if name is None:
+        known = ", ".join(list(raw.columns)[:12]) or "no columns"
+        raise DataError(f"there is no {role} column {column.name!r}; found {known}", where=raw.name, hint=f"call it {column.name!r}")
+    return list(ids(raw.columns[name], name, raw.name).text())
+
+
+def _features(raw: Raw, schema: Schema) -> dict[str, ColumnData]:
+    found: dict[str, ColumnData] = {}
+    for column in schema.columns:
+        if column.source == "events" and column.name in raw.columns and column.role in ("feature", "time"):
+            found[column.name] = convert(column.name, raw.columns[column.name], column.kind, raw.name)
+            if column.role == "time":
+                found[CLOCK] = found[column.name]
+    return found
+
+
+def _label(raw: Raw, schema: Schema, recommender: Recommender, needed: bool) -> np.ndarray | None:
+    column: Column | None = schema.role("label")
+    if column is None or column.name not in raw.columns:
+        if needed and recommender.task != "recommend":
+            raise UnknownNameError("label column", column.name if column else "label", raw.columns)
+        return None
+    if not needed:
+        return None
+    task: Any = recommender.task
+    threshold = positive_threshold(str(recommender.bundle.manifest.get("protocol", "")))
+    values, _ = read_label(column.name, raw.columns[column.name], task, threshold if task == "click" else None, raw.name)
+    return values

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Rows", "evaluate_bundle", "read_rows"]
 
-RANKING_METRICS = ("ndcg@10", "hit_rate@10", "recall@10", "precision@10", "mrr@10", "map@10", "coverage@10")
+RANKING_METRICS = ("ndcg@10", "hr@10", "recall@10", "precision@10", "mrr@10", "map@10", "coverage@10")
 ROW_METRICS: Mapping[str, tuple[str, ...]] = {"rate": ("rmse", "mae"), "click": ("auc", "log_loss")}
 _USERS = 2048  # users ranked at a time
 

@@ -97,13 +97,13 @@ def _blind(scorer: Scorer, state: ServingState, users: np.ndarray, items: np.nda
     schema = state.schema
     if any(schema[name].depends == "row" for name in scorer.graph.inputs) or not (schema.user or schema.item):
         return np.zeros(len(users), dtype=bool)
-    return (users == 0) & (items == 0)
+    return np.asarray((users == 0) & (items == 0))
 
 
 def _sane(values: np.ndarray, blind: np.ndarray, scorer: Scorer, schema: FeatureSchema) -> np.ndarray:
     task = scorer.graph.outputs[0]
     if task not in schema.label_range or not isinstance(scorer, RowScorer):
         real = values[np.isfinite(values)]
-        return np.where(np.isfinite(values), values, real.mean() if len(real) else 0.0)
+        return np.asarray(np.where(np.isfinite(values), values, real.mean() if len(real) else 0.0))
     low, high, mean = schema.label_range[task]
     return np.asarray(np.clip(np.where(blind | ~np.isfinite(values), mean, values), low, high))

@@ -60,7 +60,7 @@ def test_text_output_is_a_table_and_says_who_answered(run: Any, bundles: Path) -
 def test_everyone_is_written_to_a_file(run: Any, bundles: Path, tmp_path: Path, ending: str) -> None:
     out = tmp_path / f"recs.{ending}"
     assert run("recommend", bundles / "factors", "--all", "--out", out, "-k", 4)[0] == 0
-    rows = list(csv.DictReader(out.open())) if ending == "csv" else pq.read_table(out).to_pylist()
+    rows = list(csv.DictReader(out.read_text().splitlines())) if ending == "csv" else pq.read_table(out).to_pylist()
     assert [row["user"] for row in rows[::4]] == ["u1", "u2", "u3", "u4", "u5"]
     assert [int(row["rank"]) for row in rows[:4]] == [1, 2, 3, 4]
     first = Recommender.load(bundles / "factors").recommend(["u1"], k=4)[0]
@@ -114,6 +114,7 @@ def test_evaluate_ranks_the_catalogue_for_new_rows(run: Any, bundles: Path, tmp_
     best = Recommender.load(bundles / "factors").recommend(["u1"], k=1)[0].items[0]
     data = tmp_path / "new.csv"
     data.write_text(f"user_id,item_id\nu1,{best}\nu1,{best}\nnobody,nothing\n")
+    assert set(json.loads(run("evaluate", bundles / "factors", data, "--json")[1])["metrics"]) >= {"ndcg@10", "hr@10", "coverage@10"}
     code, out, _ = run("evaluate", bundles / "factors", data, "--metric", "ndcg@10", "--json")
     told = json.loads(out)
     assert code == 0

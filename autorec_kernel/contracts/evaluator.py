@@ -73,6 +73,10 @@ class Evaluator(Protocol):
         """Judge one genotype on the validation rows."""
         ...
 
+    def restore(self, genotype: Genotype, artefacts: Mapping[str, str], context: EvaluationContext) -> TrainedModel | None:
+        """Return the model of a finished trial from its artefacts below `context.folder`; None when they are gone."""
+        ...
+
     def refit(self, genotype: Genotype, details: Mapping[str, Any], context: EvaluationContext) -> TrainedModel:
         """Train the final model on every training row of `context.features` (validation rows have joined them).
 

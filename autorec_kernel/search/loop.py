@@ -64,6 +64,7 @@ class Search:
     stopped_by: str = ""
     _stored: dict[tuple[int, int], dict[str, Any]] = field(default_factory=dict)
     _batches: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
+    _told: set[int] = field(default_factory=set)
     _known: dict[str, tuple[int, int]] = field(default_factory=dict)  # training key -> (trial, rung) that has the result
     _evaluations: dict[tuple[int, int], Evaluation] = field(default_factory=dict)
 
@@ -143,7 +144,8 @@ class Search:
         finished = [running[number] for number in sorted(running)]
         self.trials += finished
         self.session.tell(finished)
-        self.journal.append("told", batch=index, trials=[trial.number for trial in finished])
+        if index not in self._told:
+            self.journal.append("told", batch=index, trials=[trial.number for trial in finished])
         self.journal.flush()
 
     def _begin(self, number: int, proposal: Proposal) -> Trial:
@@ -238,6 +240,8 @@ class Search:
                 self._stored[record["trial"], record["rung"]] = record["evaluation"]
             elif record["kind"] == "batch":
                 self._batches[record["batch"]] = record["proposals"]
+            elif record["kind"] == "told":
+                self._told.add(record["batch"])
 
     def _record_batch(self, index: int, first: int, proposals: Sequence[Proposal]) -> None:
         rows = [

@@ -9,7 +9,9 @@ from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
+import torch
 from pydantic import Field
+from safetensors.torch import load_file, save_file
 
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.contracts.evaluator import EvaluationContext, Rung
@@ -76,8 +78,24 @@ class FullTraining:
         metrics, values = self._judge(network, context)
         name = f"values-{context.trial}-{rung.index}.npy"
         np.save(context.folder / name, values, allow_pickle=False)
+        artefacts = {"values": name}
+        if network.trainable:
+            artefacts["weights"] = f"weights-{context.trial}-{rung.index}.safetensors"
+            save_file(_weights(network), context.folder / artefacts["weights"])
         measured = {"seconds": time.monotonic() - started, "fit_seconds": report.seconds}
-        return Evaluation("complete", metrics, cost, measured, "", {"values": name}, _facts(candidate, report))
+        return Evaluation("complete", metrics, cost, measured, "", artefacts, _facts(candidate, report))
+
+    def restore(self, genotype: Genotype, artefacts: Mapping[str, str], context: EvaluationContext) -> TrainedModel | None:
+        """Return the trained network of a trial; closed forms are solved again (from the cache), weights are read."""
+        candidate = decode(genotype, context.features.schema, context.kernel)
+        path = context.folder / artefacts.get("weights", "")
+        if "weights" in artefacts and not path.is_file():
+            return None
+        settings = replace(self._settings(candidate, 1.0), epochs=0)
+        network, _ = self._train(candidate, settings, context, None)
+        if "weights" in artefacts:
+            network.load_state_dict(load_file(path), strict=False)
+        return TrainedModel(candidate.architecture, network.eval(), candidate.features, {}, {"genotype": dict(genotype)})
 
     def refit(self, genotype: Genotype, details: Mapping[str, Any], context: EvaluationContext) -> TrainedModel:
         """Train as many epochs as the trial's best one took, on all rows."""
@@ -129,6 +147,11 @@ class FullTraining:
         evaluation = context.features.evaluation("valid").sample(self.config.validation_users, np.random.default_rng(context.seed))
         ranking = evaluate_ranking(network, context.features, evaluation, _RANKING)
         return {name: _finite(name, value) for name, value in ranking.mean().items()}, ranking.values[context.metric]
+
+
+def _weights(network: Network) -> dict[str, torch.Tensor]:
+    """Return the trained tensors, each stored once; closed forms are not among them."""
+    return {name: value.detach().contiguous() for name, value in network.named_parameters() if value.requires_grad}
 
 
 def _finite(name: str, value: float | None) -> float:

@@ -1,0 +1,96 @@
+"""`Recipe`: everything a run depends on besides the data and the plugins; a TOML file, command-line options or keywords."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from autorec_kernel.config import ComponentConfig, parse_config
+from autorec_kernel.errors import UsageError
+
+__all__ = ["Recipe", "parse_budget", "read_recipe"]
+
+_UNITS = {"s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
+DEFAULT_BUDGET = 180.0  # seconds, when neither a budget nor a number of trials is given
+
+
+class Recipe(ComponentConfig):
+    """What to do.
+
+    Two runs with equal recipes on equal data are equal when the budget is a number of trials and the device is the CPU.
+    """
+
+    task: Literal["recommend", "rate", "click"] = Field("recommend", description="What to predict.")
+    target: Literal["device", "edge", "cloud"] = Field("cloud", description="Where the model will run: sets the limits of its bundle.")
+    budget: float | None = Field(None, gt=0, description="Seconds for the whole run.")
+    trials: int | None = Field(None, ge=0, description="Candidates besides the baselines, instead of a budget.")
+    strategy: str = Field("auto", description="Search strategy; auto = Bayesian optimisation if it is installed, else random.")
+    evaluator: str = Field("training/full", description="How candidates are judged.")
+    evaluator_options: dict[str, Any] = Field(default_factory=dict, description="Options of the evaluator, e.g. epochs.")
+    metric: str = Field("", description="What to optimise; empty = ndcg@10, rmse or auc, by task.")
+    protocol: Literal["given", "temporal", "leave-one-out", "random"] | None = Field(None, description="Split; empty = by the data.")
+    positive_threshold: float | None = Field(None, description="Labels at or above it are positive.")
+    deduplicate: Literal["none", "last"] | None = Field(None, description="What happens to repeated (user, item) pairs.")
+    roles: dict[str, str] = Field(default_factory=dict, description="Column → role, where the inference is wrong.")
+    kinds: dict[str, str] = Field(default_factory=dict, description="Column → kind, where the inference is wrong.")
+    seed: int = Field(0, ge=0, description="Of everything random.")
+    workers: int = Field(0, ge=0, description="Processes that evaluate candidates; 0 = one a core, at most 4.")
+    threads: int = Field(1, ge=1, description="Threads a candidate uses; changes the last bits of weights.")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where networks train.")
+    batch: int = Field(4, ge=1, description="Proposals asked for at a time; not the number of workers.")
+    max_params: float = Field(0.0, ge=0, description="Hard limit on parameters; 0 = none.")
+    max_bytes: float = Field(0.0, ge=0, description="Hard limit on the serving model; 0 = the target's.")
+    max_latency_ms: float = Field(0.0, ge=0, description="Hard limit on the predicted latency of one request; 0 = the target's.")
+
+    @field_validator("budget", mode="before")
+    @classmethod
+    def _read_budget(cls, value: Any) -> Any:
+        return parse_budget(value) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> Recipe:
+        if self.budget is not None and self.trials is not None:
+            raise ValueError("a run has either a budget or a number of trials, not both")
+        return self
+
+    @property
+    def seconds(self) -> float | None:
+        """Return the time budget in seconds; None when the budget is a number of trials."""
+        if self.trials is not None:
+            return None
+        return self.budget if self.budget is not None else DEFAULT_BUDGET
+
+
+def parse_budget(text: str) -> float:
+    """Return seconds of `90`, `90s`, `5min` or `1.5h`.
+
+    Raises:
+        UsageError: It is none of these.
+    """
+    found = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([a-z]*)\s*", text.lower())
+    unit = _UNITS.get(found[2] or "s") if found else None
+    if found is None or unit is None or float(found[1]) <= 0:
+        raise UsageError(f"budget {text!r} is not a time", hint="write 90s, 5min or 1h")
+    return float(found[1]) * unit
+
+
+def read_recipe(path: Path | None, values: Mapping[str, Any]) -> Recipe:
+    """Return the recipe of a TOML file with `values` on top.
+
+    Raises:
+        UsageError: The file cannot be read, or a key or value is wrong.
+    """
+    stated: dict[str, Any] = {}
+    if path is not None:
+        try:
+            stated = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise UsageError(f"cannot read the recipe: {error}", where=str(path)) from error
+    if "budget" in values or "trials" in values:
+        stated = {key: value for key, value in stated.items() if key not in ("budget", "trials")}
+    return parse_config(Recipe, {**stated, **values}, where=str(path) if path else "recipe")

@@ -1,0 +1,139 @@
+"""Deployment stage: plan the compression on validation rows, apply it to the refitted model, write and verify the bundle."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from autorec_kernel.deploy.bundle import BundleFacts, served_model, write_bundle
+from autorec_kernel.deploy.latency import measure_latency
+from autorec_kernel.deploy.plan import NOTE, Candidate, compress, exported, reapply, serving_sample, target_named
+from autorec_kernel.deploy.quality import Quality, validation_quality
+from autorec_kernel.records.model import TrainedModel
+from autorec_kernel.serving.graph import Graph
+from autorec_kernel.stages.search import limits_of, metric_of
+
+if TYPE_CHECKING:
+    from autorec_kernel.features import FeatureSet
+    from autorec_kernel.records.bundle import Bundle
+    from autorec_kernel.records.dataset import Dataset
+    from autorec_kernel.stages.workplace import Workplace
+
+__all__ = ["Deployed", "bundle_of", "deploy", "plan_compression"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Deployed:
+    """The refitted model before and after compression, and what one request takes."""
+
+    float_model: Candidate
+    compressed: Candidate
+    latency: Mapping[str, Mapping[str, float]]
+
+
+def plan_compression(place: Workplace, features: FeatureSet, model: TrainedModel) -> list[dict[str, Any]]:
+    """Decide the steps on the validated model; every step, taken or not, goes to the journal and to `plan.json`."""
+    recipe, metric = place.recipe, metric_of(place)
+
+    def quality(network: Any) -> Quality:
+        return validation_quality(network, features, recipe.task, metric, seed=recipe.seed)
+
+    recorded = [record["step"] for record in place.journal.records() if record["kind"] == "plan"]
+    done = any(record["kind"] == "planned" for record in place.journal.records())
+    if not done:
+        sample = serving_sample(model.module, features)
+        share = place.share("deploy")
+        deadline = None if share is None else time.monotonic() + 0.5 * share
+        found = compress(
+            exported(model, sample, quality),
+            target_named(recipe.target),
+            place.kernel,
+            features,
+            sample=sample,
+            measure=quality,
+            seed=recipe.seed,
+            deadline=deadline,
+        )
+        recorded = [_step_json(asdict(step)) for step in found.model.steps]
+        for step in recorded:
+            place.journal.append("plan", step=step)
+        place.journal.append("planned", steps=len(recorded))
+    place.write_json("plan.json", {"target": recipe.target, "limits": limits_of(place), "note": NOTE, "steps": recorded})
+    return recorded
+
+
+def deploy(place: Workplace, final: FeatureSet, model: TrainedModel, steps: list[dict[str, Any]]) -> Deployed:
+    """Export the refitted model, apply the plan to it, and time both graphs, interleaved."""
+    from autorec_kernel.records.model import CompressionStep
+
+    metric = metric_of(place)
+
+    def unmeasured(network: Any) -> Quality:
+        return Quality(metric, 0.0, np.zeros(0))
+
+    sample = serving_sample(model.module, final)
+    start = exported(model, sample, unmeasured)
+    taken = [CompressionStep(**{**step, "before": {}, "after": {}}) for step in _stripped(steps)]
+    target = target_named(place.recipe.target)
+    after = reapply(start, taken, target, place.kernel, final, measure=unmeasured, seed=place.recipe.seed)
+    graphs = {name: _graph(candidate) for name, candidate in (("before", start), ("after", after))}
+    return Deployed(start, after, measure_latency(graphs, sample))
+
+
+def bundle_of(
+    place: Workplace,
+    dataset: Dataset,
+    final: FeatureSet,
+    deployed: Deployed,
+    metrics: Mapping[str, Mapping[str, float]],
+    plugins: Mapping[str, str],
+    steps: list[dict[str, Any]],
+) -> Bundle:
+    """Write `bundle/` with the state at the end of training and verify it."""
+    model = deployed.compressed.model
+    network = model.model.module
+    assert model.graph is not None
+    facts = BundleFacts(
+        task=place.recipe.task,
+        protocol=dataset.protocol.id,
+        metrics=metrics,
+        architecture=model.model.architecture.readable(),
+        plugins=plugins,
+        data={"fingerprint": dataset.fingerprint, "rows": dataset.train.rows + dataset.valid.rows, **_sizes(final)},
+        seed=place.recipe.seed,
+        steps=tuple({"component": step["component"], "config": step["config"]} for step in steps if step["taken"]),
+        notes=tuple(place.notes),
+    )
+    return write_bundle(
+        place.folder / "bundle",
+        model=served_model(network, model.graph),
+        state=final.state(),
+        sample=serving_sample(network, final),
+        facts=facts,
+        columns=dataset.schema,
+    )
+
+
+def _sizes(features: FeatureSet) -> dict[str, int]:
+    return {"users": max(0, features.schema.users - 1), "items": max(0, features.schema.items - 1)}
+
+
+def _graph(candidate: Candidate) -> Graph:
+    from autorec_kernel.deploy.export import graph_spec
+
+    return Graph(candidate.model.graph or b"", graph_spec(candidate.model.model.module), name="graph")
+
+
+def _step_json(step: dict[str, Any]) -> dict[str, Any]:
+    """Return a step whose measured latencies stand apart: they differ between equal runs."""
+    measured = {when: {key: value for key, value in step[when].items() if key.startswith("latency")} for when in ("before", "after")}
+    kept = {when: {key: value for key, value in step[when].items() if not key.startswith("latency")} for when in ("before", "after")}
+    return {**step, **kept, "measured": measured}
+
+
+def _stripped(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{key: value for key, value in step.items() if key != "measured"} for step in steps]

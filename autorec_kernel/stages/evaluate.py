@@ -1,0 +1,136 @@
+"""Evaluation stage: choose by validation, fix the plan, refit on all rows before the test part, then open the test view once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from autorec_kernel.contracts.evaluator import EvaluationContext
+from autorec_kernel.deploy.quality import Quality
+from autorec_kernel.evaluation import Comparison, bootstrap_interval, compare_auc, compare_rmse, paired_comparison
+from autorec_kernel.models import evaluate_ranking, row_metrics
+from autorec_kernel.records.trial import Trial
+from autorec_kernel.search.tasks import ARTEFACTS
+from autorec_kernel.stages.search import metric_of
+
+if TYPE_CHECKING:
+    from autorec_kernel.features import FeatureSet
+    from autorec_kernel.records.model import TrainedModel
+    from autorec_kernel.stages.workplace import Workplace
+
+__all__ = ["METRICS", "Measured", "compare_quality", "context_for", "measure", "plan_digest", "refit", "restored", "trial_comparison"]
+
+METRICS: Mapping[str, tuple[str, ...]] = {
+    "recommend": ("ndcg@10", "hr@10", "recall@10", "precision@10", "mrr@10", "map@10", "coverage@10", "novelty@10"),
+    "click": ("auc", "log_loss", "gauc"),
+    "rate": ("rmse", "mae"),
+}
+_INTERVAL = 4  # stage of the run's randomness for intervals
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """What a model reaches on the test rows.
+
+    Args:
+        metrics: Metric → value; None = undefined.
+        quality: The run's metric with its per-user or per-row parts.
+        interval: 95 % interval of the run's metric; None for AUC and RMSE, which are compared in pairs instead.
+    """
+
+    metrics: Mapping[str, float | None]
+    quality: Quality
+    counts: Mapping[str, int]
+    interval: tuple[float, float] | None = None
+
+
+def context_for(place: Workplace, features: FeatureSet, trial: int) -> EvaluationContext:
+    """Return the context in which the evaluator restores or refits a trial."""
+    folder = place.folder / ARTEFACTS
+    folder.mkdir(parents=True, exist_ok=True)
+    return EvaluationContext(
+        kernel=place.kernel,
+        features=features,
+        task=place.recipe.task,
+        metric=metric_of(place),
+        seed=place.recipe.seed,
+        trial=trial,
+        folder=folder,
+        device=place.device,
+        threads=place.recipe.threads,
+    )
+
+
+def refit(place: Workplace, features: FeatureSet, trial: Trial) -> TrainedModel:
+    """Train a trial's candidate on every row of `features`."""
+    evaluator = place.kernel.create("evaluator", place.recipe.evaluator, **place.recipe.evaluator_options)
+    return evaluator.refit(trial.genotype, trial.details, context_for(place, features, trial.number))  # type: ignore[no-any-return]
+
+
+def restored(place: Workplace, features: FeatureSet, trial: Trial) -> TrainedModel:
+    """Return a trial's model as it was judged; trained again when its weights are gone."""
+    evaluator = place.kernel.create("evaluator", place.recipe.evaluator, **place.recipe.evaluator_options)
+    number = int(trial.details.get("same_as", trial.number))
+    context = context_for(place, features, number)
+    return evaluator.restore(trial.genotype, trial.artefacts, context) or evaluator.refit(trial.genotype, trial.details, context)
+
+
+def measure(network: Any, features: FeatureSet, place: Workplace, split: str = "test") -> Measured:
+    """Measure a network (or an exported graph) on a split."""
+    task, metric = place.recipe.task, metric_of(place)
+    if task == "recommend":
+        names = tuple(dict.fromkeys((metric, *METRICS[task])))
+        found = evaluate_ranking(network, features, features.evaluation(split), names)  # type: ignore[arg-type]
+        values = found.values[metric]
+        rng = np.random.default_rng(np.random.SeedSequence(place.recipe.seed, spawn_key=(_INTERVAL,)))
+        span = bootstrap_interval(values, rng) if len(values) else None
+        quality = Quality(metric, float(found.mean()[metric] or 0.0), values)
+        return Measured(found.mean(), quality, found.counts, (span.low, span.high) if span else None)
+    label = network.tasks[0]
+    rows, predictions = row_metrics(network, features, split, label, METRICS[task])
+    labels = features.labels(label)[features.rows(split)]  # type: ignore[arg-type]
+    parts = np.asarray(rows.contributions.get(metric, predictions.astype(np.float64)))
+    return Measured(dict(rows.values), Quality(metric, rows.values[metric] or 0.0, parts, labels, task == "click"), rows.counts)
+
+
+def compare_quality(first: Quality, second: Quality, seed: int) -> Comparison | None:
+    """Return first minus second, positive = first is better, on the same users or rows; None when it cannot be told."""
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_INTERVAL,)))
+    if len(first.parts) != len(second.parts) or not len(first.parts):
+        return None
+    if first.metric == "auc" and first.labels is not None:
+        return compare_auc(first.labels, first.parts, second.parts, rng)
+    if first.metric == "rmse":
+        return compare_rmse(second.parts, first.parts, rng)
+    pair = (first.parts, second.parts) if first.higher else (second.parts, first.parts)
+    return paired_comparison(*pair, rng)
+
+
+def trial_comparison(place: Workplace, features: FeatureSet, first: Trial, second: Trial) -> Comparison | None:
+    """Compare two trials on the validation rows, from the values that their evaluations stored."""
+    one, other = (_validation_values(place, features, trial) for trial in (first, second))
+    return None if one is None or other is None else compare_quality(one, other, place.recipe.seed)
+
+
+def _validation_values(place: Workplace, features: FeatureSet, trial: Trial) -> Quality | None:
+    path = place.folder / ARTEFACTS / trial.artefacts.get("values", "")
+    if not path.is_file():
+        return None
+    parts, metric = np.load(path, allow_pickle=False), metric_of(place)
+    if place.recipe.task == "recommend":
+        return Quality(metric, trial.value, parts)
+    labels = features.labels()[features.rows("valid")].astype(np.float64)
+    if metric == "rmse":
+        return Quality(metric, trial.value, (parts - labels) ** 2, labels, False)
+    return Quality(metric, trial.value, parts, labels) if metric == "auc" else None
+
+
+def plan_digest(trial: Trial, steps: list[dict[str, Any]]) -> str:
+    """Return the digest of what will be measured on the test rows: once it is fixed, the test view may be opened."""
+    shown = json.dumps([dict(trial.genotype), trial.number, steps], sort_keys=True, default=list)
+    return hashlib.sha256(shown.encode()).hexdigest()[:16]

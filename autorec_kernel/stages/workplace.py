@@ -1,0 +1,125 @@
+"""`Workplace`: the folder of a run with its journal, its clock and its observers; what every stage gets besides records."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from autorec_kernel.errors import InfrastructureError
+from autorec_kernel.files import atomic_write
+from autorec_kernel.recipe import Recipe
+
+if TYPE_CHECKING:
+    from autorec_kernel.kernel import Kernel
+    from autorec_kernel.records.trial import Trial
+    from autorec_kernel.search.journal import Journal
+
+__all__ = ["Reporter", "Silent", "Workplace", "make_folder"]
+
+_PARTS = {"features": 0.15, "baselines": 0.25, "search": 0.62, "trial": 0.2, "deploy": 0.2}  # shares of a time budget
+
+
+class Reporter(Protocol):
+    """Somebody who wants to know how the run goes; the command line draws it, a host may pass its own."""
+
+    def stage(self, name: str, text: str) -> None:
+        """A stage begins."""
+
+    def note(self, text: str) -> None:
+        """Something worth a line."""
+
+    def trial(self, trial: Trial, *, number: int, total: int | None, best: Trial | None, share: float) -> None:
+        """A trial ended; `share` of the search's budget is used."""
+
+
+class Silent:
+    """A reporter that says nothing."""
+
+    def stage(self, name: str, text: str) -> None:
+        """Do nothing."""
+
+    def note(self, text: str) -> None:
+        """Do nothing."""
+
+    def trial(self, trial: Trial, *, number: int, total: int | None, best: Trial | None, share: float) -> None:
+        """Do nothing."""
+
+
+@dataclass(slots=True)
+class Workplace:
+    """A run under way.
+
+    Args:
+        folder: The run folder.
+        spent: Seconds that earlier sessions of this run used.
+        stages: Stage → seconds, filled as stages end.
+    """
+
+    folder: Path
+    recipe: Recipe
+    kernel: Kernel
+    journal: Journal
+    reporter: Reporter
+    device: str = "cpu"
+    spent: float = 0.0
+    started: float = field(default_factory=time.monotonic)
+    stages: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def stage(self, name: str, text: str) -> Iterator[None]:
+        """Time a stage and tell its beginning and end; a stage entered twice adds up."""
+        self.reporter.stage(name, text)
+        self.kernel.observe("stage_started", stage=name, context={"run": str(self.folder)})
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.stages[name] = self.stages.get(name, 0.0) + time.monotonic() - began
+        self.kernel.observe("stage_finished", stage=name, context={"run": str(self.folder), "seconds": self.stages[name]})
+
+    def elapsed(self) -> float:
+        """Return the seconds used, earlier sessions included."""
+        return self.spent + time.monotonic() - self.started
+
+    def share(self, part: str) -> float | None:
+        """Return the seconds that a part may take; None without a time budget."""
+        total = self.recipe.seconds
+        return None if total is None else _PARTS[part] * total
+
+    def deadline(self, part: str) -> float | None:
+        """Return the monotonic time at which a part that is counted from the start of the run ends."""
+        share = self.share(part)
+        return None if share is None else self.started - self.spent + share
+
+    def note(self, text: str) -> None:
+        """Keep a remark for the result, once, and tell it."""
+        if text not in self.notes:
+            self.notes.append(text)
+            self.reporter.note(text)
+
+    def write_json(self, name: str, value: Mapping[str, Any]) -> None:
+        """Write a JSON file of the run folder, whole or not at all."""
+        atomic_write(self.folder / name, (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def make_folder(folder: Path) -> None:
+    """Make the run folder and prove that it can be written.
+
+    Raises:
+        InfrastructureError: It cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".writable-{os.getpid()}"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InfrastructureError(f"the run folder cannot be written: {reason}", where=str(folder), hint="choose another --out") from error

@@ -24,7 +24,7 @@ TOP = {
     "tests",
     "tox.ini",
 }
-ROOMS = {"cli", "contracts", "data", "deploy", "evaluation", "features", "models"} | {
+ROOMS = {"cli", "contracts", "data", "deploy", "evaluation", "features", "models", "stages"} | {
     "records",
     "registry",
     "search",

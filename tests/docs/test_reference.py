@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import re
 from importlib import import_module
 from pathlib import Path
@@ -9,6 +10,7 @@ import typer
 
 from autorec_kernel import errors, hookspecs
 from autorec_kernel.cli.commands import COMMANDS, Command
+from autorec_kernel.recipe import Recipe
 
 GENERAL = {"--help", "--install-completion", "--show-completion"}
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
@@ -31,6 +33,21 @@ def test_every_command_has_a_section_that_names_its_options(row: Command) -> Non
     sections = {heading: body for heading, body in re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)}
     (body,) = [body for heading, body in sections.items() if re.search(rf"\bautorec {row.name}\b", heading)]
     assert _options(row) - set(re.findall(r"--[a-z][a-z-]*", body)) == set()
+
+
+def test_every_key_of_a_recipe_is_in_the_reference() -> None:
+    text = (REFERENCE / "recipe.md").read_text(encoding="utf-8")
+    assert {key for key in Recipe.model_fields if f"`{key}`" not in text} == set()
+
+
+def test_every_field_of_a_result_is_in_the_reference() -> None:
+    tree = ast.parse((REFERENCE.parents[1] / "autorec_kernel" / "pipeline.py").read_text(encoding="utf-8"))
+    (writer,) = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "_result"]
+    (returned,) = [node.value for node in ast.walk(writer) if isinstance(node, ast.Return)]
+    assert isinstance(returned, ast.Dict)
+    keys = {key.value for key in returned.keys if isinstance(key, ast.Constant)}
+    rows = re.findall(r"^\| `(\w+)` \|", (REFERENCE / "result.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert keys == set(rows)
 
 
 def test_every_hook_is_explained_beside_an_example() -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from autorec_kernel.errors import DataError
-from autorec_kernel.records.dataset import CLOCK, MISSING_TIME, ORDER, Protocol
+from autorec_kernel.records.dataset import CLOCK, MISSING_TIME, ORDER, TARGET, Protocol
 from autorec_kernel.records.schema import Schema
 from autorec_kernel.records.table import Coded, ColumnData, Ragged, Table, take_column
 from autorec_kernel.records.vocabulary import Vocabulary, as_text
@@ -29,7 +29,7 @@ __all__ = [
     "texts",
 ]
 
-USER, ITEM, POSITIVE, TARGET = "@user", "@item", "@positive", "@target"
+USER, ITEM, POSITIVE = "@user", "@item", "@positive"
 USER_KEY, ITEM_KEY = "@user_key", "@item_key"  # as @user and @item, but ids unknown to training keep numbers of their own
 
 
@@ -168,8 +168,9 @@ def _keys(table: Mapping[str, ColumnData], name: str, known: Vocabulary, more: V
 
 
 def _positive(label: np.ndarray | None, protocol: Protocol, task: str, rows: int) -> np.ndarray:
-    if label is None or (protocol.positive_threshold is None and task != "click"):
-        return np.ones(rows, np.int64)
-    if protocol.positive_threshold is None:
+    """Return int64 0/1: a click (the data room gives 0 and 1), else a label at or above the threshold, else every row."""
+    if label is not None and task == "click":
         return (label > 0).astype(np.int64)
+    if label is None or protocol.positive_threshold is None:
+        return np.ones(rows, np.int64)
     return (label >= protocol.positive_threshold).astype(np.int64)

@@ -105,6 +105,8 @@ class FeatureSet:
             lengths: Feature name → steps of a history.
         """
         rows = np.asarray(rows, dtype=np.int64)
+        if len(rows) and (rows.min() < 0 or rows.max() >= len(self.user_rows)):
+            raise UsageError(f"rows up to {rows.max()} are not in this feature set", hint="test rows exist once they were opened")
         found = {}
         for name in names:
             feature = self.schema[name]
@@ -272,8 +274,6 @@ class FeatureSet:
         return typed(np.concatenate([empty, *values])[np.argsort(joint, kind="stable")], feature)
 
     def _by_split(self, rows: np.ndarray) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-        if len(rows) and (rows.min() < 0 or rows.max() >= sum(part.rows for part in self.parts.values())):
-            raise UsageError(f"row {int(rows.max())} is not in this feature set", hint="test rows exist once they were opened")
         for split, part in self.parts.items():
             local = rows - self._first(split)
             inside = np.flatnonzero((local >= 0) & (local < part.rows))

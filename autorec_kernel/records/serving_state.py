@@ -211,7 +211,7 @@ def typed(value: np.ndarray, feature: Feature) -> np.ndarray:
     """Return a value in the type of its kind: float32 [n, width] for numbers, int64 otherwise."""
     if feature.kind != "numeric":
         return np.ascontiguousarray(value, dtype=np.int64)
-    return np.ascontiguousarray(value, dtype=np.float32).reshape(len(value), -1)
+    return np.ascontiguousarray(value, dtype=np.float32).reshape(len(value), feature.width)
 
 
 def _rows(

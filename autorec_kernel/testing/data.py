@@ -87,18 +87,21 @@ def tiny_dataset(
     """Return a data set split in time: 70 % train, 15 % valid, 15 % test.
 
     Args:
-        task: `recommend` reads states at the cut; `rate` and `click` read rolling ones (`click` takes ratings of 4 and 5 as positive).
+        task: `recommend` reads states at the cut; `rate` and `click` read rolling ones.
+        positive_threshold: Of the protocol; `click` takes 4 unless told otherwise, and its label is 1 from there on, else 0.
         clock: What `@clock` holds: the time, the position inside the user, or 0.
         order: int64 [480], a permutation in which the rows are stored; the splits hold the same rows.
     """
     events = tiny_events(seed)
     events = events.with_columns({CLOCK: _clock(events, clock)})
+    threshold = 4.0 if task == "click" and positive_threshold is None else positive_threshold
+    if task == "click":
+        events = events.with_columns({"rating": (np.asarray(events["rating"]) >= threshold).astype(np.float64)})
     shuffled = events if order is None else events.take(order)
     place = np.asarray(shuffled[ORDER])
     first, second = int(0.7 * events.rows), int(0.85 * events.rows)
     parts = (place < first, (place >= first) & (place < second), place >= second)
     train, valid, test = (shuffled.take(np.flatnonzero(part)) for part in parts)
-    threshold = 4.0 if task == "click" and positive_threshold is None else positive_threshold
     state: Literal["cut", "rolling"] = "cut" if task == "recommend" else "rolling"
     protocol = Protocol("temporal", clock, state, "last", threshold, seed=seed, reason="made by hand")
     users, items = tiny_tables(seed)

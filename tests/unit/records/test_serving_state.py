@@ -1,0 +1,179 @@
+"""The serving state: what it answers for known and unknown users, given histories, and after a round trip through arrays."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from autorec_kernel.errors import BundleError, ContractError
+from autorec_kernel.records.as_of import AsOfTable, Measure
+from autorec_kernel.records.features import Feature, FeatureSchema
+from autorec_kernel.records.program import Program, Step
+from autorec_kernel.records.serving_state import ServingState, csr, repeated
+from autorec_kernel.records.vocabulary import Vocabulary
+from autorec_kernel.testing.data import coded
+
+EVENTS = {
+    "@user": np.array([1, 2, 1, 1]),
+    "@item": np.array([3, 1, 2, 1]),
+    "@order": np.arange(4),
+    "@clock": np.arange(4),
+    "@positive": np.array([1, 1, 0, 1]),
+}
+
+
+def state() -> ServingState:
+    counts = AsOfTable.sums(EVENTS, 3, key="@user", measures=(Measure(),))
+    items = AsOfTable.sequence(EVENTS, 3, where="@positive").trimmed(4)
+    count = Program(("@user",), (Step("as_of", ("@user",), "n", {"table": "t"}),), ("n",), tables={"t": counts.trimmed(1)})
+    history = Program(
+        ("@user", "@order"),
+        (Step("as_of", ("@user", "@order"), "h", {"table": "t", "length": 4}),),
+        ("h",),
+        tables={"t": items},
+    )
+    ids = {f"v.{name}": array for name, array in Vocabulary.of(["tv", "web"]).arrays().items()}
+    device = Program(("device",), (Step("lookup", ("device",), "row", {"vocabulary": "v"}),), ("row",), ids)
+    hour = Program(("when",), (Step("calendar", ("when",), "hour", {"part": "hour"}),), ("hour",))
+    features = (
+        Feature("age", "numeric", "user"),
+        Feature("year", "numeric", "item"),
+        Feature("count", "numeric", "user", dynamic=True),
+        Feature("history", "history", "user", dynamic=True, vocabulary="item", size=4, width=4),
+        Feature("device", "id", "row", vocabulary="device", size=3),
+        Feature("hour", "id", "row", vocabulary="hour", size=25),
+    )
+    tables = {
+        "age": np.array([0.0, 1.0, 2.0], np.float32)[:, None],
+        "year": np.array([0.0, 5.0, 6.0, 7.0], np.float32)[:, None],
+        "count": np.array([0.0, 3.0, 1.0], np.float32)[:, None],
+    }
+    return ServingState(
+        FeatureSchema(features, users=3, items=4),
+        Vocabulary.of(["ann", "bob"]),
+        Vocabulary.of(["x", "y", "z"]),
+        tables,
+        {"count": (count, "n"), "history": (history, "h"), "device": (device, "row"), "hour": (hour, "hour")},
+        np.array([0, 2, 0, 1], np.float32),
+        np.array([0, 0, 3, 4]),
+        np.array([3, 2, 1, 1], np.int32),
+        np.array([True, False, True, True]),
+        {"user": "who", "item": "what", "time": "when"},
+    )
+
+
+def test_known_users_and_items_read_their_rows_and_unknown_ones_row_zero() -> None:
+    found = state().inputs(["age", "year", "count"], users=np.array([1, 0, 99, -1]), items=np.array([3, 99, 0, 1]))
+    assert found["age"].tolist() == [[1.0], [0.0], [0.0], [0.0]]
+    assert found["year"].tolist() == [[7.0], [0.0], [0.0], [5.0]]
+    assert found["count"].tolist() == [[3.0], [0.0], [0.0], [0.0]]
+    assert all(array.dtype == np.float32 for array in found.values())
+
+
+def test_a_history_is_the_positive_items_oldest_first() -> None:
+    assert state().inputs(["history"], users=np.array([1, 2, 0]))["history"].tolist() == [[3, 1, 0, 0], [1, 0, 0, 0], [0] * 4]
+    assert state().seen_by(1).tolist() == [3, 2, 1] and state().history_of(1).tolist() == [3, 1]
+    assert state().seen_by(0).tolist() == state().history_of(77).tolist() == []
+
+
+def test_a_given_history_stands_for_what_is_stored() -> None:
+    found = state().inputs(["history", "count", "age"], users=np.array([1, 0]), histories=[np.array([1, 2, 3, 1, 2]), np.array([], int)])
+    assert found["history"].tolist() == [[2, 3, 1, 2], [0] * 4]
+    assert found["count"].tolist() == [[5.0], [0.0]]
+    assert found["age"].tolist() == [[1.0], [0.0]]
+
+
+def test_shorter_histories_are_the_newest_steps() -> None:
+    assert state().inputs(["history"], users=np.array([1]), lengths={"history": 1})["history"].tolist() == [[1]]
+
+
+def test_one_user_is_spread_over_many_items() -> None:
+    found = state().inputs(["age", "year"], users=np.array([2]), items=np.array([1, 2, 3]))
+    assert found["age"].tolist() == [[2.0]] * 3
+
+
+def test_context_columns_and_the_clock_reach_row_features() -> None:
+    six = 6 * 3_600_000_000_000
+    found = state().inputs(["device", "hour"], users=np.array([1, 2]), columns={"device": coded(["web", "?"])}, clock=six)
+    assert found["device"].tolist() == [2, 0] and found["hour"].tolist() == [7, 7]
+    assert state().inputs(["device", "hour"], users=np.array([1]))["hour"].tolist() == [0]
+
+
+def test_a_stated_time_goes_before_the_clock() -> None:
+    found = state().inputs(["hour"], columns={"when": np.array([0])}, clock=3_600_000_000_000)
+    assert found["hour"].tolist() == [1]
+
+
+def test_many_rows_equal_one_by_one() -> None:
+    names = ["age", "year", "count", "history"]
+    users, items = np.array([0, 1, 2, 5]), np.array([3, 2, 1, 0])
+    together = state().inputs(names, users=users, items=items)
+    for i in range(4):
+        alone = state().inputs(names, users=users[i : i + 1], items=items[i : i + 1])
+        assert all(np.array_equal(alone[name][0], together[name][i]) for name in names)
+
+
+def test_the_state_survives_json_and_plain_arrays() -> None:
+    before = state()
+    arrays = before.arrays()
+    assert all(array.dtype.kind in "iufb" for array in arrays.values())
+    after = ServingState.load(json.loads(json.dumps(before.meta())), arrays)
+    names = [feature.name for feature in before.schema.features]
+    ask = {"users": np.array([1, 2, 0]), "items": np.array([1, 2, 0]), "columns": {"device": coded(["tv", None, "web"])}}
+    for name, value in before.inputs(names, **ask).items():  # type: ignore[arg-type]
+        assert np.array_equal(after.inputs([name], **ask)[name], value)  # type: ignore[arg-type]
+    assert after.users.row_of(["bob"]).tolist() == [2]
+
+
+@pytest.mark.parametrize("lost", ["users.bytes", "popularity", "feature.0", "program.1.table.t.values"])
+def test_a_state_with_a_part_missing_is_refused(lost: str) -> None:
+    arrays = state().arrays()
+    del arrays[lost]
+    with pytest.raises(BundleError, match="damaged"):
+        ServingState.load(state().meta(), arrays)
+
+
+def test_a_state_of_a_newer_version_is_refused() -> None:
+    with pytest.raises(BundleError, match="version 99"):
+        ServingState.load({**state().meta(), "version": 99}, state().arrays())
+
+
+def test_lengths_that_disagree_are_told() -> None:
+    with pytest.raises(ContractError, match="disagree"):
+        state().inputs(["age"], users=np.array([1, 2]), items=np.array([1, 2, 3]))
+    with pytest.raises(ContractError, match="disagree"):
+        state().inputs(["history"], users=np.array([1, 2]), histories=[np.array([1])])
+
+
+def test_no_rows_are_fine() -> None:
+    found = state().inputs(["age", "history"], users=np.zeros(0, np.int64), histories=[])
+    assert found["age"].shape == (0, 1) and found["history"].shape == (0, 4)
+
+
+def test_histories_are_repeated_side_by_side() -> None:
+    offsets, items = repeated([np.array([4, 5]), np.array([], int), np.array([6])], 2)
+    assert offsets.tolist() == [0, 2, 4, 4, 4, 5, 6] and items.tolist() == [4, 5, 4, 5, 6, 6]
+    assert csr((offsets, items))[1].tolist() == items.tolist()
+
+
+def test_it_needs_nothing_but_numpy_and_errors(tmp_path: Path) -> None:
+    arrays = tmp_path / "state.npz"
+    np.savez(arrays, **state().arrays())  # type: ignore[arg-type]
+    (tmp_path / "meta.json").write_text(json.dumps(state().meta()))
+    told = """
+import sys
+for name in ("torch", "pandas", "scipy", "pydantic", "autorec_features", "autorec_kernel.features"):
+    sys.modules[name] = None
+import json, numpy as np
+from autorec_kernel.records.serving_state import ServingState
+folder = sys.argv[1]
+state = ServingState.load(json.load(open(folder + "/meta.json")), dict(np.load(folder + "/state.npz", allow_pickle=False)))
+print(state.inputs(["history"], users=state.users.row_of(["ann"]))["history"].tolist())
+"""
+    done = subprocess.run([sys.executable, "-c", told, str(tmp_path)], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.strip() == "[[3, 1, 0, 0]]", done.stderr

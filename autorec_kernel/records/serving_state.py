@@ -85,8 +85,9 @@ class ServingState:
             names: Features wanted.
             users: int64 [A] user rows, or [1] for one user and many items; None = unknown. Rows outside the vocabulary read as unknown.
             items: int64 [A] item rows.
-            histories: Item rows of each request, oldest first (a list, or offsets and items); they stand for what is stored of the
-                user: dynamic user features are computed from them.
+            histories: Item rows of each request, oldest first (a list, or offsets and items): history features read them instead of
+                what is stored, and so do all other dynamic features of unknown users. Those of known users stay as stored, since a
+                list of items cannot tell them (a mean rating).
             columns: Event columns [A]; missing ones read as missing values.
             clock: Time of the requests (ns since 1970, UTC) where `columns` has no time column.
             lengths: Feature name → steps of a history, at most the stored length.
@@ -140,9 +141,17 @@ class ServingState:
             raise BundleError(f"the serving state is damaged: {error} is missing") from error
 
     def _input(self, feature: Feature, ask: _Request, lengths: Mapping[str, int]) -> np.ndarray:
-        recomputed = ask.histories is not None and feature.dynamic and feature.depends == "user"
-        if feature.name in self.tables and not recomputed:
-            return typed(self.tables[feature.name][ask.users if feature.depends == "user" else ask.items], feature)
+        table = self.tables.get(feature.name)
+        told = ask.histories is not None and feature.dynamic and feature.depends == "user" and not ask.users.all()
+        if table is not None and not told:
+            return typed(table[ask.users if feature.depends == "user" else ask.items], feature)
+        value = self._computed(feature, ask, lengths)
+        if table is None:
+            return value
+        known = (ask.users > 0).reshape(-1, *[1] * (value.ndim - 1))
+        return typed(np.where(known, typed(table[ask.users], feature), value), feature)
+
+    def _computed(self, feature: Feature, ask: _Request, lengths: Mapping[str, int]) -> np.ndarray:
         if feature.name not in self.programs:
             raise ContractError(f"the serving state cannot compute feature {feature.name!r}")
         program, output = self.programs[feature.name]

@@ -81,11 +81,18 @@ def test_a_history_is_the_positive_items_oldest_first() -> None:
     assert state().seen_by(0).tolist() == state().history_of(77).tolist() == []
 
 
-def test_a_given_history_stands_for_what_is_stored() -> None:
-    found = state().inputs(["history", "count", "age"], users=np.array([1, 0]), histories=[np.array([1, 2, 3, 1, 2]), np.array([], int)])
-    assert found["history"].tolist() == [[2, 3, 1, 2], [0] * 4]
-    assert found["count"].tolist() == [[5.0], [0.0]]
-    assert found["age"].tolist() == [[1.0], [0.0]]
+def test_a_given_history_stands_for_the_stored_one_and_tells_what_is_known_of_strangers() -> None:
+    histories = [np.array([1, 2, 3, 1, 2]), np.array([2, 3]), np.array([], int)]
+    found = state().inputs(["history", "count", "age"], users=np.array([1, 0, 0]), histories=histories)
+    assert found["history"].tolist() == [[2, 3, 1, 2], [2, 3, 0, 0], [0] * 4]
+    assert found["count"].tolist() == [[3.0], [2.0], [0.0]]
+    assert found["age"].tolist() == [[1.0], [0.0], [0.0]]
+
+
+def test_handing_over_the_stored_histories_changes_nothing() -> None:
+    names, users = ["history", "count", "age"], np.array([1, 2, 0])
+    handed = state().inputs(names, users=users, histories=[state().history_of(user) for user in users])
+    assert all(np.array_equal(handed[name], value) for name, value in state().inputs(names, users=users).items())
 
 
 def test_shorter_histories_are_the_newest_steps() -> None:

@@ -50,7 +50,7 @@ def inspect(bundle: Path_, as_json: Json = False) -> None:
     for split, values in found.manifest.get("metrics", {}).items():
         emit(f"{split + ':':<16}{_pairs(values)}")
     for step in found.manifest.get("steps", []):
-        emit(f"{'step:':<16}{step.get('component')}: {'taken' if step.get('taken') else 'skipped'}, {step.get('reason')}")
+        emit(f"{'step:':<16}{step.get('component')} {_pairs(step.get('config', {}))}")
     members = found.manifest["members"]
     emit_table(
         ("MEMBER", "BYTES", "SHA256"), [(name, f"{members[name]['size']:,}", members[name]["sha256"][:16]) for name in sorted(members)]

@@ -27,7 +27,7 @@ def model_card(role: str, facts: BundleFacts, sizes: Mapping[str, int]) -> str:
         "## Model",
         "",
         f"Architecture: `{facts.architecture or 'not stated'}`. Seed {facts.seed}.",
-        *(f"- {step.get('component')}: {'taken' if step.get('taken') else 'skipped'}, {step.get('reason')}" for step in facts.steps),
+        *(f"- compressed by {step.get('component')} {dict(step.get('config', {}))}" for step in facts.steps if step.get("taken", True)),
         "",
         "## Data",
         "",

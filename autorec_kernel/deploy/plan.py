@@ -96,7 +96,8 @@ def compress(
 ) -> Candidate:
     """Try every compressor: those that work on the module first, then those that work on the graph.
 
-    Choices rest on bytes and validation metrics only; latency is measured and recorded.
+    Choices rest on bytes and validation metrics only; latency is measured and recorded. Quality is compared with the uncompressed model,
+    so that small losses do not add up.
 
     Args:
         start: The exported model.
@@ -114,7 +115,7 @@ def compress(
         if isinstance(instance, str):
             found = [(CompressionStep(component, {}, False, instance), current)]
         else:
-            found = list(_tried(component, instance, current, kernel, context, measure, deadline, seed))
+            found = list(_tried(component, instance, start, current, kernel, context, measure, deadline, seed))
         best = min((after for step, after in found if step.taken), key=lambda after: after.bytes, default=current)
         for step, after in found:
             kept = step if not step.taken or after is best else replace(step, taken=False, reason="another setting is smaller")
@@ -141,7 +142,8 @@ def reapply(
         if not step.taken:
             continue
         try:
-            current = _applied(kernel.create("compressor", step.component, **step.config), current, context, measure)
+            fresh = replace(context, rng=np.random.default_rng(seed))
+            current = _applied(kernel.create("compressor", step.component, **step.config), current, fresh, measure)
         except NotApplicable:
             continue
     return current
@@ -196,6 +198,7 @@ def _compressors(kernel: Kernel) -> Iterator[tuple[str, Any]]:
 def _tried(
     component: str,
     instance: Any,
+    start: Candidate,
     current: Candidate,
     kernel: Kernel,
     context: CompressionContext,
@@ -217,13 +220,14 @@ def _tried(
             yield _skipped(component, values, "no time is left", current), current
             continue
         try:
-            after = _applied(kernel.create("compressor", component, **values), current, context, measure)
+            fresh = replace(context, rng=np.random.default_rng(seed))
+            after = _applied(kernel.create("compressor", component, **values), current, fresh, measure)
         except NotApplicable as error:
             yield _skipped(component, values, f"not applicable: {error.message}", current), current
         except Exception as error:  # a plugin's code: its failure is a row of the plan
             yield _skipped(component, values, f"failed: {type(error).__name__}: {error}", current), current
         else:
-            taken, reason = _verdict(current, after, context.target, np.random.default_rng(seed))
+            taken, reason = _verdict(start, current, after, context.target, np.random.default_rng(seed))
             yield CompressionStep(component, values, taken, reason, current.facts(), after.facts()), after
 
 
@@ -236,11 +240,12 @@ def _applied(compressor: Any, current: Candidate, context: CompressionContext, m
     return _candidate(found, measure)
 
 
-def _verdict(before: Candidate, after: Candidate, target: Target, rng: np.random.Generator) -> tuple[bool, str]:
+def _verdict(start: Candidate, before: Candidate, after: Candidate, target: Target, rng: np.random.Generator) -> tuple[bool, str]:
+    """Return whether a step is taken and why: fewer bytes than before it, and no measurable loss against the uncompressed model."""
     if after.bytes >= before.bytes:
         return False, f"{after.bytes:,} bytes are not fewer than {before.bytes:,}"
-    found = gain(after.quality, before.quality, rng)
-    scale = max(abs(before.quality.value), 1e-12)
+    found = gain(after.quality, start.quality, rng)
+    scale = max(abs(start.quality.value), 1e-12)
     if found is None:
         return False, "the validation rows cannot tell whether quality is lost"
     told = f"{after.quality.metric} {found.difference / scale:+.2%} [{found.low / scale:+.2%}, {found.high / scale:+.2%}], n = {found.n}"

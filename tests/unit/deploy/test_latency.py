@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import numpy as np
+from serving_toys import TOYS, sample
+
+from autorec_kernel.deploy.export import export_onnx, graph_spec
+from autorec_kernel.deploy.graph_network import GraphNetwork
+from autorec_kernel.deploy.latency import measure_latency
+from autorec_kernel.models.batches import to_tensors
+from autorec_kernel.serving.graph import Graph
+
+
+class Slow:
+    """A session that takes four milliseconds a call."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        import time
+
+        time.sleep(0.004)
+        self.calls += 1
+        return {}
+
+
+def test_the_slower_variant_is_seen_and_every_variant_is_called_as_often() -> None:
+    network = TOYS["factors"]()
+    fast, slow = Graph(export_onnx(network, sample(network.inputs)), graph_spec(network)), Slow()
+    found = measure_latency({"fast": fast, "slow": slow}, sample(network.inputs), rounds=20, seconds=10)  # type: ignore[dict-item]
+    assert 0 < found["fast"]["p50_ms"] < 4 <= found["slow"]["p50_ms"] <= found["slow"]["p95_ms"]
+    assert found["fast"]["calls"] == found["slow"]["calls"] == 20
+    assert slow.calls == 25
+
+
+def test_the_measurement_ends_at_its_limit() -> None:
+    found = measure_latency({"slow": Slow()}, {"x": np.zeros(3)}, rounds=10_000, seconds=0.05)  # type: ignore[dict-item]
+    assert found["slow"]["calls"] < 50
+
+
+def test_a_graph_answers_where_a_network_is_expected() -> None:
+    network = TOYS["scores"]()
+    inputs = sample(network.inputs)
+    graph = GraphNetwork(network, export_onnx(network, inputs))
+    tensors = to_tensors(inputs, "cpu")
+    (expected,), (found,) = network.serve(tensors["history"]), graph.serve(tensors["history"])
+    np.testing.assert_allclose(found.numpy(), expected.detach().numpy(), atol=1e-5)
+    assert (graph.inputs, graph.serving_outputs, graph.lengths) == (network.inputs, network.serving_outputs, network.lengths)

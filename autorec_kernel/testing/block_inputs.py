@@ -51,7 +51,9 @@ def combinations(block: Any, limit: int = 3) -> Iterator[list[tuple[TensorSpec, 
     refusals: list[str] = []
     some = False
     for pattern in _patterns(tuple(block.accepts)):
-        accepted = _spread([_accepted(block, _filled(block, pattern, more), refusals, limit) for more in (0, 1, 2)[: 1 + 2 * block.variadic]])
+        accepted = _spread(
+            [_accepted(block, _filled(block, pattern, more), refusals, limit) for more in (0, 1, 2)[: 1 + 2 * block.variadic]]
+        )
         some = some or bool(accepted)
         if accepted:
             yield accepted[:limit]
@@ -102,7 +104,8 @@ def values_for(specs: Sequence[TensorSpec], rows: int, length: int, seed: int, *
     elif rows > 2:
         lengths[0] = 0
     mask = torch.arange(length) < lengths.unsqueeze(1)
-    return [_value(spec, rows, mask, generator) for spec in specs]
+    labelled = any(spec.port == "scores" for spec in specs)
+    return [_value(spec, rows, mask, generator, labelled) for spec in specs]
 
 
 def take(values: Sequence[Any], specs: Sequence[TensorSpec], rows: slice | list[int]) -> list[Any]:
@@ -116,7 +119,7 @@ def repad(values: Sequence[Any], more: int, seed: int) -> list[Any]:
     return [_repad(value, more, generator) if isinstance(value, tuple) else value for value in values]
 
 
-def _value(spec: TensorSpec, rows: int, mask: torch.Tensor, generator: torch.Generator) -> Any:
+def _value(spec: TensorSpec, rows: int, mask: torch.Tensor, generator: torch.Generator, labelled: bool) -> Any:
     if spec.port == "table":
         return _table(spec, generator)
     shape = {"fields": (rows, spec.fields), "sequence": tuple(mask.shape)}.get(spec.port, (rows,))
@@ -125,8 +128,8 @@ def _value(spec: TensorSpec, rows: int, mask: torch.Tensor, generator: torch.Gen
         return (ids * mask, mask) if spec.port == "sequence" else ids
     if spec.port == "loss":
         return torch.rand((), generator=generator)
-    if spec.port == "vector" and spec.width == 1:
-        return (torch.rand((rows, 1), generator=generator) > 0.5).float()  # may be read as a 0/1 label
+    if spec.port == "vector" and spec.width == 1 and labelled:
+        return (torch.rand((rows, 1), generator=generator) > 0.5).float()  # scores and a vector of width one: predictions and labels
     value = torch.randn((*shape, spec.width), generator=generator)
     return (value * mask.unsqueeze(-1), mask) if spec.port == "sequence" else value
 
@@ -148,7 +151,7 @@ def _rows_of(value: Any, spec: TensorSpec, rows: slice | list[int]) -> Any:
 
 def _repad(value: tuple[torch.Tensor, torch.Tensor], more: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
     steps, mask = value
-    if not mask.dtype == torch.bool:
+    if mask.dtype != torch.bool:
         return value  # a table of neighbours, not a sequence
     tail = torch.zeros((steps.shape[0], more, *steps.shape[2:]), dtype=steps.dtype)
     steps, mask = torch.cat([steps, tail], 1), torch.cat([mask, mask.new_zeros(mask.shape[0], more)], 1)
@@ -160,4 +163,3 @@ def _repad(value: tuple[torch.Tensor, torch.Tensor], more: int, generator: torch
 
 def _ports(specs: Sequence[TensorSpec]) -> str:
     return ", ".join(f"{s.port}{'(index)' if s.index else ''}x{s.width}" for s in specs)
-

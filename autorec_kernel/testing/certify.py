@@ -56,7 +56,9 @@ def check_plugin(kernel: Kernel, name: str) -> list[CheckResult]:
     results = [_plugin_result(row) for row in kernel.plugins() if name in (row.name, row.distribution)]
     rows = plugin_components(kernel, name)
     if not results and not rows:
-        known = {row.name for row in kernel.plugins()} | {row.id for point in kernel.extension_points() for row in kernel.components(point.kind)}
+        known = {row.name for row in kernel.plugins()} | {
+            row.id for point in kernel.extension_points() for row in kernel.components(point.kind)
+        }
         raise UnknownNameError("plugin or component", name, known)
     return results + [result for row in rows for result in _row_results(kernel, row)]
 
@@ -80,7 +82,9 @@ def check_component(
     except Exception as error:
         return [CheckResult(called, "configs", False, f"its configs cannot be made: {type(error).__name__}: {error}")]
     if not judged:
-        reason = "it proposes nothing on the example data" if kind == "feature-op" else "options without a default: name configs to judge it by"
+        reason = (
+            "it proposes nothing on the example data" if kind == "feature-op" else "options without a default: name configs to judge it by"
+        )
         return [CheckResult(called, "configs", kind == "feature-op", reason)]
     return [run_check(kind, check, component, judged, kernel, called) for check in ("check_implements", *CHECKS[kind])]
 

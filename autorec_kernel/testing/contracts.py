@@ -1,9 +1,9 @@
 """Pytest contract classes: subclass one, name the component and its configs, and every law of the kind is a test (`kernel` is optional).
 
-    class TestGate(ModelBlockContract):
-        component = Gate
-        configs = (Gate.Config(), Gate.Config(width=5))
-        exceptions = {"check_rows_are_independent": "normalises over the batch on purpose"}
+class TestGate(ModelBlockContract):
+component = Gate
+configs = (Gate.Config(), Gate.Config(width=5))
+exceptions = {"check_rows_are_independent": "normalises over the batch on purpose"}
 """
 
 from __future__ import annotations

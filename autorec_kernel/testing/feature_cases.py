@@ -15,14 +15,23 @@ from autorec_kernel.features.entities import Entities, aligned, entities_of, pre
 from autorec_kernel.features.profile import profile_of
 from autorec_kernel.records.dataset import CLOCK, ORDER, Dataset, Protocol, SealedView
 from autorec_kernel.records.program import ReadContext, run_program
-from autorec_kernel.records.schema import Column, Schema
+from autorec_kernel.records.schema import Column, Kind, Schema
 from autorec_kernel.records.table import Coded, Ragged, Table
 
 __all__ = ["SETTINGS", "World", "example_dataset", "fitted_on", "profiles", "proposals_of", "read", "settings_for", "world"]
 
 _USERS, _ITEMS, _EVENTS = 13, 17, 240
 _QUARTER_DAY = 21_600_000_000_000  # ns: events fall on quarters of days, so that many times are equal
-SETTINGS: tuple[tuple[str, str], ...] = (("time", "recommend"), ("time", "click"), ("time", "rate"), ("position", "recommend"), ("none", "rate"))
+SETTINGS: tuple[tuple[str, str], ...] = (
+    ("time", "recommend"),
+    ("time", "click"),
+    ("time", "rate"),
+    ("position", "recommend"),
+    ("none", "rate"),
+)
+
+
+_ITEM_KINDS: Mapping[str, Kind] = {"genres": "multi", "year": "numeric", "brand": "categorical", "title": "text"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +57,7 @@ def example_dataset(clock: str = "time", task: str = "recommend", token: str = "
         *[Column(n, "feature", k) for n, k in (("device", "categorical"), ("price", "numeric"), ("tags", "multi"), ("shape", "vector"))],  # type: ignore[arg-type]
         Column("when", "feature", "time"),
         *[Column(n, "feature", k, "users") for n, k in (("age", "numeric"), ("country", "categorical"))],  # type: ignore[arg-type]
-        *[Column(n, "feature", k, "items") for n, k in (("genres", "multi"), ("year", "numeric"), ("brand", "categorical"), ("title", "text"))],  # type: ignore[arg-type]
+        *[Column(name, "feature", kind, "items") for name, kind in _ITEM_KINDS.items()],
     ]
     state = "cut" if task == "recommend" else "rolling"
     protocol = Protocol("given", clock, state, positive_threshold=4.0 if task == "click" else None)  # type: ignore[arg-type]
@@ -86,7 +95,9 @@ def fitted_on(component: Any, config: Any, place: World, seed: int = 0) -> tuple
     return op, Fitted(tuple(op.outputs), op.program())
 
 
-def read(fitted: Fitted, place: World, rows: np.ndarray | None = None, *, latest: bool = False, events: Table | None = None) -> dict[str, np.ndarray]:
+def read(
+    fitted: Fitted, place: World, rows: np.ndarray | None = None, *, latest: bool = False, events: Table | None = None
+) -> dict[str, np.ndarray]:
     """Return feature name → values of event rows, as the feature set reads them (of `events` of the same data set when given)."""
     asked = place.events if events is None else prepare(events, place.entities, place.dataset.schema, place.dataset.protocol, place.task)
     asked = asked if rows is None else asked.take(rows)

@@ -28,9 +28,15 @@ def in_fresh_process(function: str, component: Any, config: Any, hash_seed: int)
         return None
     asked = [function, f"{component.__module__}:{component.__qualname__}", json.loads(config.model_dump_json()), sys.path]
     environment = {**os.environ, "PYTHONHASHSEED": str(hash_seed), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", "import sys, json; sys.path[:] = json.loads(sys.argv[1])[3]; from autorec_kernel.testing.fresh import main; main()"]
+    command = [
+        sys.executable,
+        "-c",
+        "import sys, json; sys.path[:] = json.loads(sys.argv[1])[3]; from autorec_kernel.testing.fresh import main; main()",
+    ]
     with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run([*command, json.dumps(asked)], cwd=folder, env=environment, capture_output=True, text=True, timeout=_LIMIT_SECONDS)
+        done = subprocess.run(
+            [*command, json.dumps(asked)], cwd=folder, env=environment, capture_output=True, text=True, timeout=_LIMIT_SECONDS
+        )
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
         violated(f"it failed in a fresh process: {last[0]}")
@@ -41,7 +47,7 @@ def main() -> None:
     """Read the request from the command line, compute, and print the answer as the last line."""
     function, component, values, _ = json.loads(sys.argv[1])
     kind = _named(component)
-    print(json.dumps(_named(function)(kind, kind.Config(**values))))  # noqa: T201
+    print(json.dumps(_named(function)(kind, kind.Config(**values))))
 
 
 def _named(target: str) -> Any:

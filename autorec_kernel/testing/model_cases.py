@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
@@ -155,7 +156,7 @@ class Tower:
     def build(self, specs: Any, arrays: Mapping[str, np.ndarray]) -> torch.nn.Module:
         """Return the layers."""
         sizes = (specs[0].width, *self.config.hidden_dims)
-        layers = [part for a, b in zip(sizes, sizes[1:], strict=False) for part in (torch.nn.Linear(a, b), torch.nn.ReLU())]
+        layers = [part for a, b in pairwise(sizes) for part in (torch.nn.Linear(a, b), torch.nn.ReLU())]
         return torch.nn.Sequential(*layers[:-1])
 
 

@@ -72,7 +72,9 @@ def _reached(module: torch.nn.Module, specs: Sequence[TensorSpec], training: boo
     return totals
 
 
-def _passes(module: torch.nn.Module, specs: Sequence[TensorSpec], with_inputs: bool = False) -> Iterator[tuple[list[Any], list[torch.Tensor]]]:
+def _passes(
+    module: torch.nn.Module, specs: Sequence[TensorSpec], with_inputs: bool = False
+) -> Iterator[tuple[list[Any], list[torch.Tensor]]]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(17)
         kept = {name: p.detach().clone() for name, p in module.named_parameters()}

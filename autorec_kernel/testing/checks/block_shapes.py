@@ -91,7 +91,10 @@ def check_rows_are_independent(component: Any, config: Any, kernel: Any = None) 
         together = run(module, values, "a batch of 9")
         for rows in ([4], [0], [8, 2, 5], [8, 7, 6, 5, 4, 3, 2, 1, 0], [1, 1]):
             alone = run(module, take(values, specs, rows), f"rows {rows}")
-            demand(_close([t[rows] for t in tensors_of(together)], tensors_of(alone)), f"the output of rows {rows} depends on their batch-mates")
+            demand(
+                _close([t[rows] for t in tensors_of(together)], tensors_of(alone)),
+                f"the output of rows {rows} depends on their batch-mates",
+            )
 
 
 def check_eval_is_deterministic(component: Any, config: Any, kernel: Any = None) -> None:
@@ -120,13 +123,18 @@ def check_module_leaves_inputs_alone(component: Any, config: Any, kernel: Any = 
             for training, full in ((False, False), (True, False), (False, True), (True, True)):
                 if rows == 1 and training:
                     continue  # batch normalisation cannot train on one row
-                values = values_for(specs, rows, steps, seed=rows, full=full)
-                before = list(leaves(values))
                 module.train(training)
-                with torch.no_grad():
-                    run(module, values, f"a batch of {rows}")
-                changed = first_difference(before, list(leaves(values)))
-                demand(changed is None, f"calling the module in {'train' if training else 'eval'} mode changed its input {changed}")
+                plain = values_for(specs, rows, steps, seed=rows, full=full)
+                for values in (plain, repad(plain, 2, seed=rows)):
+                    _demand_untouched(module, values, f"{'train' if training else 'eval'} mode, a batch of {rows}")
+
+
+def _demand_untouched(module: torch.nn.Module, values: Sequence[Any], where: str) -> None:
+    before = list(leaves(values))
+    with torch.no_grad():
+        run(module, values, where)
+    changed = first_difference(before, list(leaves(values)))
+    demand(changed is None, f"calling the module changed its input {changed} ({where})")
 
 
 class _NoTensors(TorchFunctionMode):
@@ -142,7 +150,8 @@ def _demand_matches(value: Any, spec: TensorSpec, rows: int, where: str) -> None
     main = value[0] if isinstance(value, tuple) else value
     demand(isinstance(main, torch.Tensor), f"{where}: the module gave {type(main).__name__}, expected a tensor")
     wanted, shape = torch.int64 if spec.index or spec.neighbours else torch.float32, tuple(main.shape)
-    demand(main.dtype == wanted, f"{where}: dtype {main.dtype}, expected {wanted}")
+    stored = spec.neighbours and main.dtype == torch.int32  # item rows of a stored table
+    demand(main.dtype == wanted or stored, f"{where}: dtype {main.dtype}, expected {wanted}")
     expected = _expected_shape(spec, rows)
     fits = len(shape) == len(expected) and all(e in (None, s) for s, e in zip(shape, expected, strict=True))
     demand(fits, f"{where}: shape {shape}, but output says {spec.port} {['any' if e is None else e for e in expected]}")
@@ -156,8 +165,8 @@ def _expected_shape(spec: TensorSpec, rows: int) -> tuple[int | None, ...]:
     if spec.port == "scores":
         return (rows, len(spec.tasks) or spec.rows)
     if spec.port == "table":
-        known = spec.rows or None  # 0 = as many as the entity has
-        return (known, None) if spec.neighbours else (known, *last)
+        known, wide = spec.rows or None, spec.width or None  # 0 = as many as the entity has
+        return (known, None) if spec.neighbours else (known, *(() if spec.index else (wide,)))
     return {"fields": (rows, spec.fields, *last), "vector": (rows, *last), "sequence": (rows, None, *last), "loss": ()}[spec.port]
 
 

@@ -1,4 +1,4 @@
-"""Laws of model blocks that are stored and served: state as plain tensors, closed forms that repeat, export to ONNX (torch, onnxruntime)."""
+"""Laws of blocks that are stored and served: state as plain tensors, closed forms that repeat, export to ONNX (torch, onnxruntime)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
-from io import BytesIO, StringIO
+from io import StringIO
 from typing import Any
 
 import numpy as np
@@ -44,7 +44,10 @@ def check_state_survives_safetensors(component: Any, config: Any, kernel: Any = 
             violated(f"a freshly built module does not take the stored state: {error}")
         values = values_for(specs, 9, 7, seed=21)
         pair = [list(leaves(run(part, values, "a batch of 9"))) for part in (module, fresh)]
-        demand(first_difference(*pair) is None, "a module loaded from the stored state answers differently: state outside parameters and buffers")
+        demand(
+            first_difference(*pair) is None,
+            "a module loaded from the stored state answers differently: state outside parameters and buffers",
+        )
 
 
 def check_solve_is_deterministic(component: Any, config: Any, kernel: Any = None) -> None:
@@ -92,16 +95,16 @@ def _exported(module: torch.nn.Module, values: Sequence[Any], specs: Sequence[Te
         logger.setLevel(logging.ERROR)
         with warnings.catch_warnings(), redirect_stdout(StringIO()):
             warnings.simplefilter("ignore")
-            program = torch.onnx.export(module, tuple(values), dynamo=True, dynamic_shapes=(tuple(shapes),) if _packed(module) else tuple(shapes))
+            program = torch.onnx.export(
+                module, tuple(values), dynamo=True, dynamic_shapes=(tuple(shapes),) if _packed(module) else tuple(shapes)
+            )
     except Exception as error:
         violated(f"the module does not export to ONNX with a free batch axis: {type(error).__name__}: {str(error)[:400]}")
     finally:
         logger.setLevel(level)
     demand(program is not None, "torch.onnx.export returned nothing")
-    file = BytesIO()
     assert program is not None
-    program.save(file)
-    return file.getvalue()
+    return bytes(program.model_proto.SerializeToString())
 
 
 def _packed(module: torch.nn.Module) -> bool:
@@ -135,7 +138,10 @@ def _demand_arrays(arrays: Any) -> None:
     demand(isinstance(arrays, Mapping), f"solve returned {type(arrays).__name__}, expected a mapping of arrays")
     for name, value in arrays.items():
         good = isinstance(name, str) and isinstance(value, np.ndarray) and value.dtype.kind in "biuf"
-        demand(good, f"solve returned {name!r}: {getattr(value, 'dtype', type(value).__name__)}; expected arrays of numbers, which can be stored")
+        demand(
+            good,
+            f"solve returned {name!r}: {getattr(value, 'dtype', type(value).__name__)}; expected arrays of numbers, which can be stored",
+        )
         demand(value.dtype.kind != "f" or np.isfinite(value).all(), f"solve returned {name!r} with NaN or infinity")
     demand(digest(dict(arrays)), "")
 

@@ -50,16 +50,22 @@ def check_architecture_is_data(component: Any, config: Any, kernel: Any = None) 
             back = Architecture.from_json(json.loads(json.dumps(graph.to_json(), allow_nan=False)))
         except (TypeError, ValueError) as error:
             violated(f"{name}: the graph is not JSON: {error}")
-        demand(back.to_json() == graph.to_json() and back.digest() == graph.digest(), f"{name}: the graph is another one after a trip through JSON")
+        demand(
+            back.to_json() == graph.to_json() and back.digest() == graph.digest(),
+            f"{name}: the graph is another one after a trip through JSON",
+        )
         demand(len(graph.readable()) > 2, f"{name}: the graph has no readable form")
 
 
 def check_outputs_fit_the_role(component: Any, config: Any, kernel: Any = None) -> None:
-    """A retriever gives catalogue scores or user and item vectors, a ranker predicts the data's tasks; serving reads nothing of training."""
+    """A retriever gives catalogue scores or user and item vectors, a ranker predicts the data's tasks; serving reads no training data."""
     for name, schema, graph in _graphs(component, config):
         outputs = set(graph.outputs)
         if component.role == "retriever":
-            demand(outputs in ({"score"}, {"user", "item"}), f"{name}: a retriever's outputs are score, or user and item; got {sorted(outputs)}")
+            demand(
+                outputs in ({"score"}, {"user", "item"}),
+                f"{name}: a retriever's outputs are score, or user and item; got {sorted(outputs)}",
+            )
         else:
             demand(outputs and outputs <= set(schema.tasks), f"{name}: a ranker predicts {sorted(schema.tasks)}; got {sorted(outputs)}")
         reading = [n.id for n in graph.serving() if n.block in ("@target", "@negatives", "@labels")]
@@ -75,7 +81,9 @@ def check_blocks_are_known_and_build(component: Any, config: Any, kernel: Any = 
             specs = infer_specs(graph, schema, make_blocks(graph, host(kernel)))
         except AutoRecError as error:
             violated(f"{name}: the graph cannot be built: {error}")
-        used = {n.lstrip("~") for node in graph.nodes for n in (*node.inputs, *([node.shares] if node.shares else []))} | set(graph.outputs.values())
+        used = {n.lstrip("~") for node in graph.nodes for n in (*node.inputs, *([node.shares] if node.shares else []))} | set(
+            graph.outputs.values()
+        )
         idle = [node.id for node in graph.nodes if node.id not in used and specs[node.id].port != "loss"]
         demand(not idle, f"{name}: nodes {idle} feed nothing")
 
@@ -157,4 +165,6 @@ def _demand_serves(network: Any, features: Any, task: str) -> None:
     with torch.no_grad():
         answers = network.serve(*[tensors[name] for name in network.inputs])
     for name, answer in zip(network.serving_outputs, answers, strict=True):
-        demand(answer.shape[0] == 16 and bool(torch.isfinite(answer).all()), f"output {name!r} is {tuple(answer.shape)} or not finite ({task})")
+        demand(
+            answer.shape[0] == 16 and bool(torch.isfinite(answer).all()), f"output {name!r} is {tuple(answer.shape)} or not finite ({task})"
+        )

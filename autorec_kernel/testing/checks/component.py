@@ -27,13 +27,13 @@ def check_config_is_frozen_and_strict(component: Any, config: Any, kernel: Any =
     """`Config` is a `ComponentConfig`: frozen, unknown keys refused, equal after a trip through JSON."""
     kind = getattr(component, "Config", None)
     demand(isinstance(kind, type) and issubclass(kind, ComponentConfig), f"Config is {kind!r}, expected a subclass of ComponentConfig")
-    demand(isinstance(config, kind), f"the config is a {type(config).__name__}, not the component's own Config")  # type: ignore[arg-type]
+    demand(isinstance(config, component.Config), f"the config is a {type(config).__name__}, not the component's own Config")
     text = config.model_dump_json()
     demand(type(config).model_validate_json(text) == config, f"the config is not the same after a trip through JSON: {text}")
     demand(type(config)(**json.loads(text)) == config, f"the config cannot be rebuilt from plain values: {text}")
     _demand_refusal(lambda: type(config)(**{**json.loads(text), "no_such_option": 1}), "Config accepts unknown keys")
     for name in type(config).model_fields:
-        _demand_refusal(lambda name=name: setattr(config, name, getattr(config, name)), f"Config is not frozen: {name!r} can be set")  # type: ignore[misc]
+        _demand_refusal(lambda name=name: setattr(config, name, getattr(config, name)), f"Config is not frozen: {name!r} can be set")
 
 
 def check_defaults_lie_in_domains(component: Any, config: Any, kernel: Any = None) -> None:

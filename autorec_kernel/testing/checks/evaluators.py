@@ -52,7 +52,9 @@ def check_evaluation_is_plain_data(component: Any, config: Any, kernel: Any = No
             except (TypeError, ValueError) as error:
                 violated(f"the evaluation is not JSON: {error}")
             demand(digest(back.to_json()) == digest(found.to_json()), "the evaluation is another one after a trip through JSON")
-            demand(found.status != "complete" or context.metric in found.metrics, f"a complete evaluation lacks the metric {context.metric!r}")
+            demand(
+                found.status != "complete" or context.metric in found.metrics, f"a complete evaluation lacks the metric {context.metric!r}"
+            )
             demand(all(math.isfinite(value) for value in found.metrics.values()), f"metrics are not finite: {dict(found.metrics)}")
             lost = [name for name in found.artefacts.values() if not (context.folder / name).exists()]
             demand(not lost, f"artefacts {lost} do not exist below the folder")
@@ -63,7 +65,7 @@ def check_evaluation_is_pure(component: Any, config: Any, kernel: Any = None) ->
     with _places(component, kernel) as places:
         for _, genotype, context in places:
             before = context.features.digest
-            with globals_kept("evaluate"):
+            with globals_kept("evaluate", builds_modules=True):
                 first = _evaluate(component, config, genotype, context)
             _evaluate(component, config, genotype, replace(context, trial=context.trial + 1, seed=9))
             with another_world(1):
@@ -116,7 +118,7 @@ def _places(component: Any, kernel: Any) -> Iterator[list[tuple[SearchSpace, Gen
             features = features_for(able, task)
             fitting = tuple(offer for offer in offers(able, task, features.schema) if not offer.reason)
             if fitting:
-                space = assemble_space(_Judging(able, component), fitting, features.schema, "kit/judged")
+                space = assemble_space(_Judging(able, component), fitting, features.schema, "kit/judged")  # type: ignore[arg-type]
                 context = EvaluationContext(able, features, task, metric, 3, 1, Path(folder))
                 found.append((space, space.default(), context))
         yield found

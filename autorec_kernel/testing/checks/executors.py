@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Iterator
@@ -19,7 +20,12 @@ from autorec_kernel.testing.host import host
 from autorec_kernel.testing.search_cases import spaces
 from autorec_kernel.testing.violation import demand, violated
 
-__all__ = ["check_bad_tasks_become_statuses", "check_executor_closes", "check_results_do_not_depend_on_workers", "check_submit_returns_at_once"]
+__all__ = [
+    "check_bad_tasks_become_statuses",
+    "check_executor_closes",
+    "check_results_do_not_depend_on_workers",
+    "check_submit_returns_at_once",
+]
 
 _WAIT_SECONDS = 120.0
 _DEADLINE_SECONDS = 4.0
@@ -39,7 +45,12 @@ def check_results_do_not_depend_on_workers(component: Any, config: Any, kernel: 
 
 def check_bad_tasks_become_statuses(component: Any, config: Any, kernel: Any = None) -> None:
     """A raising task is `failed`, a hanging one `timeout`, a dying one `crashed`, a greedy one `oom`; the others are not disturbed."""
-    wanted = {"kit/raising": ("failed",), "kit/hanging": ("timeout",), "kit/exiting": ("crashed", "killed"), "kit/greedy": ("oom", "killed")}
+    wanted = {
+        "kit/raising": ("failed",),
+        "kit/hanging": ("timeout",),
+        "kit/exiting": ("crashed", "killed"),
+        "kit/greedy": ("oom", "killed"),
+    }
     with _running(component, config, 2) as executor:
         futures = {name: executor.submit(_task(kernel, name, trial)) for trial, name in enumerate(wanted)}
         steady = [executor.submit(_task(kernel, "kit/steady", trial)) for trial in range(10, 14)]
@@ -113,7 +124,18 @@ def _task(kernel: Any, evaluator: str, trial: int, deadline: float = _DEADLINE_S
     genotype = spaces()["tree"].default().to_json()
     patient = 60.0 if evaluator in ("kit/steady", "kit/greedy") and deadline == _DEADLINE_SECONDS else deadline
     memory = 1_500_000_000 if evaluator == "kit/greedy" else 0
-    return Task(_run_folder(host(kernel)), trial, 0, 1.0, genotype, evaluator, 5, deadline_seconds=patient, memory_bytes=memory)
+    return Task(
+        _run_folder(host(kernel)),
+        trial,
+        0,
+        1.0,
+        genotype,
+        evaluator,
+        5,
+        deadline_seconds=patient,
+        memory_bytes=memory,
+        options={"host": os.getpid()},
+    )
 
 
 @lru_cache(maxsize=4)

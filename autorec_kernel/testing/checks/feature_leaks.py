@@ -21,7 +21,12 @@ from autorec_kernel.testing.feature_cases import World, example_dataset, fitted_
 from autorec_kernel.testing.snapshots import first_difference, leaves
 from autorec_kernel.testing.violation import demand
 
-__all__ = ["check_folding_changes_no_past", "check_future_changes_no_past", "check_own_future_changes_no_past", "check_unused_values_teach_nothing"]
+__all__ = [
+    "check_folding_changes_no_past",
+    "check_future_changes_no_past",
+    "check_own_future_changes_no_past",
+    "check_unused_values_teach_nothing",
+]
 
 _CUTS = (0.35, 0.6, 0.85)
 _Poison = tuple[str, bool, Callable[[Table, np.ndarray], Table]]

@@ -41,7 +41,7 @@ Fits = Iterator[tuple[World, Any, Fitted]]
 
 
 def fits(component: Any, config: Any, limit: int | None = None, token: str = "", seed: int = 0) -> Fits:
-    """Yield (world, fitted op, its features and program) for the settings that the config is meant for, unless the column is turned down."""
+    """Yield (world, fitted op, its features and program) for the settings the config is meant for, unless the column is turned down."""
     for clock, task in settings_for(component, config)[:limit]:
         place = world(example_dataset(clock, task, token), task)
         try:
@@ -49,7 +49,9 @@ def fits(component: Any, config: Any, limit: int | None = None, token: str = "",
         except RejectColumn:
             continue
         except Exception as error:
-            violated(f"fit on data with clock {clock!r}, task {task!r} raised {type(error).__name__}: {error}; of no use here = RejectColumn")
+            violated(
+                f"fit on data with clock {clock!r}, task {task!r} raised {type(error).__name__}: {error}; of no use here = RejectColumn"
+            )
         yield place, op, fitted
 
 
@@ -61,7 +63,10 @@ def check_proposals_are_sound(component: Any, config: Any, kernel: Any = None) -
             found = list(component.propose(profile))
         for proposal in found:
             demand(isinstance(proposal, FeatureProposal), f"propose yields a {type(proposal).__name__}, expected a FeatureProposal")
-            demand(isinstance(proposal.config, component.Config), f"a proposal holds a {type(proposal.config).__name__}, expected the op's Config")
+            demand(
+                isinstance(proposal.config, component.Config),
+                f"a proposal holds a {type(proposal.config).__name__}, expected the op's Config",
+            )
             good = isinstance(proposal.seconds, (int, float)) and math.isfinite(proposal.seconds) and proposal.seconds >= 0
             demand(good, f"a proposal costs {proposal.seconds!r} seconds, expected a finite number >= 0")
             demand(isinstance(proposal.reason, str) and proposal.reason.strip(), "a proposal has no reason")
@@ -134,7 +139,9 @@ def check_features_are_as_declared(component: Any, config: Any, kernel: Any = No
             events = place.events.take(rows)
             for latest in (False, True):
                 try:
-                    found = compute(fitted, event_columns(fitted.program.inputs, events, place.sides), ReadContext(events.rows, latest=latest))
+                    found = compute(
+                        fitted, event_columns(fitted.program.inputs, events, place.sides), ReadContext(events.rows, latest=latest)
+                    )
                 except AutoRecError as error:
                     violated(f"reading {events.rows} rows: {error}")
                 for feature in fitted.features:
@@ -154,9 +161,15 @@ def check_unknown_reads_as_row_zero(component: Any, config: Any, kernel: Any = N
             _demand_plain(feature, unseen[feature.name])
             if feature.kind == "numeric":
                 continue
-            demand(not nothing[feature.name].any(), f"feature {feature.name!r}: missing columns read as {nothing[feature.name].max()}, expected row 0")
+            demand(
+                not nothing[feature.name].any(),
+                f"feature {feature.name!r}: missing columns read as {nothing[feature.name].max()}, expected row 0",
+            )
             if _looks_up(fitted, feature.name):
-                demand(not unseen[feature.name].any(), f"feature {feature.name!r}: an unseen category reads as {unseen[feature.name].max()}, expected row 0")
+                demand(
+                    not unseen[feature.name].any(),
+                    f"feature {feature.name!r}: an unseen category reads as {unseen[feature.name].max()}, expected row 0",
+                )
 
 
 def check_many_rows_equal_one_by_one(component: Any, config: Any, kernel: Any = None) -> None:
@@ -231,9 +244,13 @@ def _demand_training_values(op: Any, fitted: Fitted, place: World) -> None:
     demand(set(training) <= set(features), f"training_values names unknown features {sorted(set(training) - set(features))}")
     for name, values in training.items():
         served = read(fitted, place)[name]
-        demand(np.shape(values)[0] == place.events.rows, f"training values of {name!r} have {np.shape(values)[0]} rows for {place.events.rows}")
+        demand(
+            np.shape(values)[0] == place.events.rows, f"training values of {name!r} have {np.shape(values)[0]} rows for {place.events.rows}"
+        )
         squeezed = np.reshape(np.asarray(values), (place.events.rows, -1)).shape == np.reshape(served, (place.events.rows, -1)).shape
-        demand(squeezed and np.isfinite(np.asarray(values)).all(), f"training values of {name!r} have another shape than served ones, or NaN")
+        demand(
+            squeezed and np.isfinite(np.asarray(values)).all(), f"training values of {name!r} have another shape than served ones, or NaN"
+        )
 
 
 def _strangers(column: Any, rows: int) -> Any:
@@ -266,10 +283,12 @@ def _same(left: np.ndarray, right: np.ndarray) -> bool:
 
 def _through_file(name: str, array: Any) -> np.ndarray:
     good = isinstance(name, str) and isinstance(array, np.ndarray)
-    demand(good and not array.dtype.hasobject, f"the program stores {name!r} as {getattr(array, 'dtype', type(array).__name__)}: only plain arrays")
+    demand(
+        good and not array.dtype.hasobject,
+        f"the program stores {name!r} as {getattr(array, 'dtype', type(array).__name__)}: only plain arrays",
+    )
     file = BytesIO()
     np.save(file, array, allow_pickle=False)
     file.seek(0)
     loaded: np.ndarray = np.load(file, allow_pickle=False)
     return loaded
-

@@ -18,7 +18,7 @@ def check_reader_declines_politely(component: Any, config: Any, kernel: Any = No
     with tempfile.TemporaryDirectory() as folder:
         nowhere, empty = Path(folder) / "nowhere.xyzzy", Path(folder) / "empty.xyzzy"
         empty.write_bytes(b"")
-        strangers = (None, 7, object(), "", str(nowhere), nowhere, empty, b"bytes", [], {}, ("a", 1))
+        strangers: tuple[Any, ...] = (None, 7, object(), "", str(nowhere), nowhere, empty, b"bytes", [], {}, ("a", 1))
         for source in strangers:
             try:
                 with globals_kept("accepts"):

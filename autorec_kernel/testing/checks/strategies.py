@@ -63,7 +63,7 @@ def check_failures_are_data(component: Any, config: Any, kernel: Any = None) -> 
 
 
 def check_sessions_are_pure(component: Any, config: Any, kernel: Any = None) -> None:
-    """A fresh session that is told the same batches proposes the same, under other global seeds and clocks; asking twice changes nothing."""
+    """A fresh session told the same batches proposes the same, under other global seeds and clocks; asking twice changes nothing."""
     for scenario in SCENARIOS:
         strategy, space = component(config), spaces()[scenario.space]
         proposals, told = _search(strategy, scenario)
@@ -83,7 +83,9 @@ def check_proposals_repeat_in_another_process(component: Any, config: Any, kerne
     expected = recorded_proposals(component, config)
     for hash_seed in (1, 2):
         found = in_fresh_process("autorec_kernel.testing.checks.strategies:recorded_proposals", component, config, hash_seed)
-        demand(found in (None, expected), f"a process with another hash seed ({hash_seed}) proposes differently: order of sets, or the process")
+        demand(
+            found in (None, expected), f"a process with another hash seed ({hash_seed}) proposes differently: order of sets, or the process"
+        )
 
 
 def check_sessions_share_nothing(component: Any, config: Any, kernel: Any = None) -> None:
@@ -154,7 +156,10 @@ class _Turns:
             self.tell(tuple(foreign_trials(scenario, self.space, 0)))
 
     def tell(self, trials: tuple[Trial, ...]) -> None:
+        before = list(leaves(trials))
         self.session.tell(trials)
+        changed = first_difference(before, list(leaves(trials)))
+        demand(changed is None, f"tell changed the trials it was told: {changed}")
         self.told.append(trials)
         self.number += len(trials)
 
@@ -191,7 +196,9 @@ def _demand_legal(found: Sequence[Any], space: SearchSpace, count: int, where: s
             space.check(genotype)
         except AutoRecError as error:
             violated(f"{where}: proposal {position} is not a legal canonical genotype: {error}")
-        demand(list(genotype) == list(space.canonical(genotype)), f"{where}: proposal {position} has its genes in another order than the space")
+        demand(
+            list(genotype) == list(space.canonical(genotype)), f"{where}: proposal {position} has its genes in another order than the space"
+        )
 
 
 def _demand_json(proposal: Proposal) -> None:
@@ -207,4 +214,6 @@ def _plain(proposals: Sequence[Proposal]) -> list[Any]:
 
 
 def _impure(how: str, scenario: Scenario, batch: int) -> str:
-    return f"{how} gives other proposals in batch {batch} of the search {scenario.name!r}: the session is no pure function of what it was told"
+    return (
+        f"{how} gives other proposals in batch {batch} of the search {scenario.name!r}: the session is no pure function of what it was told"
+    )

@@ -1,0 +1,31 @@
+"""Declares the defective components."""
+
+from __future__ import annotations
+
+from autorec_defects.catalogue import DEFECTS, specs
+from autorec_kernel.markers import hookimpl
+from autorec_kernel.registry.spec import ComponentSpec
+
+
+@hookimpl
+def autorec_feature_ops() -> tuple[ComponentSpec, ...]:
+    """Return the feature ops."""
+    return specs(DEFECTS, "feature-op")
+
+
+@hookimpl
+def autorec_model_blocks() -> tuple[ComponentSpec, ...]:
+    """Return the blocks."""
+    return specs(DEFECTS, "model-block")
+
+
+@hookimpl
+def autorec_search_strategies() -> tuple[ComponentSpec, ...]:
+    """Return the strategies."""
+    return specs(DEFECTS, "search-strategy")
+
+
+@hookimpl
+def autorec_compressors() -> tuple[ComponentSpec, ...]:
+    """Return the compressors."""
+    return specs(DEFECTS, "compressor")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, Literal
 
 import numpy as np
@@ -33,11 +34,11 @@ class Answer:
     unknown_items: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values."""
+        """Return plain JSON values; null stands for a score that is not a finite number."""
         return {
             "user": self.user,
             "items": list(self.items),
-            "scores": list(self.scores),
+            "scores": [score if isfinite(score) else None for score in self.scores],
             "answered_by": self.answered_by,
             "known": self.known,
             "unknown_items": self.unknown_items,

@@ -1,0 +1,1 @@
+"""First-party executor: worker processes on this machine."""

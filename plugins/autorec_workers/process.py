@@ -43,7 +43,10 @@ class Guard:
         self._process: subprocess.Popen[bytes] | None = None
         if _GROUPS:
             command = [sys.executable, "-I", "-S", str(Path(__file__).with_name("guard.py"))]
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, bufsize=0, start_new_session=True)
+            nowhere = subprocess.DEVNULL
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=nowhere, stderr=nowhere, bufsize=0, start_new_session=True
+            )
 
     def add(self, group: int) -> None:
         """Kill this group when this process is gone."""

@@ -13,7 +13,6 @@ from typing import Any
 
 import psutil
 import pytest
-from autorec_workers.local import LocalWorkers
 
 from autorec_kernel.contracts.evaluator import Task
 from autorec_kernel.errors import UsageError
@@ -22,9 +21,10 @@ from autorec_kernel.kernel import Kernel
 from autorec_kernel.records.trial import Evaluation
 from autorec_kernel.search.tasks import FEATURES
 from autorec_kernel.testing.data import tiny_dataset
+from autorec_workers.local import LocalWorkers
 
 sys.path.insert(0, str(Path(__file__).parent))
-import nasty_plugin  # noqa: E402 - workers import it by this name
+import nasty_plugin
 
 CAP = 600 * 2**20
 WAIT = 90.0

@@ -217,7 +217,8 @@ def write_zip(path: Path, members: Tree, **options: int) -> Path:
 
 
 @pytest.mark.parametrize(
-    "name", ["../evil.npy", "/etc/evil.npy", "C:\\evil.npy", "tables\\evil.npy", "tables/../x.npy", "tables//x.npy", "a\x00.npy", "TABLES/x.npy"]
+    "name",
+    ["../evil.npy", "/etc/evil.npy", "C:\\evil.npy", "tables\\evil.npy", "tables/../x.npy", "tables//x.npy", "a\x00.npy", "TABLES/x.npy"],
 )
 def test_a_zip_member_that_climbs_is_refused_and_never_written(whole: Path, tmp_path: Path, name: str) -> None:
     members = {**tree(whole), name: b"evil"}
@@ -276,7 +277,9 @@ def test_a_whole_zip_is_accepted_and_is_a_zip_to_others(whole: Path, tmp_path: P
         assert {name: archive.read(name) for name in archive.namelist()} == tree(whole)
 
 
-@pytest.mark.parametrize("data", [b"", b"{}", b"[]", b"null", b"\xff\xfe", b"{" * 10_000, b'{"format":1,"format":1}', b'{"format":NaN}', b"PK"])
+@pytest.mark.parametrize(
+    "data", [b"", b"{}", b"[]", b"null", b"\xff\xfe", b"{" * 10_000, b'{"format":1,"format":1}', b'{"format":NaN}', b"PK"]
+)
 def test_an_odd_manifest_is_refused(copy: Path, data: bytes) -> None:
     (copy / "manifest.json").write_bytes(data)
     assert_refused(copy)

@@ -52,6 +52,10 @@ class Steady:
         if os.getpid() == self.config.host:
             raise InfrastructureError("the task runs in the process that submitted it: its end would be everybody's")
 
+    def restore(self, genotype: Genotype, artefacts: Mapping[str, str], context: EvaluationContext) -> TrainedModel | None:
+        """Return nothing: no model is kept."""
+        return None
+
     def refit(self, genotype: Genotype, details: Mapping[str, Any], context: EvaluationContext) -> TrainedModel:
         """Refuse: there is nothing to train."""
         raise DataError("the kit's evaluators train nothing")

@@ -71,6 +71,7 @@ _LAWS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "check_evaluation_is_plain_data",
             "check_evaluation_is_pure",
             "check_evaluator_keeps_its_deadline",
+            "check_models_come_back",
         ),
     },
     "executor": {

@@ -14,14 +14,21 @@ from typing import Any
 
 from autorec_kernel.contracts.evaluator import EvaluationContext, Rung
 from autorec_kernel.errors import AutoRecError
+from autorec_kernel.records.model import TrainedModel
 from autorec_kernel.records.trial import STATUSES, Evaluation
 from autorec_kernel.space import Genotype, SearchSpace
 from autorec_kernel.testing.host import host
-from autorec_kernel.testing.snapshots import digest
+from autorec_kernel.testing.snapshots import digest, first_difference, leaves
 from autorec_kernel.testing.surroundings import another_world, globals_kept
 from autorec_kernel.testing.violation import demand, violated
 
-__all__ = ["check_evaluation_is_plain_data", "check_evaluation_is_pure", "check_evaluator_keeps_its_deadline", "check_subspace_is_legal"]
+__all__ = [
+    "check_evaluation_is_plain_data",
+    "check_evaluation_is_pure",
+    "check_evaluator_keeps_its_deadline",
+    "check_models_come_back",
+    "check_subspace_is_legal",
+]
 
 _RUNG = Rung(0, 0.05)
 
@@ -84,6 +91,32 @@ def check_evaluator_keeps_its_deadline(component: Any, config: Any, kernel: Any 
             found = _evaluate(component, config, genotype, replace(context, deadline=start - 1.0), Rung(0, 1.0))
             demand(isinstance(found, Evaluation), "evaluate returned nothing after its deadline")
             demand(time.monotonic() - start < 20.0, f"evaluation went on for {time.monotonic() - start:.0f} s after its deadline")
+
+
+def check_models_come_back(component: Any, config: Any, kernel: Any = None) -> None:
+    """`restore` returns the trial's model (None once its files are gone), `refit` a model in eval mode, the same when asked again."""
+    with _places(component, kernel) as places:
+        for _, genotype, context in places:
+            found = _evaluate(component, config, genotype, context)
+            if found.status != "complete":
+                continue
+            restored = component(config).restore(genotype, found.artefacts, context)
+            _demand_model(restored, "restore", optional=True)
+            models = [component(config).refit(genotype, found.details, context) for _ in range(2)]
+            for model in models:
+                _demand_model(model, "refit", optional=False)
+            states = [list(leaves(dict(model.module.state_dict()))) for model in models]
+            demand(first_difference(*states) is None, f"two refits give different weights: {first_difference(*states)}")
+            for name in found.artefacts.values():
+                (context.folder / name).unlink()
+            _demand_model(component(config).restore(genotype, found.artefacts, context), "restore", optional=True)
+
+
+def _demand_model(model: Any, method: str, *, optional: bool) -> None:
+    if model is None and optional:
+        return
+    demand(isinstance(model, TrainedModel), f"{method} returned a {type(model).__name__}, expected a TrainedModel")
+    demand(not model.module.training, f"{method} returned a module in train mode")
 
 
 def _evaluate(component: Any, config: Any, genotype: Genotype, context: EvaluationContext, rung: Rung = _RUNG) -> Any:

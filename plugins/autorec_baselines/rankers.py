@@ -37,8 +37,8 @@ class Bias:
         Raises:
             ContractError: The data has no user or no item column.
         """
-        if not (features.user and features.item):
-            raise ContractError("the bias model needs a user and an item column")
+        if not (features.user and features.item and features.tasks):
+            raise ContractError("the bias model needs a user, an item and a label column")
         label = next(iter(features.tasks))
         shrinkage = {"item_shrinkage": self.config.item_shrinkage, "user_shrinkage": self.config.user_shrinkage}
         nodes: list[Node] = []
@@ -67,7 +67,13 @@ class LogisticRegression:
         self.config = config
 
     def architecture(self, features: FeatureSchema) -> Architecture:
-        """Return the graph."""
+        """Return the graph.
+
+        Raises:
+            ContractError: There is no label or no feature.
+        """
+        if not features.tasks:
+            raise ContractError("a linear model predicts a label, and the data has none")
         label = next(iter(features.tasks))
         nodes, parts = [], []
         fields, numbers = features.of("id", "bag"), features.of("numeric")

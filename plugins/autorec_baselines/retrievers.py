@@ -14,6 +14,10 @@ from autorec_kernel.space import Choice, Float, Int
 
 __all__ = ["EaseModel", "ItemKnn", "Popularity", "RecencyEase"]
 
+_EXACT = 20_000  # items solved exactly at most: the system, or the smaller side times the items, takes 1.6 GB in float32
+_FREQUENT = 12_000  # items that a larger catalogue is solved on
+
+
 class _Retriever:
     Config: ClassVar[type[ComponentConfig]] = ComponentConfig
     role: ClassVar[Literal["retriever", "ranker"]] = "retriever"
@@ -30,7 +34,13 @@ class Popularity(_Retriever):
         """No options."""
 
     def architecture(self, features: FeatureSchema) -> Architecture:
-        """Return the graph; it reads the user id only to know how many rows there are."""
+        """Return the graph; it reads the user id only to know how many rows there are.
+
+        Raises:
+            ContractError: The data has no user column.
+        """
+        if not features.user:
+            raise ContractError("popularity answers users, and the data has no user column")
         nodes = (
             Node("one", "@constant", config={"columns": [features.user]}),
             Node("counts", "blocks/item-counts", (), {"rows": features.items}),
@@ -63,7 +73,7 @@ class ItemKnn(_Retriever):
 
 
 class EaseModel(_Retriever):
-    """EASE on the whole history, every step with the same weight."""
+    """EASE on the whole history, every step with the same weight; a catalogue too large is solved on its most frequent items."""
 
     class Config(ComponentConfig):
         """Options."""
@@ -102,7 +112,10 @@ class RecencyEase(_Retriever):
 
 
 def _ease(features: FeatureSchema, regularisation: float) -> Node:
-    return Node("weights", "blocks/ease", (), {"rows": features.items, "regularisation": regularisation})
+    config = {"rows": features.items, "regularisation": regularisation}
+    if min(features.users, features.items) * features.items > _EXACT**2:
+        config["frequent"] = _FREQUENT
+    return Node("weights", "blocks/ease", (), config)
 
 
 def _from_history(features: FeatureSchema, table: Node, decay: float) -> Architecture:

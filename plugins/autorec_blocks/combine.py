@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from autorec_blocks.base import Block
 from torch import nn
 
+from autorec_blocks.base import Block
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.errors import ContractError
 from autorec_kernel.records.architecture import Port, TensorSpec

@@ -7,10 +7,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from autorec_blocks.base import Block
 from pydantic import Field
 from torch import nn
 
+from autorec_blocks.base import Block
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.records.architecture import Port, TensorSpec
 from autorec_kernel.records.features import FeatureSchema

@@ -7,10 +7,10 @@ from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
-from autorec_blocks.base import Block, activation
 from pydantic import Field
 from torch import nn
 
+from autorec_blocks.base import Block, activation
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.errors import ContractError
 from autorec_kernel.records.architecture import Link, Port, TensorSpec

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
-from autorec_blocks.base import Block
-from autorec_blocks.counts import StoredTable
-from autorec_blocks.neighbours import ItemSimilarity, Neighbours, binary_matrix, top_neighbours
 from pydantic import Field
 from torch import nn
 
+from autorec_blocks.base import Block
+from autorec_blocks.counts import StoredTable
+from autorec_blocks.neighbours import ItemSimilarity, Neighbours, binary_matrix, top_neighbours
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.records.architecture import Port, TensorSpec
 from autorec_kernel.records.features import FeatureSchema
@@ -21,7 +21,8 @@ __all__ = ["Ease"]
 
 _BLOCK = 512  # rows of the item-item matrix held at a time
 _FLOPS = 4e10  # of a blocked Cholesky inverse on one core, in multiply-adds a second
-_MEMORY_ITEMS = 20_000  # items solved exactly at most: 1.6 GB in float32
+
+_COSINES = 400  # neighbours of an item that the closed form leaves out
 
 Rows = Callable[[int, int], np.ndarray]  # (start, stop) -> float32 [stop - start, N] of the matrix P
 
@@ -30,7 +31,7 @@ class Ease(Block):
     """B = I - P · diag(1 / diag(P)) with P = (XᵀX + λI)⁻¹ (Steck 2019, equation 8).
 
     With fewer users than items, P = (I - Xᵀ(XXᵀ + λI)⁻¹X) / λ gives the same matrix from the smaller system (Woodbury identity).
-    Above `max_items` items on both sides, it is solved on the most frequent items and the rest keep their cosine neighbours.
+    With `frequent` it is solved on the most frequent items only, and the others keep their cosine neighbours.
     Stored dense while it fits `megabytes`, else as the weights of largest size in each row.
     """
 
@@ -40,7 +41,7 @@ class Ease(Block):
         rows: int = Field(0, ge=0, description="Rows of the catalogue, row 0 = unknown included.")
         regularisation: Annotated[float, Float(1.0, 3000.0, log=True)] = Field(200.0, description="Ridge penalty λ.")
         megabytes: float = Field(48.0, gt=0, description="Room for the stored matrix.")
-        max_items: int = Field(_MEMORY_ITEMS, ge=2, description="Larger systems are solved on the most frequent items.")
+        frequent: int = Field(0, ge=0, description="How many of the most frequent items it is solved on; 0 = all.")
 
     accepts: ClassVar[tuple[Port, ...]] = ()
     arrays: ClassVar[tuple[str, ...]] = ("interactions",)
@@ -56,8 +57,8 @@ class Ease(Block):
     def solve(self, specs: Sequence[TensorSpec], arrays: Mapping[str, Any], rng: np.random.Generator) -> Mapping[str, np.ndarray]:
         """Solve the smaller system."""
         matrix = binary_matrix(arrays["interactions"])
-        users, items = matrix.shape
-        if min(users, items) > self.config.max_items:
+        items = matrix.shape[1]
+        if self.config.frequent:
             return self._frequent(matrix, specs, arrays, rng)
         rows, diagonal = self._precision(matrix)
         if self._dense(items):
@@ -66,16 +67,18 @@ class Ease(Block):
         return {"ids": np.concatenate([part[0] for part in parts]), "weights": np.concatenate([part[1] for part in parts])}
 
     def seconds(self, specs: Sequence[TensorSpec], schema: FeatureSchema) -> float:
-        """Return the time of the Cholesky inverse and of the selection."""
-        side = min(schema.users, schema.items, self.config.max_items)
-        return side**3 / _FLOPS + 2e-8 * schema.items**2 + 1e-9 * schema.events * min(schema.users, schema.items)
+        """Return the time of the Cholesky inverse, of the selection, and of the cosines where some items keep those."""
+        items = min(schema.items, self.config.frequent or schema.items)
+        side = min(schema.users, items)
+        rest = self._cosines(schema.items).seconds(specs, schema) if self.config.frequent else 0.0
+        return side**3 / _FLOPS + 2e-8 * items**2 + 1e-9 * schema.events * side + rest
 
     def build(self, specs: Sequence[TensorSpec], arrays: Mapping[str, np.ndarray]) -> nn.Module:
         """Return the stored matrix."""
         return StoredTable(arrays["values"]) if "values" in arrays else Neighbours(arrays)
 
     def _dense(self, items: int) -> bool:
-        return items**2 * 4 <= self.config.megabytes * 1e6
+        return not self.config.frequent and items**2 * 4 <= self.config.megabytes * 1e6
 
     def _kept(self, items: int) -> int:
         return max(1, min(items, int(self.config.megabytes * 1e6 / (8 * items))))
@@ -100,27 +103,31 @@ class Ease(Block):
     def _frequent(
         self, matrix: Any, specs: Sequence[TensorSpec], arrays: Mapping[str, Any], rng: np.random.Generator
     ) -> Mapping[str, np.ndarray]:
+        items = matrix.shape[1]
         counts = np.asarray(matrix.sum(0)).ravel()
-        chosen = np.sort(np.argsort(-counts, kind="stable")[: self.config.max_items])
-        kept = self._kept(matrix.shape[1])
-        similar = ItemSimilarity(ItemSimilarity.Config(rows=matrix.shape[1], neighbours=min(kept, 400)))
-        rest = similar.solve(specs, arrays, rng)
-        ids = np.zeros((matrix.shape[1], kept), dtype=np.int32)
-        weights = np.zeros((matrix.shape[1], kept), dtype=np.float32)
-        width = rest["ids"].shape[1]
-        ids[:, :width], weights[:, :width] = rest["ids"], rest["weights"]
+        chosen = np.sort(np.argsort(-counts, kind="stable")[: self.config.frequent])
+        rest = self._cosines(items).solve(specs, arrays, rng)
+        ids, weights = _widened(rest["ids"], self._kept(items)), _widened(rest["weights"], self._kept(items))
+        ids[chosen], weights[chosen] = 0, 0.0
         rows, diagonal = self._precision(matrix[:, chosen].tocsr())
         for start, stop in _spans(len(chosen)):
-            near, near_weights = top_neighbours(_weights(rows, diagonal, start, stop), kept)
+            near, near_weights = top_neighbours(_weights(rows, diagonal, start, stop), self._kept(items))
             ids[chosen[start:stop], : near.shape[1]] = chosen[near]
             weights[chosen[start:stop], : near.shape[1]] = near_weights
         return {"ids": ids, "weights": weights}
+
+    def _cosines(self, items: int) -> ItemSimilarity:
+        return ItemSimilarity(ItemSimilarity.Config(rows=items, neighbours=min(self._kept(items), _COSINES)))
+
+
+def _widened(table: np.ndarray, width: int) -> np.ndarray:
+    return np.pad(table, ((0, 0), (0, width - table.shape[1])))
 
 
 def _inverse(gram: np.ndarray, penalty: float) -> np.ndarray:
     from scipy.linalg import lapack
 
-    system = np.asfortranarray(gram)
+    system = np.asfortranarray(gram.T)  # symmetric: the transpose of a C array needs no copy
     system[np.diag_indices_from(system)] += penalty
     factor, solve = (lapack.dpotrf, lapack.dpotri) if system.dtype == np.float64 else (lapack.spotrf, lapack.spotri)
     lower, broken = factor(system, lower=1, overwrite_a=1)

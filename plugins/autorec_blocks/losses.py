@@ -7,11 +7,11 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
-from autorec_blocks.base import Block
 from pydantic import Field
 from torch import nn
 from torch.nn import functional
 
+from autorec_blocks.base import Block
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.errors import ContractError
 from autorec_kernel.models.losses import pointwise_loss
@@ -105,7 +105,8 @@ class SoftmaxLoss(Block):
             ContractError: States and items differ in width, or the targets are not item rows.
         """
         if specs[0].width != specs[1].width or not specs[2].index:
-            raise ContractError(f"softmax needs states and items of one width ({specs[0].width}, {specs[1].width}) and targets as item rows")
+            widths = f"{specs[0].width}, {specs[1].width}"
+            raise ContractError(f"softmax needs states and items of one width ({widths}) and targets as item rows")
         return TensorSpec("loss")
 
     def build(self, specs: Sequence[TensorSpec], arrays: Mapping[str, np.ndarray]) -> nn.Module:
@@ -126,8 +127,8 @@ class _Softmax(nn.Module):
 class SampledSoftmaxLoss(Block):
     """Cross-entropy of the chosen item against negatives shared by the batch; uniform draws need no log-q correction among themselves.
 
-    The chosen item is drawn with certainty and a negative with probability K/N, so negatives are raised by log(N/K) (Bengio and Senécal
-    2008): the loss then estimates the full softmax. A negative that equals the chosen item is left out.
+    The chosen item is drawn with certainty and each of the N others K/N times, so negatives are raised by log(N/K) (Bengio and Senécal
+    2008): the loss then estimates the full softmax. A negative that equals the chosen item is left out, and row 0 is no item.
     """
 
     class Config(ComponentConfig):
@@ -146,7 +147,7 @@ class SampledSoftmaxLoss(Block):
             ContractError: The widths differ, or targets and negatives are not item rows.
         """
         if specs[0].width != specs[2].width or not (specs[1].index and specs[3].index):
-            raise ContractError("sampled softmax takes states, targets as item rows, the item table of the same width, negatives as item rows")
+            raise ContractError("sampled softmax takes states, targets as item rows, an item table as wide, and negatives as item rows")
         return TensorSpec("loss")
 
     def build(self, specs: Sequence[TensorSpec], arrays: Mapping[str, np.ndarray]) -> nn.Module:
@@ -164,7 +165,7 @@ class _SampledSoftmax(nn.Module):
         chosen = (rows * functional.embedding(wanted, items)).sum(1, keepdim=True) / self.temperature
         others = rows @ functional.embedding(negatives, items).T / self.temperature
         if self.correct:
-            others = others + float(np.log(items.shape[0] / negatives.shape[0]))
+            others = others + float(np.log((items.shape[0] - 1) / negatives.shape[0]))
         others = others.masked_fill(wanted.unsqueeze(1) == negatives.unsqueeze(0), -1e9)
         return (torch.logsumexp(torch.cat([chosen, others], 1), 1) - chosen[:, 0]).mean()
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
-from autorec_blocks.base import Block, activation
 from pydantic import Field
 from torch import nn
 
+from autorec_blocks.base import Block, activation
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.errors import ContractError
 from autorec_kernel.records.architecture import Port, TensorSpec
@@ -97,7 +98,7 @@ class _TargetAttention(nn.Module):
         super().__init__()
         sizes = (4 * width, *config.attention_dims)
         layers: list[nn.Module] = []
-        for before, after in zip(sizes, sizes[1:], strict=False):
+        for before, after in pairwise(sizes):
             layers += [nn.Linear(before, after), activation(config.activation)]
         self.unit = nn.Sequential(*layers, nn.Linear(sizes[-1], 1, bias=not config.softmax))
         self.softmax = config.softmax

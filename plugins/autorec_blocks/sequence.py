@@ -7,11 +7,11 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
-from autorec_blocks.base import Block
 from pydantic import Field
 from torch import nn
 from torch.nn import functional
 
+from autorec_blocks.base import Block
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.errors import ContractError
 from autorec_kernel.records.architecture import Port, TensorSpec
@@ -96,7 +96,7 @@ class Encoder(Block):
         """Options."""
 
         layers: Annotated[int, Int(1, 4)] = Field(2, description="Attention layers.")
-        heads: Annotated[int, Int(1, 4)] = Field(1, description="Attention heads; the width is cut to a multiple of it.")
+        heads: Annotated[int, Int(1, 4)] = Field(1, description="Attention heads; the width must be a multiple of it.")
         expansion: float = Field(1.0, gt=0, description="Width of the feed-forward layer as a multiple of the model width.")
         dropout: Annotated[float, Float(0.0, 0.6)] = Field(0.2, description="Share of units dropped while training.")
         causal: bool = Field(True, description="Whether a step sees only itself and older ones.")

@@ -29,11 +29,11 @@ def adapt_spec(spec: TensorSpec, port: Port) -> TensorSpec:
         raise ContractError(f"a {'row index' if spec.index else spec.port} cannot be adapted to a {port}")
     width = _flat_width(spec)
     if port == "vector":
-        return replace(spec, port="vector", fields=0, width=width, tasks=(), link=None)
+        return replace(spec, port="vector", fields=0, width=width, rows=0, tasks=(), link=None)
     if port == "scores":
-        return replace(spec, port="scores", fields=0, width=1, tasks=("score",), link="value")
+        return replace(spec, port="scores", fields=0, width=1, rows=0, tasks=("score",), link="value")
     depth = 1 if port == "sequence" else _count(spec)
-    return replace(spec, port=port, fields=depth, width=_cell_width(spec), tasks=(), link=None)
+    return replace(spec, port=port, fields=depth, width=_cell_width(spec), rows=0, tasks=(), link=None)
 
 
 def adapt_module(spec: TensorSpec, port: Port) -> nn.Module:
@@ -58,7 +58,7 @@ def _count(spec: TensorSpec) -> int:
 
 
 def _cell_width(spec: TensorSpec) -> int:
-    return spec.width if spec.port != "scores" else max(1, len(spec.tasks))
+    return spec.width if spec.port != "scores" else len(spec.tasks) or spec.rows or 1
 
 
 def _flat_width(spec: TensorSpec) -> int:
@@ -101,4 +101,5 @@ class _Project(nn.Module):
         self.weight = nn.Linear(_flat_width(spec), 1, bias=False)
 
     def forward(self, value: torch.Tensor | Sequence) -> torch.Tensor:
-        return self.weight(self.flatten(value))
+        projected: torch.Tensor = self.weight(self.flatten(value))
+        return projected

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from autorec_kernel.errors import ContractError
 from autorec_kernel.models.sources import LABEL, NEGATIVES, TARGET
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Batches", "to_tensors"]
 
 Batch = dict[str, torch.Tensor]
-_TRIES = 4  # draws before a negative that is a training positive is kept
+_TRIES = 4  # draws before a negative that is a training positive gives way to the next item that is none
 
 
 class Batches:
@@ -51,8 +52,11 @@ class Batches:
 
     def _prepare(self) -> None:
         if self.sequential:
-            length = max(self.network.lengths.values())
-            self.steps, self.targets = self.features.sequences(length)
+            lengths = list(self.network.lengths.values())
+            if not lengths:
+                raise ContractError("sequence batching needs a @history source")
+            longest = int(np.diff(self.features.interactions.offsets).max(initial=1))
+            self.steps, self.targets = self.features.sequences(longest if 0 in lengths else max(lengths))
             self.count = len(self.steps)
             return
         retrieving = not self.network.tasks
@@ -93,20 +97,22 @@ class Batches:
             batch[NEGATIVES] = rng.integers(1, items, count)
             return batch
         users = self.features.user_rows[rows]
-        drawn = rng.integers(1, items, (len(rows), count))
-        for _ in range(_TRIES):
-            known = self._is_positive(users, drawn)
-            if not known.any():
+        drawn = rng.integers(1, items, len(rows) * count)
+        owners = np.repeat(users, count)
+        left = np.arange(len(drawn))
+        for attempt in range(_TRIES + items):
+            left = left[self._is_positive(owners[left], drawn[left])]
+            if not len(left):
                 break
-            drawn[known] = rng.integers(1, items, int(known.sum()))
-        batch[NEGATIVES] = drawn
+            drawn[left] = rng.integers(1, items, len(left)) if attempt < _TRIES else drawn[left] % (items - 1) + 1
+        batch[NEGATIVES] = drawn.reshape(len(rows), count)
         return batch
 
     def _is_positive(self, users: np.ndarray, drawn: np.ndarray) -> np.ndarray:
         keys = self._positive_keys()
-        wanted = users[:, None].astype(np.int64) * self.features.schema.items + drawn
+        wanted = users.astype(np.int64) * self.features.schema.items + drawn
         found = np.searchsorted(keys, wanted)
-        return keys[np.minimum(found, len(keys) - 1)] == wanted
+        return np.asarray(np.append(keys, -1)[found] == wanted)
 
     def _positive_keys(self) -> np.ndarray:
         if not hasattr(self, "_keys"):

@@ -93,7 +93,7 @@ def _training(network: Network, features: FeatureSchema, profile: DeviceProfile,
     forward = _flops(lambda: network.loss(batch)) / _PROBE
     sequences = network.architecture.batching == "sequence"
     rows = features.users if sequences else features.events
-    steps = math.ceil(rows / max(1, batch_size // 8 if sequences else batch_size))
+    steps = math.ceil(rows / (max(8, batch_size // 8) if sequences else batch_size))
     weights = sum(p.numel() for p in network.parameters())
     step = profile.step_us * 1e-6 + 24 * weights / (profile.gbytes * 1e9)  # AdamW reads and writes about 24 bytes a weight
     return epochs * (3 * forward * rows / (profile.gflops * 1e9) + steps * step)

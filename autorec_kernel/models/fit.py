@@ -21,7 +21,7 @@ __all__ = ["FitReport", "FitSettings", "NotFiniteError", "fit"]
 
 
 class NotFiniteError(ArithmeticError):
-    """The training loss became NaN or infinite; the trial ends with status `nan`."""
+    """The training loss or its gradient became NaN or infinite; the trial ends with status `nan`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,23 +75,25 @@ def fit(
         progress: Called with (epoch, loss, value).
 
     Raises:
-        NotFiniteError: The loss is NaN or infinite.
+        NotFiniteError: The loss or its gradient is NaN or infinite.
     """
     started, report = time.monotonic(), FitReport()
     order_seed, torch_seed = seed.spawn(2)
     rng = np.random.default_rng(order_seed)
     network.to(device)
-    optimizer = torch.optim.AdamW([p for p in network.parameters() if p.requires_grad], lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    learned = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(learned, lr=settings.learning_rate, weight_decay=settings.weight_decay)
     batches, best = Batches(network, features, settings.batch_size, device, settings.id_dropout), None
     with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
-        torch.manual_seed(int(torch_seed.generate_state(1)[0]))
+        _seed(int(torch_seed.generate_state(1)[0]), device)
         for epoch in range(1, settings.epochs + 1):
             loss, in_time = _epoch(network, batches, optimizer, settings, rng, deadline)
             value = _judge(network, validate, float(epoch), batches.trained_unknown)
             report.losses.append(loss)
             report.values.append(value)
             if value > report.best_value:
-                report.best_value, report.best_epoch, best = value, epoch, _snapshot(network)
+                report.best_value, report.best_epoch = value, epoch
+                best = _snapshot(network) if validate is not None else None
             if progress is not None:
                 progress(epoch, loss, value)
             if not in_time or (settings.patience and epoch - report.best_epoch >= settings.patience):
@@ -122,14 +124,22 @@ def _epoch(
         if not math.isfinite(value):
             raise NotFiniteError(f"the training loss became {value} after {count} batches; a smaller learning rate may help")
         loss.backward()  # type: ignore[no-untyped-call]
-        if settings.clip_norm:
-            torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)
+        norm = float(torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm or math.inf))
+        if not math.isfinite(norm):
+            raise NotFiniteError(f"the gradient became {norm} after {count} batches; a smaller learning rate may help")
         optimizer.step()
         total, count = total + value, count + 1
         if deadline is not None and time.monotonic() > deadline:
             in_time = False
             break
     return total / max(1, count), in_time
+
+
+def _seed(seed: int, device: str) -> None:
+    """Seed the generators that training draws from, and no others."""
+    torch.default_generator.manual_seed(seed)
+    if device.startswith("cuda"):
+        torch.cuda.manual_seed(seed)
 
 
 def _judge(network: Network, validate: Callable[[Network], float] | None, default: float, trained: tuple[str, ...]) -> float:

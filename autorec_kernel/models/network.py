@@ -52,7 +52,8 @@ class Network(nn.Module):
         inputs: Names of the serving inputs, in the order `serve` takes them.
         training_inputs: Names of everything a training batch must hold.
         serving_outputs: ("score",) catalogue scores | ("user",) factorised | task names.
-        lengths: History input -> longest history it reads, 0 = all of it.
+        lengths: History input -> longest history it reads, 0 = all of it; a source that reads less cuts it.
+        solved: Prefixes of the state of closed forms, which no training changes.
     """
 
     def __init__(self, architecture: Architecture, features: FeatureSchema, blocks: Mapping[str, ModelBlock], arrays: Arrays) -> None:
@@ -69,6 +70,8 @@ class Network(nn.Module):
         self.inputs = self._input_names(architecture.serving())
         self.training_inputs = self._input_names(iter(architecture.nodes))
         self.lengths = self._history_lengths()
+        self.solved = tuple(f"parts.{_key(name)}." for name in arrays)
+        self._reached = self._reaching(architecture.outputs["user"]) if "user" in architecture.outputs else set()
         self.loss_nodes = tuple(node.id for node in architecture.nodes if self.specs[node.id].port == "loss")
         if not self.loss_nodes:
             self.training_inputs += tuple(f"{LABEL}{task}" for task in self.tasks)
@@ -125,6 +128,11 @@ class Network(nn.Module):
                 name, length = str(node.config["columns"][0]), int(node.config.get("length", 0))
                 known = found.get(name, length)
                 found[name] = 0 if 0 in (known, length) else max(known, length)
+        for node in self.architecture.nodes:
+            if node.block == "@history":
+                source = self.parts[_key(node.id)]
+                assert isinstance(source, Source)
+                source.cut = source.length if source.length != found[source.names[0]] else 0
         return found
 
     @property
@@ -188,12 +196,9 @@ class Network(nn.Module):
     def raw(self, *tensors: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return the serving outputs before links are applied."""
         batch = dict(zip(self.inputs, tensors, strict=True))
-        nodes = [node for node in self.architecture.serving() if self._row_dependent(node)]
-        values = self._run(nodes if self.serving_outputs == ("user",) else list(self.architecture.serving()), batch)
+        factorised = self.serving_outputs == ("user",)
+        values = self._run([node for node in self.architecture.serving() if not factorised or node.id in self._reached], batch)
         return {name: values[self.architecture.outputs[name]] for name in self.serving_outputs}
-
-    def _row_dependent(self, node: Node) -> bool:
-        return node.id in self._reaching(self.architecture.outputs["user"]) if "user" in self.architecture.outputs else True
 
     def _reaching(self, output: str) -> set[str]:
         reached = {output}
@@ -224,7 +229,9 @@ class Network(nn.Module):
             store.settle_unknown(trained)
 
 
-def build_network(architecture: Architecture, features: FeatureSchema, kernel: Kernel, arrays: Arrays | None = None, seed: int = 0) -> Network:
+def build_network(
+    architecture: Architecture, features: FeatureSchema, kernel: Kernel, arrays: Arrays | None = None, seed: int = 0
+) -> Network:
     """Decode an architecture.
 
     Args:
@@ -239,7 +246,7 @@ def build_network(architecture: Architecture, features: FeatureSchema, kernel: K
     """
     blocks = make_blocks(architecture, kernel)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         return Network(architecture, features, blocks, arrays or {})
 
 
@@ -273,9 +280,10 @@ def accepted_ports(block: ModelBlock, count: int, where: str) -> tuple[Port, ...
 
 def _spec(specs: Mapping[str, TensorSpec], name: str, node: Node) -> TensorSpec:
     if name.startswith("~"):
-        raise ContractError(f"node {node.id!r} reads {name!r}: values of the previous step need session batching, which no trainer offers yet")
+        raise ContractError(f"node {node.id!r} reads {name!r}: values of the previous step need session batching, which nothing trains yet")
     return specs[name]
 
 
 def _key(name: str) -> str:
-    return "n_" + name.replace(".", "_")
+    """Return the module name of a node: torch allows no dots, and two nodes never share one."""
+    return "n_" + name.replace("_", "__").replace(".", "_d")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autorec_kernel.contracts.models import SolvingBlock
+from autorec_kernel.errors import ContractError
 from autorec_kernel.files import atomic_write
 from autorec_kernel.models.adapters import adapt_spec
 from autorec_kernel.models.network import accepted_ports, infer_specs, make_blocks
@@ -23,6 +26,10 @@ if TYPE_CHECKING:
 
 __all__ = ["solve_blocks"]
 
+_DIGESTS = "digests.json"
+
+_log = logging.getLogger(__name__)
+
 
 def solve_blocks(
     architecture: Architecture, features: FeatureSet, kernel: Kernel, *, seed: np.random.SeedSequence, cache: Path | None = None
@@ -30,8 +37,12 @@ def solve_blocks(
     """Return node id → arrays of the blocks with a closed form.
 
     Args:
-        cache: Folder that keeps results by digest of (block, config, inputs, feature set), so that models that differ elsewhere
-            (a decay, a loss) solve once; None = no cache.
+        seed: With the digest below, all that a block's randomness depends on: a result from the cache is the result of solving again.
+        cache: Folder that keeps results by digest of (block, config, inputs, feature set, seed), so that models that differ elsewhere
+            (a decay, a loss) solve once; None = no cache. What is damaged there is solved again.
+
+    Raises:
+        ContractError: A block asks for an array that does not exist.
     """
     blocks = make_blocks(architecture, kernel)
     specs = infer_specs(architecture, features.schema, blocks)
@@ -40,8 +51,9 @@ def solve_blocks(
         block = None if node.is_source else blocks[node.id]
         if isinstance(block, SolvingBlock):
             adapted = _adapted(node, block, specs)
-            path = cache / f"solve-{_digest(node, adapted, features.digest)}" if cache else None
-            found[node.id] = _load(path) or _solve(block, adapted, features, seed, path)
+            digest = _digest(node, adapted, features.digest, seed)
+            path = cache / f"solve-{digest}" if cache and features.digest else None
+            found[node.id] = _load(path) or _solve(block, node, adapted, features, digest, path)
     return found
 
 
@@ -51,31 +63,50 @@ def _adapted(node: Node, block: ModelBlock, specs: Mapping[str, TensorSpec]) -> 
 
 
 def _solve(
-    block: SolvingBlock, specs: list[TensorSpec], features: FeatureSet, seed: np.random.SeedSequence, path: Path | None
+    block: SolvingBlock, node: Node, specs: list[TensorSpec], features: FeatureSet, digest: str, path: Path | None
 ) -> Mapping[str, np.ndarray]:
     available: dict[str, Any] = {"interactions": features.interactions}
-    arrays = block.solve(specs, {name: available[name] for name in block.arrays}, np.random.default_rng(seed))
+    unknown = [name for name in block.arrays if name not in available]
+    if unknown:
+        raise ContractError(f"block {node.block!r} reads the arrays {unknown}; there are {sorted(available)}")
+    arrays = block.solve(specs, {name: available[name] for name in block.arrays}, np.random.default_rng(int(digest, 16)))
     if path is not None:
         _store(path, arrays)
     return arrays
 
 
-def _digest(node: Node, specs: list[TensorSpec], data: str) -> str:
-    shown = json.dumps([node.block, dict(node.config), [str(spec) for spec in specs], data], sort_keys=True, default=list)
+def _digest(node: Node, specs: list[TensorSpec], data: str, seed: np.random.SeedSequence) -> str:
+    drawn = [str(seed.entropy), list(seed.spawn_key)]
+    shown = json.dumps([node.block, dict(node.config), [str(spec) for spec in specs], data, drawn], sort_keys=True, default=list)
     return hashlib.sha256(shown.encode()).hexdigest()[:16]
 
 
 def _store(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write the arrays, then their digests: a reader that meets half of it finds no digests, or digests that do not fit."""
     path.mkdir(parents=True, exist_ok=True)
+    digests = {}
     for name, array in arrays.items():
-        with (path / f".{name}.npy").open("wb") as file:
-            np.save(file, array, allow_pickle=False)
-        (path / f".{name}.npy").replace(path / f"{name}.npy")
-    atomic_write(path / "names.json", json.dumps(sorted(arrays)).encode())
+        file = io.BytesIO()
+        np.save(file, array, allow_pickle=False)
+        digests[name] = hashlib.sha256(file.getbuffer()).hexdigest()
+        atomic_write(path / f"{name}.npy", file.getvalue())
+    atomic_write(path / _DIGESTS, json.dumps(digests, sort_keys=True).encode())
 
 
 def _load(path: Path | None) -> dict[str, np.ndarray] | None:
-    if path is None or not (path / "names.json").exists():
+    if path is None or not (path / _DIGESTS).exists():
         return None
-    names = json.loads((path / "names.json").read_text())
-    return {name: np.load(path / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names}
+    try:
+        digests = dict(json.loads((path / _DIGESTS).read_bytes()))
+        return {name: _read(path / f"{name}.npy", digest) for name, digest in digests.items()}
+    except (OSError, TypeError, ValueError) as error:
+        _log.warning("the cached solution %s is damaged and is solved again: %s", path.name, error)
+        return None
+
+
+def _read(path: Path, digest: str) -> np.ndarray:
+    data = path.read_bytes()
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise ValueError(f"{path.name} is not what was written")
+    array: np.ndarray = np.load(io.BytesIO(data), allow_pickle=False)
+    return array

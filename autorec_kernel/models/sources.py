@@ -66,6 +66,7 @@ class Source(nn.Module):
         self.keys = tuple(keys)
         self.spec = spec
         self.length = int(node.config.get("length", 0))
+        self.cut = 0  # steps to cut the batch's history to, where another source of the same column reads more
         self._store = [store]  # in a list: the network owns the parameters
 
     @property
@@ -98,7 +99,7 @@ class Source(nn.Module):
         return torch.cat(parts, 1)
 
     def _history(self, batch: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        ids = batch[self.names[0]]
+        ids = _newest(batch[self.names[0]], self.cut) if self.cut else batch[self.names[0]]
         mask = ids != 0
         if self.spec.index:
             return ids, mask
@@ -128,6 +129,13 @@ class Source(nn.Module):
         return (batch[self.names[0]] * 0 + 1).to(torch.float32).unsqueeze(1)
 
 
+def _newest(ids: torch.Tensor, count: int) -> torch.Tensor:
+    """Return int64 [A, count], the last `count` real steps of right-padded rows int64 [A, L], right-padded."""
+    real = (ids != 0).sum(1, keepdim=True)
+    place = (real - count).clamp(min=0) + torch.arange(count, device=ids.device)
+    return torch.where(place < real, ids.gather(1, place.clamp(max=ids.shape[1] - 1)), 0)
+
+
 def source_spec(node: Node, features: FeatureSchema, batching: Batching) -> TensorSpec:
     """Return what a source yields.
 
@@ -139,6 +147,9 @@ def source_spec(node: Node, features: FeatureSchema, batching: Batching) -> Tens
     config, width, index = node.config, int(node.config.get("width", 1)), bool(node.config.get("index", False))
     columns = _columns(node, features)
     if node.block == "@fields":
+        bags = [column.name for column in columns if column.kind == "bag"]
+        if index and bags:
+            raise ContractError(f"source {node.id!r} passes row indices on, which the bags {bags} have several of")
         return TensorSpec("fields", fields=len(columns), width=1 if index else width, index=index)
     if node.block == "@numeric":
         return TensorSpec("vector", width=sum(column.width for column in columns))

@@ -54,12 +54,11 @@ def train(
         ContractError: The architecture cannot be built on these features.
         NotFiniteError: The loss became NaN or infinite.
     """
-    arrays = solve_blocks(architecture, features, kernel, seed=seed_of(seed, trial, SOLVE), cache=cache)
+    solving = np.random.SeedSequence(seed, spawn_key=(SOLVE,))  # the same for all trials, which share what is solved
+    arrays = solve_blocks(architecture, features, kernel, seed=solving, cache=cache)
     weights_seed = int(seed_of(seed, trial, INIT).generate_state(1)[0])
     network = build_network(architecture, schema, kernel, arrays, weights_seed)
     if not network.trainable or not settings.epochs:
         return network.eval(), FitReport()
-    report = fit(
-        network, features, settings, seed=seed_of(seed, trial, TRAIN), validate=validate, device=device, deadline=deadline
-    )
+    report = fit(network, features, settings, seed=seed_of(seed, trial, TRAIN), validate=validate, device=device, deadline=deadline)
     return network, report

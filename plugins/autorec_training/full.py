@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -68,9 +68,8 @@ class FullTraining:
         started = time.monotonic()
         candidate = decode(genotype, context.features.schema, context.kernel)
         settings = self._settings(candidate, rung.share)
-        cost = estimate_cost(
-            candidate.architecture, candidate.features, context.kernel, DeviceProfile(), batch_size=settings.batch_size, epochs=settings.epochs
-        )
+        sizes = {"batch_size": settings.batch_size, "epochs": settings.epochs}
+        cost = estimate_cost(candidate.architecture, candidate.features, context.kernel, DeviceProfile(), **sizes)
         excess = _excess(cost, context.limits)
         if excess:
             return Evaluation("infeasible", cost=cost, error=excess, details=_facts(candidate, FitReport()))
@@ -94,7 +93,10 @@ class FullTraining:
         settings = replace(self._settings(candidate, 1.0), epochs=0)
         network, _ = self._train(candidate, settings, context, None)
         if "weights" in artefacts:
-            network.load_state_dict(load_file(path), strict=False)
+            stored = load_file(path)
+            if {name: value.shape for name, value in stored.items()} != {name: value.shape for name, value in _weights(network).items()}:
+                return None
+            network.load_state_dict(stored, strict=False)
         return TrainedModel(candidate.architecture, network.eval(), candidate.features, {}, {"genotype": dict(genotype)})
 
     def refit(self, genotype: Genotype, details: Mapping[str, Any], context: EvaluationContext) -> TrainedModel:
@@ -141,17 +143,24 @@ class FullTraining:
         """Return metrics on the validation rows and per-user (ranking) or per-row values for paired comparisons."""
         if context.task != "recommend":
             label = network.tasks[0]
-            result, predictions = row_metrics(network, context.features, "valid", label, _ROWS[context.task])
+            result, predictions = row_metrics(network, context.features, "valid", label, _with(context.metric, _ROWS[context.task]))
             found = {name: _finite(name, value) for name, value in result.values.items()}
             return found, predictions.astype(np.float64)
         evaluation = context.features.evaluation("valid").sample(self.config.validation_users, np.random.default_rng(context.seed))
-        ranking = evaluate_ranking(network, context.features, evaluation, _RANKING)
+        ranking = evaluate_ranking(network, context.features, evaluation, _with(context.metric, _RANKING))
         return {name: _finite(name, value) for name, value in ranking.mean().items()}, ranking.values[context.metric]
 
 
 def _weights(network: Network) -> dict[str, torch.Tensor]:
-    """Return the trained tensors, each stored once; closed forms are not among them."""
-    return {name: value.detach().contiguous() for name, value in network.named_parameters() if value.requires_grad}
+    """Return all state but that of closed forms, each tensor once."""
+    kept = network.state_dict()
+    tensors = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    own = {name: value for name, value in tensors.items() if name in kept and not name.startswith(network.solved)}
+    return {name: value.detach().contiguous() for name, value in own.items()}
+
+
+def _with(metric: str, usual: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((metric, *usual)))
 
 
 def _finite(name: str, value: float | None) -> float:

@@ -26,7 +26,7 @@ class _Ranker:
 
 
 class DeepFm(_Ranker):
-    """First-order terms + factorization machine + network, all on one set of embeddings (Guo et al. 2017)."""
+    """First-order terms + factorization machine + network; the machine and the network share embeddings (Guo et al. 2017)."""
 
     class Config(ComponentConfig):
         """Options."""
@@ -47,7 +47,10 @@ class DeepFm(_Ranker):
             Node("pairs", "blocks/fm", ("fields",)),
             Node("deep", "blocks/mlp", (deep,), {"hidden_dims": list(self.config.hidden_dims), "dropout": self.config.dropout}),
         ]
-        return _ranker(features, nodes, ("deep", "linear", "pairs"))
+        nodes.append(Node("network", "blocks/linear", ("deep",), {"width": 1, "bias": False}))
+        label, link, offset = _target(features)
+        score = Node("score", "blocks/sum-scores", ("linear", "pairs", "network"), {"task": label, "link": link, "offset": offset})
+        return Architecture((*nodes, score), {label: "score"}, "row")
 
 
 class Dcnv2(_Ranker):
@@ -128,10 +131,17 @@ def _inputs(features: FeatureSchema, width: int) -> tuple[list[Node], str]:
     return nodes, "flat"
 
 
-def _ranker(features: FeatureSchema, nodes: list[Node], parts: tuple[str, ...]) -> Architecture:
+def _target(features: FeatureSchema) -> tuple[str, str, float]:
+    """Return the label, its link and where the offset starts: the mean label on the scale of the scores."""
+    if not features.tasks:
+        raise ContractError("a ranker predicts a label, and the data has none")
     label = next(iter(features.tasks))
     link, mean = features.tasks[label], features.label_range[label][2]
     share = min(max(mean, 1e-4), 1 - 1e-4)
-    offset = math.log(share / (1 - share)) if link == "logit" else mean
+    return label, link, math.log(share / (1 - share)) if link == "logit" else mean
+
+
+def _ranker(features: FeatureSchema, nodes: list[Node], parts: tuple[str, ...]) -> Architecture:
+    label, link, offset = _target(features)
     head = Node("score", "blocks/head", parts, {"tasks": [label], "link": link, "offset": offset})
     return Architecture((*nodes, head), {label: "score"}, "row")

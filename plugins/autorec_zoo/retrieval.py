@@ -34,7 +34,13 @@ class MatrixFactorization:
         self.config = config
 
     def architecture(self, features: FeatureSchema) -> Architecture:
-        """Return the graph."""
+        """Return the graph.
+
+        Raises:
+            ContractError: The data has no user or no item column.
+        """
+        if not (features.user and features.item):
+            raise ContractError("matrix factorisation needs a user and an item column")
         width = self.config.embedding_dim
         nodes = [
             Node("user_field", "@fields", config={"columns": [features.user], "width": width}),

@@ -1,0 +1,162 @@
+"""`autorec run`: from a table to a verified bundle, with progress on stderr and the result on stdout."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from autorec_kernel.cli.data import parse_pairs
+from autorec_kernel.cli.host import kernel_of
+from autorec_kernel.cli.interrupt import stoppable
+from autorec_kernel.cli.output import emit_json
+from autorec_kernel.cli.target import again, choose_folder, packaged
+from autorec_kernel.errors import AutoRecError, DataError, InterruptedRun, UsageError
+
+if TYPE_CHECKING:
+    from autorec_kernel.kernel import Kernel
+    from autorec_kernel.recipe import Recipe
+
+__all__ = ["run"]
+
+_DATA = "CSV, TSV or Parquet file (plain or gzip), or what a reader plugin opens; default: the MovieLens ratings of the package."
+_PROTOCOL = "How data is split: given, temporal, leave-one-out or random; default: the first that the columns allow."
+_STRATEGY = "Search strategy (autorec plugins list --kind search-strategy); default: Bayesian optimisation if it is installed."
+
+
+def run(
+    context: typer.Context,
+    data: Annotated[str | None, typer.Argument(help=_DATA, metavar="[DATA]", show_default=False)] = None,
+    users: Annotated[str | None, typer.Option(help="Table with one row a user.", metavar="FILE")] = None,
+    items: Annotated[str | None, typer.Option(help="Table with one row an item.", metavar="FILE")] = None,
+    task: Annotated[str | None, typer.Option(help="What to predict; default: recommend.", metavar="recommend|rate|click")] = None,
+    target: Annotated[str | None, typer.Option(help="Limits of the bundle; default: cloud.", metavar="device|edge|cloud")] = None,
+    budget: Annotated[str | None, typer.Option(help="Time for the whole run: 90s, 5min, 1h; default: 3min.", metavar="TIME")] = None,
+    trials: Annotated[int | None, typer.Option(help="Candidates besides the baselines, instead of a time; repeatable.")] = None,
+    strategy: Annotated[str | None, typer.Option(help=_STRATEGY, metavar="ID")] = None,
+    metric: Annotated[str | None, typer.Option(help="What to optimise; default: ndcg@10, rmse or auc, by task.", metavar="NAME")] = None,
+    protocol: Annotated[str | None, typer.Option(help=_PROTOCOL, metavar="P")] = None,
+    role: Annotated[list[str] | None, typer.Option(help="Overrule a role (repeatable).", metavar="COLUMN=ROLE")] = None,
+    kind: Annotated[list[str] | None, typer.Option(help="Overrule a kind (repeatable).", metavar="COLUMN=KIND")] = None,
+    positive_threshold: Annotated[float | None, typer.Option(help="Label at or above which a row is positive.")] = None,
+    deduplicate: Annotated[str | None, typer.Option(help="What happens to repeated pairs of user and item.", metavar="none|last")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of everything random; default: 0.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that evaluate candidates; default: one a core, at most 4.")] = None,
+    device: Annotated[str | None, typer.Option(help="Where networks train; default: auto.", metavar="auto|cpu|cuda")] = None,
+    recipe: Annotated[Path | None, typer.Option(help="TOML file of options; those given here win.", metavar="FILE")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; default: a new one below runs/.", metavar="DIR")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Turn a table of interactions into a small, fast, verified recommender.
+
+    Baselines are fitted first, then candidates are searched, the best one is compressed, tested once on held-out rows, and written as a
+    bundle that `autorec recommend` answers from. Try: autorec run --budget 1min
+    """
+    stated = {
+        "task": task,
+        "target": target,
+        "budget": budget,
+        "trials": trials,
+        "strategy": strategy,
+        "metric": metric,
+        "protocol": protocol,
+        "positive_threshold": positive_threshold,
+        "deduplicate": deduplicate,
+        "seed": seed,
+        "workers": workers,
+        "device": device,
+        "roles": parse_pairs("--role", role or ()) or None,
+        "kinds": parse_pairs("--kind", kind or ()) or None,
+    }
+    plan = _recipe(recipe, stated)
+    source, items = (data, items) if data is not None else packaged(users, items)
+    if dry_run:
+        _dry_run(source, plan, kernel_of(context), users, items, as_json)
+        return
+    folder = choose_folder(out, data or "movielens", plan.task, resume=resume)
+    result = _run(context, source, plan, folder, users, items, resume)
+    if as_json:
+        emit_json(result)
+        return
+    from autorec_kernel.cli.summary import print_summary
+
+    print_summary(result, data or "MovieLens latest-small", folder)
+
+
+def _recipe(path: Path | None, stated: Mapping[str, Any]) -> Recipe:
+    """Return the recipe of the file with the options that were given on top."""
+    from autorec_kernel.recipe import read_recipe
+
+    given = {name: value for name, value in stated.items() if value is not None}
+    if "budget" in given and "trials" in given:
+        raise UsageError("a run has either a budget or a number of trials, not both", hint="leave out --budget or --trials")
+    return read_recipe(path, given)
+
+
+def _dry_run(source: Any, plan: Recipe, kernel: Kernel, users: Any, items: Any, as_json: bool) -> None:
+    from autorec_kernel.cli.summary import print_plan
+    from autorec_kernel.pipeline import plan_run
+
+    found = plan_run(source, plan, kernel, users=users, items=items)
+    emit_json(found) if as_json else print_plan(found)
+
+
+def _run(context: typer.Context, source: Any, plan: Recipe, folder: Path, users: Any, items: Any, resume: bool) -> dict[str, Any]:
+    """Run the road with progress and a log; what stops it early says how to go on."""
+    fresh = not folder.exists()
+    try:
+        with stoppable(lambda: again(context, folder)):
+            return _watched(source, plan, kernel_of(context), folder, users, items, resume)
+    except (KeyboardInterrupt, InterruptedRun):
+        told = "the run was stopped; everything finished is kept"
+        raise InterruptedRun(told, where=str(folder), hint=again(context, folder)) from None
+    except (DataError, UsageError):
+        if fresh:
+            _forget(folder)
+        raise
+
+
+def _watched(source: Any, plan: Recipe, kernel: Kernel, folder: Path, users: Any, items: Any, resume: bool) -> dict[str, Any]:
+    from autorec_kernel.cli.progress import Warnings, reporting
+    from autorec_kernel.evaluation import default_metric
+    from autorec_kernel.pipeline import run as run_road
+    from autorec_kernel.stages.log import Logged, log_to
+
+    if plan.strategy != "auto":
+        kernel.find("search-strategy", plan.strategy)  # a wrong name is told before the data is read
+    spent, known = _earlier(folder) if resume else (0.0, set())
+    with ExitStack() as stack:
+        shown = stack.enter_context(reporting(plan.metric or default_metric(plan.task), plan.seconds, spent, known))
+        log = stack.enter_context(log_to(folder, kernel, Warnings(shown), level=logging.INFO))
+        shown.note(f"the run is in {folder}")
+        return run_road(source, plan, kernel, folder, users=users, items=items, resume=resume, reporter=Logged(shown, log))
+
+
+def _earlier(folder: Path) -> tuple[float, set[tuple[int, int]]]:
+    """Return the seconds that earlier sessions used and the (trial, rung) that they finished."""
+    from autorec_kernel.search.journal import read_journal
+
+    path = folder / "journal.jsonl"
+    records = read_journal(path) if path.exists() else ()
+    ended = [float(record["elapsed"]) for record in records if record["kind"] == "session_ended"]
+    return max(ended, default=0.0), {(record["trial"], record["rung"]) for record in records if record["kind"] == "result"}
+
+
+def _forget(folder: Path) -> None:
+    """Remove the new folder of a run that never began, because its table or an option was refused: nothing has been computed."""
+    from autorec_kernel.search.journal import read_journal
+
+    path = folder / "journal.jsonl"
+    try:
+        began = path.exists() and any(record["kind"] == "run" for record in read_journal(path))
+    except AutoRecError:
+        return
+    if not began:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -41,6 +41,7 @@ def report(context: EvaluationContext) -> Any:
         rows=len(context.features.rows("train")),
         session=os.getsid(0) == os.getpid(),
         cwd=os.getcwd(),
+        deaf=signal.getsignal(signal.SIGTERM) == signal.SIG_IGN,
         hash=hash("a text"),
     )
 

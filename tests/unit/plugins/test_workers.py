@@ -197,11 +197,8 @@ def test_the_cost_of_a_trial_in_a_worker_is_small(submit: Submit) -> None:
 
 def test_what_a_trial_does_to_its_process_is_undone(submit: Submit) -> None:
     submit("moves").result(WAIT)
-    assert submit("report").result(WAIT).details["cwd"] == os.getcwd()
-    submit("moves").result(WAIT)
-    started = time.monotonic()
-    assert submit("hang", deadline_seconds=0.5).result(WAIT).status == "timeout"
-    assert time.monotonic() - started < 2.5
+    details = submit("report").result(WAIT).details
+    assert (details["cwd"], details["deaf"]) == (os.getcwd(), False)
 
 
 def test_the_threads_of_a_task_are_in_the_environment_before_numpy_is_imported(submit: Submit) -> None:

@@ -46,7 +46,11 @@ def in_fresh_process(function: str, component: Any, config: Any, hash_seed: int)
 def main() -> None:
     """Read the request from the command line, compute, and print the answer as the last line."""
     function, component, values, _ = json.loads(sys.argv[1])
-    kind = _named(component)
+    try:
+        kind = _named(component)
+    except (ImportError, AttributeError):
+        print("null")  # a class of a test module: it lives in the parent only
+        return
     print(json.dumps(_named(function)(kind, kind.Config(**values))))
 
 

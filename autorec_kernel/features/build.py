@@ -138,6 +138,7 @@ def _schema(fitted: tuple[Fitted, ...], entities: Entities, dataset: Dataset, ta
         tasks={name: link_of(task)},
         label_range={name: label_range(part.label)},
         events=part.rows,
+        ordered=dataset.protocol.clock != "none",
     )
 
 

@@ -12,14 +12,18 @@ from autorec_kernel.evaluation import RankingEvaluator, RankingResult, RowResult
 from autorec_kernel.models.batches import to_tensors
 from autorec_kernel.serving.foldin import FoldIn
 
+from autorec_kernel.records.serving_state import without_padding
+
 if TYPE_CHECKING:
     from autorec_kernel.features import EvaluationSet, FeatureSet
+    from autorec_kernel.features.feature_set import Split
     from autorec_kernel.models.network import Network
     from autorec_kernel.records.serving_state import ServingState
 
 __all__ = ["evaluate_ranking", "predict_rows", "rank_block", "row_metrics"]
 
 _CELLS = 4_000_000  # scores held at a time
+_STEPS = 4_096  # history steps, padding included, read at a time
 _ROWS = 8192  # rows predicted at a time
 
 
@@ -55,7 +59,7 @@ def rank_block(
     lists = [items[offsets[i] : offsets[i + 1]] for i in range(len(users))]
     with torch.no_grad():
         arrays = state.inputs(network.inputs, users=users, items=None, histories=histories, lengths=_bounded(network.lengths))
-        tensors = to_tensors(arrays, "cpu")
+        tensors = to_tensors(without_padding(arrays, state.schema), "cpu")
         (output,) = network.serve(*(tensors[name] for name in network.inputs))
     if vectors is None:
         scores = output.numpy()
@@ -84,7 +88,7 @@ def predict_rows(network: Network, features: FeatureSet, rows: np.ndarray, task:
     return np.clip(np.concatenate(parts), low, high)
 
 
-def row_metrics(network: Network, features: FeatureSet, split: str, task: str, metrics: Sequence[str]) -> tuple[RowResult, np.ndarray]:
+def row_metrics(network: Network, features: FeatureSet, split: Split, task: str, metrics: Sequence[str]) -> tuple[RowResult, np.ndarray]:
     """Return the metrics of one split's rows and the predictions."""
     rows = features.rows(split)
     predictions = predict_rows(network, features, rows, task)
@@ -99,6 +103,9 @@ def _parts(evaluation: EvaluationSet, items: int) -> Iterator[np.ndarray]:
     """Yield user positions block by block, users with histories of like length together, so that little padding is computed."""
     lengths = np.diff(evaluation.histories[0])
     order = np.argsort(lengths, kind="stable")
-    size = max(1, _CELLS // items)
-    for start in range(0, len(order), size):
-        yield order[start : start + size]
+    most, start = max(1, _CELLS // items), 0
+    while start < len(order):
+        part = order[start : start + most]
+        kept = max(1, int(np.searchsorted(lengths[part] * np.arange(1, len(part) + 1), _STEPS, side="right")))
+        yield part[:kept]
+        start += kept

@@ -14,7 +14,7 @@ from autorec_kernel.records.program import Program, ReadContext, run_program
 from autorec_kernel.records.table import Coded, ColumnData
 from autorec_kernel.records.vocabulary import Vocabulary
 
-__all__ = ["Histories", "ServingState", "csr", "repeated", "typed"]
+__all__ = ["Histories", "ServingState", "csr", "repeated", "typed", "without_padding"]
 
 Histories = Sequence[np.ndarray] | tuple[np.ndarray, np.ndarray]
 VERSION = 1
@@ -197,6 +197,16 @@ class _Request:
     histories: tuple[np.ndarray, np.ndarray] | None
     columns: Mapping[str, ColumnData]
     clock: int | None
+
+
+def without_padding(inputs: Mapping[str, np.ndarray], schema: FeatureSchema) -> dict[str, np.ndarray]:
+    """Return model inputs whose histories end where the longest one of this batch does: models read nothing from padding."""
+    return {name: _cut(value) if schema[name].kind == "history" else value for name, value in inputs.items()}
+
+
+def _cut(value: np.ndarray) -> np.ndarray:
+    used = np.flatnonzero((value != 0).any(axis=0))
+    return value[:, : used[-1] + 1 if len(used) else 1]
 
 
 def csr(histories: Histories) -> tuple[np.ndarray, np.ndarray]:

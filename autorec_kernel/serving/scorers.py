@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from autorec_kernel.errors import BundleError
+from autorec_kernel.records.serving_state import without_padding
 from autorec_kernel.serving.requests import Request, given_histories
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Scorer(ABC):
             histories=given_histories(requests),
             lengths=self._lengths,
         )
-        return self.graph.run(inputs)[self.graph.outputs[0]]
+        return self.graph.run(without_padding(inputs, self.state.schema))[self.graph.outputs[0]]
 
 
 class ScoreScorer(Scorer):

@@ -1,0 +1,1 @@
+"""The search: the trial loop, its journal, and what it chooses."""

@@ -12,7 +12,7 @@ __all__ = ["crowding", "dominance_ranks", "front_of", "order_best_first"]
 
 
 def dominance_ranks(values: np.ndarray) -> np.ndarray:
-    """Return int64 [n]: 0 for the non-dominated rows of float64 [n, m] (larger is better), 1 for those of the rest, …"""
+    """Return int64 [n]: 0 for the non-dominated rows of float64 [n, m] (larger is better), 1 for those of the rest, and so on."""
     ranks = np.full(len(values), -1)
     at_least = (values[:, None] >= values[None]).all(2)
     better = at_least & (values[:, None] > values[None]).any(2)  # better[i, j]: i dominates j
@@ -60,5 +60,17 @@ def front_of(trials: Sequence[Trial]) -> tuple[Trial, ...]:
     if not judged:
         return ()
     values = np.array([(trial.value, -trial.cost.latency_ms, -float(trial.cost.bytes)) for trial in judged])
-    kept = [trial for trial, rank in zip(judged, dominance_ranks(values), strict=True) if rank == 0]
+    kept = [trial for trial, free in zip(judged, _undominated(values), strict=True) if free]
     return tuple(sorted(kept, key=lambda trial: (-trial.value, trial.number)))
+
+
+def _undominated(values: np.ndarray) -> np.ndarray:
+    """Return bool [n]: the rows of float64 [n, m] that no other dominates; one pass, since only a row before it in order can beat a row."""
+    found = np.zeros(len(values), dtype=bool)
+    front = np.empty_like(values)
+    count = 0
+    for row in np.lexsort(-values.T[::-1]):
+        ahead = front[:count]
+        if not ((ahead >= values[row]).all(1) & (ahead > values[row]).any(1)).any():
+            front[count], found[row], count = values[row], True, count + 1
+    return found

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from autorec_kernel.errors import AutoRecError, ContractError, PluginError
 from autorec_kernel.records.architecture import Architecture
 from autorec_kernel.records.features import FeatureSchema
+from autorec_kernel.records.trial import Proposal
 from autorec_kernel.space import Bool, Choice, Gene, Genotype, SearchSpace
 from autorec_kernel.space.config_genes import config_values, genes_of
+from autorec_kernel.space.genotype import digest_of
 
 if TYPE_CHECKING:
     from autorec_kernel.kernel import Kernel
 
-__all__ = ["FAMILY", "PIPELINE", "Candidate", "Offer", "assemble_space", "decode", "offers"]
+__all__ = ["FAMILY", "PIPELINE", "Candidate", "Offer", "assemble_space", "decode", "first_proposals", "offers", "training_key"]
 
 PIPELINE, FAMILY, TRAINING = "pipeline", "features.", "training"
 _OPTIONAL_FAMILIES = ("aggregate", "time")  # families of features that a gene may switch off
@@ -121,3 +123,24 @@ def decode(genotype: Genotype, features: FeatureSchema, kernel: Kernel) -> Candi
     except Exception as error:
         raise ContractError(f"blueprint {name!r} raised {type(error).__name__}: {error}") from error
     return Candidate(name, architecture, config_values(genotype, f"{role}.{TRAINING}"), schema)
+
+
+def training_key(genotype: Genotype, features: FeatureSchema, kernel: Kernel) -> str:
+    """Return a key that equal candidates share: same graph, same training options, same features; they are trained once."""
+    try:
+        candidate = decode(genotype, features, kernel)
+        used = sorted(feature.name for feature in candidate.features.features)
+        return f"{candidate.architecture.digest()}/{digest_of([dict(candidate.training), used])}"
+    except Exception:  # an impossible candidate is its own key; the evaluator reports why it is impossible
+        return genotype.digest
+
+
+def first_proposals(space: SearchSpace, offers: Sequence[Offer]) -> tuple[tuple[Proposal, ...], tuple[Proposal, ...]]:
+    """Return the default genotype of each baseline, and of each other blueprint, that fits the data."""
+    found: dict[bool, list[Proposal]] = {True: [], False: []}
+    for offer in offers:
+        if not offer.reason:
+            word = "baseline" if offer.baseline else "blueprint"
+            genotype = space.canonical({"pipeline": offer.role, offer.role: offer.id})
+            found[offer.baseline].append(Proposal(genotype, None, f"{word} {offer.id}"))
+    return tuple(found[True]), tuple(found[False])

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from autorec_kernel.errors import InfrastructureError
+from autorec_kernel.errors import AutoRecError, PluginError
 from autorec_kernel.records.features import FeatureSchema
 from autorec_kernel.records.trial import Evaluation, Proposal, SearchResult, Trial
 from autorec_kernel.search.front import front_of, order_best_first
-from autorec_kernel.search.genes import Offer, decode
+from autorec_kernel.search.genes import Offer, first_proposals, training_key
+from autorec_kernel.search.keep import Keeper
+from autorec_kernel.search.replay import Replay
 from autorec_kernel.search.settings import SearchSettings
 from autorec_kernel.space import Genotype, SearchSpace
 
@@ -32,9 +35,11 @@ __all__ = ["Search", "first_proposals"]
 
 _ASK = 1_000_000  # stage of the strategy's randomness: apart from every trial's
 _IDLE_BATCHES = 5  # batches without a new architecture after which the space counts as exhausted
+_UNTRIED = "the budget ended before it was tried"
 
 Submit = Callable[["Task"], "Future[Evaluation]"]
 Progress = Callable[[Trial, "Search"], None]
+_Place = tuple[int, int]  # trial, rung
 
 
 @dataclass(slots=True)
@@ -43,9 +48,9 @@ class Search:
 
     Args:
         submit: Runs a task somewhere (`Executor.submit`).
-        trained: Blueprints that learn by gradient: only they climb the rung ladder.
-        offers: Every blueprint, for skipped rows.
+        offers: Every blueprint; those that learn by gradient climb the rung ladder.
         seconds_of: Predicted seconds of a genotype's full evaluation.
+        elapsed: Returns the seconds that the run has used, earlier sessions included; written beside every result.
     """
 
     kernel: Kernel
@@ -58,35 +63,39 @@ class Search:
     offers: tuple[Offer, ...]
     seconds_of: Callable[[Genotype], float]
     progress: Progress | None = None
+    elapsed: Callable[[], float] | None = None
     trials: list[Trial] = field(default_factory=list)
     baselines: dict[int, str] = field(default_factory=dict)  # trial number -> blueprint id
     best: Trial | None = None
     stopped_by: str = ""
-    _stored: dict[tuple[int, int], dict[str, Any]] = field(default_factory=dict)
-    _batches: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
-    _told: set[int] = field(default_factory=set)
-    _known: dict[str, tuple[int, int]] = field(default_factory=dict)  # training key -> (trial, rung) that has the result
-    _evaluations: dict[tuple[int, int], Evaluation] = field(default_factory=dict)
+    _replay: Replay = field(init=False)
+    _keeper: Keeper = field(init=False)
+    _cut: bool = False  # the time ended in the middle of a batch
+    _known: dict[str, _Place] = field(default_factory=dict)  # training key -> who has the result
+    _evaluations: dict[_Place, Evaluation] = field(default_factory=dict)
 
     def run(self) -> SearchResult:
-        """Search until the budget ends."""
+        """Search until the budget ends.
+
+        Raises:
+            PluginError: The strategy raised.
+            InfrastructureError: The journal holds other proposals than this run makes, or cannot be written.
+        """
         started = time.monotonic()
-        self._read_journal()
+        self._replay, self._keeper = Replay(self.journal), Keeper(self.settings.run, self.settings.keep)
         baselines, blueprints = first_proposals(self.space, self.offers)
-        self._batch(0, self._affordable(baselines), ladder=(1.0,), tell=True)
+        self._batch(0, self._affordable(baselines), ladder=(1.0,))
         self.baselines = {trial.number: str(trial.genotype[str(trial.genotype["pipeline"])]) for trial in self.trials}
-        count = len(self.trials)
-        index = 1
-        if blueprints and self._open(count):
-            self._batch(index, blueprints[: self._room(count, len(blueprints))], ladder=(1.0,), tell=True)
-            index += 1
-        idle = 0
-        while self._open(count) and idle < _IDLE_BATCHES:
+        index, idle = 1, 0
+        while idle < _IDLE_BATCHES and self._open(index):
             fresh = len(self._known)
-            size = self._room(count, self.settings.batch)
-            rng = np.random.default_rng(np.random.SeedSequence(self.settings.seed, spawn_key=(_ASK, index)))
-            self._batch(index, self.session.ask(size, rng), ladder=self.settings.shares, tell=True)
-            idle = idle + 1 if len(self._known) == fresh else 0
+            wanted = self._room(index, len(blueprints) or self.settings.batch)
+            if blueprints:
+                now, blueprints = blueprints[:wanted], blueprints[wanted:]
+                self._batch(index, now, ladder=(1.0,))
+            else:
+                self._batch(index, self._asked(index, wanted), ladder=self.settings.shares)
+                idle = idle + 1 if len(self._known) == fresh else 0
             index += 1
         self.stopped_by = self.stopped_by or ("space exhausted" if idle >= _IDLE_BATCHES else "trials")
         self.journal.flush()
@@ -97,65 +106,82 @@ class Search:
     def _left(self) -> float | None:
         return None if self.settings.deadline is None else self.settings.deadline - time.monotonic()
 
-    def _open(self, baselines: int) -> bool:
+    def _late(self) -> bool:
         left = self._left()
-        if left is not None and left <= 0:
+        return left is not None and left <= 0
+
+    def _open(self, index: int) -> bool:
+        """Return whether another batch may begin; one that the journal knows is always gone through, whatever it costs now."""
+        if self._cut or (index not in self._replay.batches and self._late()):
             self.stopped_by = "time"
             return False
-        return self.settings.trials is None or len(self.trials) - baselines < self.settings.trials
+        return index in self._replay.batches or self.settings.trials is None or self._spare() > 0
 
-    def _room(self, baselines: int, wanted: int) -> int:
-        if self.settings.trials is None:
-            return wanted
-        return min(wanted, self.settings.trials - (len(self.trials) - baselines))
+    def _spare(self) -> int:
+        assert self.settings.trials is not None
+        return self.settings.trials - (len(self.trials) - len(self.baselines))
+
+    def _room(self, index: int, wanted: int) -> int:
+        """Return the size of a batch: as it was before, else what the budget has room for."""
+        recorded = self._replay.batches.get(index)
+        if recorded is not None:
+            return len(recorded)
+        return wanted if self.settings.trials is None else min(wanted, self._spare())
 
     def _affordable(self, proposals: Sequence[Proposal]) -> tuple[Proposal, ...]:
         """Return the baselines that fit their share of the budget, cheapest first; the others get a journal row."""
-        room = self.settings.baseline_seconds
-        recorded = self._batches.get(0)
+        room, recorded = self.settings.baseline_seconds, self._replay.digests(0)
         if recorded is not None or room is None:
-            names = {_digest(entry["genotype"]) for entry in recorded} if recorded is not None else None
-            return tuple(p for p in proposals if names is None or p.genotype.digest in names)
-        kept, spent = [], 0.0
-        for seconds, _, proposal in sorted((self.seconds_of(p.genotype), i, p) for i, p in enumerate(proposals)):
+            return tuple(p for p in proposals if recorded is None or p.genotype.digest in recorded)
+        kept: list[int] = []
+        spent = 0.0
+        for seconds, number, proposal in sorted((self.seconds_of(p.genotype), i, p) for i, p in enumerate(proposals)):
             if kept and spent + seconds > room:
                 reason = f"needs about {seconds:.0f} s, {max(0.0, room - spent):.0f} s of the baselines' share are left"
-                self.journal.append("skipped", component=proposal.reason.removeprefix("baseline "), reason=reason)
+                self._replay.skipped(proposal.reason.removeprefix("baseline "), reason)
                 continue
             spent += seconds
-            kept.append(proposal)
-        return tuple(p for p in proposals if p in kept)
+            kept.append(number)
+        return tuple(proposals[number] for number in sorted(kept))
 
     # --- one batch --------------------------------------------------------------------------------------------------------------
 
-    def _batch(self, index: int, proposals: Sequence[Proposal], ladder: tuple[float, ...], *, tell: bool) -> None:
+    def _asked(self, index: int, size: int) -> tuple[Proposal, ...]:
+        rng = np.random.default_rng(np.random.SeedSequence(self.settings.seed, spawn_key=(_ASK, index)))
+        with _strategy("proposing"):
+            return tuple(self.session.ask(size, rng))[:size]
+
+    def _batch(self, index: int, proposals: Sequence[Proposal], ladder: tuple[float, ...]) -> None:
         """Evaluate a batch up the ladder and tell it, in trial order."""
         first = len(self.trials)
-        self._record_batch(index, first, proposals)
+        self._replay.propose(index, first, proposals)
         running = {first + offset: self._begin(first + offset, proposal) for offset, proposal in enumerate(proposals)}
         climbing = list(running)
         for rung, share in enumerate(ladder):
+            if rung:
+                climbing = self._promoted(running, climbing)
             self._evaluate([running[number] for number in climbing], rung, share, running)
-            if rung + 1 < len(ladder):
-                climbing = self._promoted([running[number] for number in climbing])
-                for number, trial in running.items():
-                    if trial.status == "complete" and number not in climbing and self._climbs(trial):
-                        running[number] = replace(trial, status="stopped")
+            if self._cut:
+                break
         finished = [running[number] for number in sorted(running)]
         self.trials += finished
-        self.session.tell(finished)
-        if index not in self._told:
-            self.journal.append("told", batch=index, trials=[trial.number for trial in finished])
+        if not self._cut:
+            with _strategy("being told a batch"):
+                self.session.tell(finished)
+            self._replay.tell(index, [trial.number for trial in finished])
         self.journal.flush()
+        places = [(number, rung) for number in running for rung in range(len(ladder))]
+        self._keeper.tidy(finished, [self._evaluations[place] for place in places if place in self._evaluations])
 
     def _begin(self, number: int, proposal: Proposal) -> Trial:
         return Trial(
             number,
             proposal.genotype,
-            "failed",
+            "stopped",
             parent=proposal.parent,
             evaluator=self.settings.evaluator,
             seed=self.settings.seed,
+            error=_UNTRIED,
             reason=proposal.reason,
         )
 
@@ -163,39 +189,63 @@ class Search:
         name = trial.genotype.get(str(trial.genotype.get("pipeline")))
         return any(offer.id == name and offer.trained for offer in self.offers)
 
-    def _promoted(self, trials: Sequence[Trial]) -> list[int]:
-        able = [trial for trial in trials if trial.status == "complete" and self._climbs(trial)]
-        return sorted(trial.number for trial in order_best_first(able)[: math.ceil(len(able) / self.settings.eta)])
+    def _promoted(self, running: dict[int, Trial], numbers: Sequence[int]) -> list[int]:
+        """Return the best 1/eta of the trials that can climb; the others of them are `stopped`."""
+        able = [running[number] for number in numbers if running[number].status == "complete" and self._climbs(running[number])]
+        best = {trial.number for trial in order_best_first(able)[: math.ceil(len(able) / self.settings.eta)]}
+        for trial in able:
+            if trial.number not in best:
+                running[trial.number] = replace(trial, status="stopped")
+        return sorted(best)
 
-    def _evaluate(self, trials: Iterable[Trial], rung: int, share: float, running: dict[int, Trial]) -> None:
+    def _evaluate(self, trials: Sequence[Trial], rung: int, share: float, running: dict[int, Trial]) -> None:
         """Evaluate trials at one rung; equal candidates are trained once, by the one with the lowest number."""
-        waiting: dict[Future[Evaluation], Trial] = {}
-        copies: list[tuple[Trial, tuple[int, int]]] = []
+        queue: deque[tuple[Trial, float]] = deque()
+        copies: list[tuple[Trial, _Place]] = []
         for trial in trials:
-            effective = share if self._climbs(trial) else 1.0
-            key = self._key(trial.genotype, effective)
-            source = self._known.setdefault(key, (trial.number, rung))
-            if source != (trial.number, rung):
+            effective, place = share if self._climbs(trial) else 1.0, (trial.number, rung)
+            key = training_key(trial.genotype, self.schema, self.kernel)
+            source = self._known.setdefault(f"{key}/{effective}", place)
+            if source != place:
                 copies.append((trial, source))
-            elif (trial.number, rung) in self._stored:
-                self._settle(trial, rung, Evaluation.from_json(self._stored[trial.number, rung]), running, stored=True)
+            elif place in self._replay.results:
+                self._settle(trial, rung, self._replay.results[place], running)
             else:
-                task = self.settings.task_for(trial.number, rung, effective, trial.genotype, trial.parent, self._left())
-                waiting[self.submit(task)] = trial
-        while waiting:
-            done, _ = wait(waiting, return_when=FIRST_COMPLETED)
-            for future in sorted(done, key=lambda one: waiting[one].number):
-                self._settle(waiting.pop(future), rung, future.result(), running)
+                queue.append((trial, effective))
+        for trial, found in self._arriving(queue, rung):
+            self._settle(trial, rung, self._replay.write(trial.number, rung, found, self._seconds()), running)
         for trial, source in copies:
             self._copy(trial, rung, source, running)
 
-    def _copy(self, trial: Trial, rung: int, source: tuple[int, int], running: dict[int, Trial]) -> None:
-        found = self._evaluations[source]
-        details = {**found.details, "same_as": source[0]}
-        self._settle(trial, rung, replace(found, details=details, measured={}), running, stored=(trial.number, rung) in self._stored)
+    def _arriving(self, queue: deque[tuple[Trial, float]], rung: int) -> Iterator[tuple[Trial, Evaluation]]:
+        """Yield results as they arrive; what is still queued when the time is up is dropped, unless nothing has completed yet."""
+        waiting: dict[Future[Evaluation], Trial] = {}
+        limit = self.settings.parallel or len(queue)
+        while queue or waiting:
+            while queue and len(waiting) < limit and not any(future.done() for future in waiting):
+                if self._late() and self.best is not None:
+                    self._cut = True
+                    queue.clear()
+                    break
+                trial, share = queue.popleft()
+                task = self.settings.task_for(trial.number, rung, share, trial.genotype, trial.parent, self._left())
+                waiting[self.submit(task)] = trial
+            done, _ = wait(waiting, return_when=FIRST_COMPLETED) if waiting else (set(), None)
+            for future in sorted(done, key=lambda one: waiting[one].number):
+                yield waiting.pop(future), future.result()
 
-    def _settle(self, trial: Trial, rung: int, found: Evaluation, running: dict[int, Trial], *, stored: bool = False) -> None:
-        """Give a trial its result; write it down unless the journal has it."""
+    def _copy(self, trial: Trial, rung: int, source: _Place, running: dict[int, Trial]) -> None:
+        original = self._evaluations.get(source)
+        if original is None:  # the budget ended before it was tried
+            return
+        found = self._replay.results.get((trial.number, rung))
+        if found is None:
+            copied = replace(original, details={**original.details, "same_as": source[0]}, measured={})
+            found = self._replay.write(trial.number, rung, copied, self._seconds())
+        self._settle(trial, rung, found, running)
+
+    def _settle(self, trial: Trial, rung: int, found: Evaluation, running: dict[int, Trial]) -> None:
+        """Give a trial its result; a higher rung that fails or falls behind does not take away what a lower one reached."""
         self._evaluations[trial.number, rung] = found
         settled = replace(
             trial,
@@ -209,10 +259,10 @@ class Search:
             artefacts=found.artefacts,
             details=found.details,
         )
+        if trial.status == "complete" and (settled.status != "complete" or settled.value < trial.value):
+            settled = trial
         running[trial.number] = settled
-        if not stored:
-            self.journal.append("result", trial=trial.number, rung=rung, evaluation=found.to_json())
-        if settled.status == "complete" and settled.objectives and (self.best is None or settled.value > self.best.value):
+        if settled.status == "complete" and settled.objectives and (self.best is None or _rank(settled) > _rank(self.best)):
             self.best = settled
         self.kernel.observe("trial_finished", trial=settled)
         if self.progress is not None:
@@ -224,50 +274,27 @@ class Search:
             return ()
         return (value if self.settings.maximise else -value,)
 
-    def _key(self, genotype: Genotype, share: float) -> str:
-        try:
-            candidate = decode(genotype, self.schema, self.kernel)
-        except Exception:  # an impossible candidate is its own key; the evaluator reports why it is impossible
-            return f"{genotype.digest}/{share}"
-        dropped = len(self.schema.features) - len(candidate.features.features)
-        return f"{candidate.architecture.digest()}/{sorted(candidate.training.items())}/{dropped}/{share}"
-
-    # --- journal ----------------------------------------------------------------------------------------------------------------
-
-    def _read_journal(self) -> None:
-        for record in self.journal.records():
-            if record["kind"] == "result":
-                self._stored[record["trial"], record["rung"]] = record["evaluation"]
-            elif record["kind"] == "batch":
-                self._batches[record["batch"]] = record["proposals"]
-            elif record["kind"] == "told":
-                self._told.add(record["batch"])
-
-    def _record_batch(self, index: int, first: int, proposals: Sequence[Proposal]) -> None:
-        rows = [
-            {"trial": first + offset, "genotype": dict(p.genotype), "parent": p.parent, "reason": p.reason} for offset, p in enumerate(proposals)
-        ]
-        recorded = self._batches.get(index)
-        if recorded is None:
-            self.journal.append("batch", batch=index, proposals=rows)
-            return
-        if [_digest(row["genotype"]) for row in recorded] != [p.genotype.digest for p in proposals]:
-            raise InfrastructureError(
-                f"batch {index} of this run was proposed differently before: a plugin, the recipe or the data has changed",
-                hint="start a new run in another folder",
-            )
+    def _seconds(self) -> float | None:
+        return None if self.elapsed is None else round(self.elapsed(), 3)
 
 
-def first_proposals(space: SearchSpace, offers: Sequence[Offer]) -> tuple[tuple[Proposal, ...], tuple[Proposal, ...]]:
-    """Return the default genotype of each baseline, and of each other blueprint, that fits the data."""
-    found: dict[bool, list[Proposal]] = {True: [], False: []}
-    for offer in offers:
-        if not offer.reason:
-            word = "baseline" if offer.baseline else "blueprint"
-            genotype = space.canonical({"pipeline": offer.role, offer.role: offer.id})
-            found[offer.baseline].append(Proposal(genotype, None, f"{word} {offer.id}"))
-    return tuple(found[True]), tuple(found[False])
+def _rank(trial: Trial) -> tuple[float, int]:
+    """Return what the best trial has most of; among equals the first one wins, whichever arrived first."""
+    return trial.value, -trial.number
 
 
-def _digest(genotype: Mapping[str, Any]) -> str:
-    return Genotype(genotype).digest
+class _strategy:
+    """Turns whatever a strategy raises into an error that names it."""
+
+    def __init__(self, doing: str) -> None:
+        self._doing = doing
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Exception) and not isinstance(error, AutoRecError):
+            raise PluginError(
+                f"the search strategy raised {type(error).__name__} while {self._doing}: {error}",
+                hint="try another one with --strategy; the journal keeps every result",
+            ) from error

@@ -25,6 +25,8 @@ class SearchSettings:
         shares: Rung ladder: shares of a full training, rising to 1.
         eta: Of each batch and rung, the best 1/eta go on.
         maximise: Whether the metric is better when larger; else its negative is the objective.
+        parallel: Tasks submitted at a time, one a worker, so that none waits while its share of the time goes by; 0 = all at once.
+        keep: Best trials whose weights are kept (`Keeper`); 0 = the weights of all.
         speed: Measured speed of this machine relative to the device profile; only used to predict seconds.
     """
 
@@ -46,6 +48,8 @@ class SearchSettings:
     device: str = "cpu"
     threads: int = 1
     memory_bytes: int = 0
+    parallel: int = 0
+    keep: int = 5
     speed: float = 1.0
 
     def task_for(self, trial: int, rung: int, share: float, genotype: Mapping[str, Any], parent: int | None, left: float | None) -> Task:

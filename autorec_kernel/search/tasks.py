@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
+import re
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +22,11 @@ if TYPE_CHECKING:
     from autorec_kernel.features import FeatureSet
     from autorec_kernel.kernel import Kernel
 
-__all__ = ["ARTEFACTS", "FEATURES", "load_features", "run_task", "task_from_json", "task_json"]
+__all__ = ["ARTEFACTS", "FEATURES", "load_features", "run_task", "task_from_json", "task_json", "threads_limited"]
 
 _log = logging.getLogger(__name__)
 FEATURES, ARTEFACTS = "features", "artefacts"  # folders below the run folder
+_ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}")  # differs between equal runs
 _loaded: dict[str, FeatureSet] = {}  # one entry: the feature set this process works on
 
 
@@ -47,32 +52,39 @@ def run_task(task: Task, kernel: Kernel, features: FeatureSet | None = None) -> 
         An evaluation with one of the statuses complete, stopped, failed, nan, oom, infeasible; never raises but for Ctrl-C.
     """
     try:
-        _limit(task.threads)
-        context = _context(task, kernel, features or load_features(task.run))
-        evaluator = kernel.create("evaluator", task.evaluator, **task.options)
-        found = evaluator.evaluate(Genotype(task.genotype), Rung(task.rung, task.share), context)
-        return found if isinstance(found, Evaluation) else _failed(f"evaluator returned {type(found).__name__}, expected Evaluation")
+        with threads_limited(task.threads):
+            context = _context(task, kernel, features or load_features(task.run))
+            evaluator = kernel.create("evaluator", task.evaluator, **task.options)
+            found = evaluator.evaluate(Genotype(task.genotype), Rung(task.rung, task.share), context)
+        return _checked(found, task.metric)
     except ContractError as error:
-        return Evaluation("infeasible", error=str(error))
+        return Evaluation("infeasible", error=_plain_text(str(error)))
     except ArithmeticError as error:
-        return Evaluation("nan", error=str(error))
+        return Evaluation("nan", error=_plain_text(str(error)))
     except MemoryError as error:
-        return Evaluation("oom", error=str(error) or "out of memory")
-    except Exception as error:
+        return Evaluation("oom", error=_plain_text(str(error)) or "out of memory")
+    except (Exception, SystemExit) as error:
         if "out of memory" in str(error).lower():
-            return Evaluation("oom", error=str(error)[:500])
+            return Evaluation("oom", error=_plain_text(str(error)[:500]))
         _log.debug("trial %d failed", task.trial, exc_info=True)
-        return _failed("".join(traceback.format_exception(error)[-6:])[-2000:])
+        return _failed(_plain_text("".join(traceback.format_exception(error)[-6:])[-2000:]))
 
 
-def _limit(threads: int) -> None:
-    """Let torch and the linear algebra libraries of this process use `threads` threads: one and two give different sums."""
+@contextmanager
+def threads_limited(threads: int) -> Iterator[None]:
+    """Let torch and the linear algebra libraries of this process use `threads` threads for a while: one and two give different sums."""
     import torch
     from threadpoolctl import threadpool_limits
 
-    if torch.get_num_threads() != threads:
-        torch.set_num_threads(threads)
-    threadpool_limits(threads)
+    before = torch.get_num_threads()
+    with threadpool_limits(threads):
+        if before != threads:
+            torch.set_num_threads(threads)
+        try:
+            yield
+        finally:
+            if before != threads:
+                torch.set_num_threads(before)
 
 
 def task_json(task: Task) -> dict[str, Any]:
@@ -108,6 +120,20 @@ def _context(task: Task, kernel: Kernel, features: FeatureSet) -> EvaluationCont
     )
 
 
+def _checked(found: Any, metric: str) -> Evaluation:
+    """Return an evaluation that keeps its word: what calls itself complete has a finite metric."""
+    if not isinstance(found, Evaluation):
+        return _failed(f"evaluator returned {type(found).__name__}, expected Evaluation")
+    value = found.metrics.get(metric)
+    if found.status != "complete" or (value is not None and math.isfinite(value)):
+        return found
+    return replace(found, status="nan", error=f"the validation metric {metric} is {value}")
+
+
+def _plain_text(error: str) -> str:
+    """Return an error text without memory addresses, which differ between equal runs."""
+    return _ADDRESS.sub("0x…", error)
+
+
 def _failed(reason: str) -> Evaluation:
     return Evaluation("failed", error=reason)
-

@@ -63,12 +63,12 @@ def schemas() -> dict[str, FeatureSchema]:
 def example_models(kernel: Any, form: str) -> list[tuple[TrainedModel, CompressedModel, Any]]:
     """Return (trained model, what a compressor of this form is handed, feature set): a ranker and a factorised retriever."""
     found = []
-    for task, architecture in (("click", _ranker), ("recommend", _retriever)):
+    for task, architecture in _SHAPES.items():
         features = features_for(kernel, task)
         graph = architecture(features.schema)
         network = _network(graph, features.schema, kernel)
         trained = TrainedModel(graph, network, features.schema, {"auc": 0.5}, {"seed": 0})
-        found.append((trained, CompressedModel(trained, _exported(network, features) if form == "graph" else None), features))
+        found.append((trained, CompressedModel(trained, _exported(kernel, task) if form == "graph" else None), features))
     return found
 
 
@@ -111,15 +111,21 @@ def _retriever(schema: FeatureSchema) -> Architecture:
     return Architecture(nodes, {"user": "tower", "item": "items"})
 
 
+_SHAPES = {"click": _ranker, "recommend": _retriever}
+
+
 def _network(architecture: Architecture, schema: FeatureSchema, kernel: Any) -> Any:
     from autorec_kernel.models import build_network
 
     return build_network(architecture, schema, _WithKit(kernel), seed=3).eval()  # type: ignore[arg-type]
 
 
-def _exported(network: Any, features: Any) -> bytes:
+@lru_cache(maxsize=8)
+def _exported(kernel: Any, task: str) -> bytes:
     from autorec_kernel.deploy.export import export_onnx
 
+    features = features_for(kernel, task)
+    network = _network(_SHAPES[task](features.schema), features.schema, kernel)
     return export_onnx(network, sample_of(network, features))
 
 

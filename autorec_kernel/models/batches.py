@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Batches", "to_tensors"]
 
 Batch = dict[str, torch.Tensor]
+_BUCKET = 32  # batches whose sequences are sorted by length together
 _TRIES = 4  # draws before a negative that is a training positive gives way to the next item that is none
 
 
@@ -45,11 +46,6 @@ class Batches:
         self.hidden = tuple(feature for feature in entities if self.id_dropout)
         self._prepare()
 
-    @property
-    def trained_unknown(self) -> tuple[str, ...]:
-        """Return the vocabularies whose unknown row takes part in training."""
-        return tuple(feature.vocabulary for feature in self.hidden)
-
     def _prepare(self) -> None:
         if self.sequential:
             lengths = list(self.network.lengths.values())
@@ -58,6 +54,7 @@ class Batches:
             longest = int(np.diff(self.features.interactions.offsets).max(initial=1))
             self.steps, self.targets = self.features.sequences(longest if 0 in lengths else max(lengths))
             self.count = len(self.steps)
+            self.lengths_of_sequences = (self.targets != 0).sum(1)
             return
         retrieving = not self.network.tasks
         self.rows = self.features.positive_rows() if retrieving else self.features.rows("train")
@@ -67,9 +64,15 @@ class Batches:
         return -(-self.count // self.size)
 
     def epoch(self, rng: np.random.Generator) -> Iterator[Batch]:
-        """Yield every row once, in an order drawn from `rng`."""
+        """Yield every row once, in an order drawn from `rng`; sequences of like length together, so that little padding is computed."""
         order = rng.permutation(self.count)
-        for start in range(0, self.count, self.size):
+        starts = range(0, self.count, self.size)
+        if self.sequential:
+            group = self.size * _BUCKET
+            longest = self.lengths_of_sequences
+            order = np.concatenate([_by(longest, order[at : at + group]) for at in range(0, self.count, group)] or [order])
+            starts = rng.permutation(np.asarray(starts))  # type: ignore[assignment]
+        for start in starts:
             part = order[start : start + self.size]
             yield to_tensors(self._sequences(part, rng) if self.sequential else self._rows(self.rows[part], rng), self.device)
 
@@ -120,6 +123,10 @@ class Batches:
             users = np.repeat(np.arange(history.users), np.diff(history.offsets))
             self._keys: np.ndarray = np.unique(users.astype(np.int64) * self.features.schema.items + history.items)
         return self._keys
+
+
+def _by(lengths: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    return rows[np.argsort(lengths[rows], kind="stable")]
 
 
 def to_tensors(arrays: dict[str, np.ndarray], device: str) -> Batch:

@@ -8,12 +8,14 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from autorec_kernel.contracts.models import SolvingBlock
 from autorec_kernel.models.adapters import adapt_spec
-from autorec_kernel.models.network import Network, Unsolved, accepted_ports, build_network, infer_specs, make_blocks
+from autorec_kernel.models.network import Network, accepted_ports, build_network, infer_specs, make_blocks
 from autorec_kernel.models.sources import LABEL, NEGATIVES, TARGET
+from autorec_kernel.models.unsolved import Unsolved
 from autorec_kernel.records.architecture import Architecture
 from autorec_kernel.records.features import FeatureSchema
 from autorec_kernel.records.trial import Cost
@@ -100,7 +102,7 @@ def _training(network: Network, features: FeatureSchema, profile: DeviceProfile,
 
 
 def _flops(call: Callable[[], object]) -> int:
-    with torch.enable_grad(), FlopCounterMode(display=False) as counter:
+    with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:  # fused attention is not counted
         call()
     return int(counter.get_total_flops())
 

@@ -88,7 +88,7 @@ def fit(
         _seed(int(torch_seed.generate_state(1)[0]), device)
         for epoch in range(1, settings.epochs + 1):
             loss, in_time = _epoch(network, batches, optimizer, settings, rng, deadline)
-            value = _judge(network, validate, float(epoch), batches.trained_unknown)
+            value = _judge(network, validate, float(epoch))
             report.losses.append(loss)
             report.values.append(value)
             if value > report.best_value:
@@ -101,7 +101,7 @@ def fit(
                 break
     if best is not None:
         network.load_state_dict(best)
-    network.settle(batches.trained_unknown)
+    network.settle()
     network.to("cpu").eval()
     report.seconds = time.monotonic() - started
     return report
@@ -124,6 +124,7 @@ def _epoch(
         if not math.isfinite(value):
             raise NotFiniteError(f"the training loss became {value} after {count} batches; a smaller learning rate may help")
         loss.backward()  # type: ignore[no-untyped-call]
+        network.note_met()
         norm = float(torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm or math.inf))
         if not math.isfinite(norm):
             raise NotFiniteError(f"the gradient became {norm} after {count} batches; a smaller learning rate may help")
@@ -142,12 +143,12 @@ def _seed(seed: int, device: str) -> None:
         torch.cuda.manual_seed(seed)
 
 
-def _judge(network: Network, validate: Callable[[Network], float] | None, default: float, trained: tuple[str, ...]) -> float:
+def _judge(network: Network, validate: Callable[[Network], float] | None, default: float) -> float:
     if validate is None:
         return default
     network.eval()
     device = next(network.parameters()).device
-    network.settle(trained)
+    network.settle()
     with torch.no_grad():
         value = validate(network.to("cpu"))
     network.to(device)

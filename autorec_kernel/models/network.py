@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,35 +14,16 @@ from autorec_kernel.errors import ContractError
 from autorec_kernel.models.adapters import adapt_module, adapt_spec
 from autorec_kernel.models.losses import pointwise_loss
 from autorec_kernel.models.sources import LABEL, EmbeddingStore, Source, source_for, source_spec, vocabularies
+from autorec_kernel.models.unsolved import Unsolved
 from autorec_kernel.records.architecture import Architecture, Node, Port, TensorSpec
 from autorec_kernel.records.features import FeatureSchema
 
 if TYPE_CHECKING:
     from autorec_kernel.kernel import Kernel
 
-__all__ = ["Network", "Unsolved", "accepted_ports", "build_network", "infer_specs", "make_blocks"]
+__all__ = ["Network", "accepted_ports", "build_network", "infer_specs", "make_blocks"]
 
 Arrays = Mapping[str, Mapping[str, np.ndarray]]  # node id -> what its block's `solve` returned
-
-
-class Unsolved(nn.Module):
-    """Stands for a closed form that is not solved yet: right shapes, zeros, no memory; what costs are estimated with."""
-
-    def __init__(self, spec: TensorSpec) -> None:
-        super().__init__()
-        self.spec = spec
-
-    @property
-    def stored(self) -> tuple[int, int]:
-        """Return (numbers, bytes) of the table once solved."""
-        cells = self.spec.rows * self.spec.width
-        return (2 * cells, 8 * cells) if self.spec.neighbours else (cells, 4 * cells)
-
-    def forward(self, *inputs: Any) -> Any:
-        """Return zeros in the shape of the table."""
-        shape = (self.spec.rows, self.spec.width)
-        values = torch.zeros(1, 1).expand(shape)
-        return (torch.zeros(1, 1, dtype=torch.int32).expand(shape), values) if self.spec.neighbours else values
 
 
 class Network(nn.Module):
@@ -171,7 +152,13 @@ class Network(nn.Module):
         return any(parameter.requires_grad for parameter in self.parameters())
 
     def loss(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Return float32 [], the sum of all LOSS nodes, or the tasks' default loss where the graph has none."""
+        """Return float32 [], the sum of all LOSS nodes, or the tasks' default loss where the graph has none.
+
+        Raises:
+            ContractError: It has neither.
+        """
+        if not self.loss_nodes and not self.tasks:
+            raise ContractError("a retriever that learns needs a loss, and its graph has no node with the port loss")
         values = self.forward(batch)
         if self.loss_nodes:
             return torch.stack([values[name] for name in self.loss_nodes]).sum()
@@ -222,11 +209,17 @@ class Network(nn.Module):
         table: torch.Tensor = self._run([node for node in self.architecture.nodes if node.id in reached], {})[name]
         return table.detach()
 
-    def settle(self, trained: Collection[str] = ()) -> None:
+    def note_met(self) -> None:
+        """Remember after a backward pass which unknown rows training has met."""
+        for store in self.stores.values():
+            assert isinstance(store, EmbeddingStore)
+            store.note_met()
+
+    def settle(self) -> None:
         """Finish training: unknown rows take the mean of their vocabulary, but where training has met them."""
         for store in self.stores.values():
             assert isinstance(store, EmbeddingStore)
-            store.settle_unknown(trained)
+            store.settle_unknown()
 
 
 def build_network(

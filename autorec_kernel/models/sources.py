@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -29,6 +29,7 @@ class EmbeddingStore(nn.Module):
         for name, size in sizes.items():
             self.ranges[name] = (start, size)
             start += size
+        self.met: set[str] = set()  # vocabularies whose row 0 training has read: missing values, hidden ids
         self.weight = nn.Parameter(torch.empty(start, width).normal_(0.0, _INITIAL_SCALE))
 
     def lookup(self, ids: torch.Tensor) -> torch.Tensor:
@@ -40,11 +41,18 @@ class EmbeddingStore(nn.Module):
         start, size = self.ranges[vocabulary]
         return self.weight[start : start + size]
 
+    def note_met(self) -> None:
+        """Remember after a backward pass which unknown rows were read: those have a gradient."""
+        names = [name for name in self.ranges if name not in self.met]
+        if names and self.weight.grad is not None:
+            read = self.weight.grad[[self.ranges[name][0] for name in names]].any(1).tolist()
+            self.met.update(name for name, found in zip(names, read, strict=True) if found)
+
     @torch.no_grad()
-    def settle_unknown(self, trained: Collection[str] = ()) -> None:
-        """Give every unknown row the mean of its vocabulary, but for the vocabularies whose row 0 was trained."""
+    def settle_unknown(self) -> None:
+        """Give every unknown row that training never read the mean of its vocabulary."""
         for name, (start, size) in self.ranges.items():
-            if size > 1 and name.split("#")[0] not in trained:
+            if size > 1 and name not in self.met:
                 self.weight[start] = self.weight[start + 1 : start + size].mean(0)
 
 

@@ -6,7 +6,7 @@ import torch
 
 from autorec_kernel.errors import ContractError
 from autorec_kernel.models import build_network, infer_specs, make_blocks
-from autorec_kernel.models.network import Unsolved
+from autorec_kernel.models.unsolved import Unsolved
 from autorec_kernel.records.architecture import Architecture, Node, TensorSpec
 
 pytestmark = pytest.mark.plugins
@@ -103,6 +103,11 @@ def test_several_losses_add_up(network_of, batch):
     two = network_of(*RANKER, labels, loss, half, outputs={"rating": "score"})
     assert float(two.loss(batch).detach()) == pytest.approx(1.5 * float(one.loss(batch).detach()))
     assert float(one.loss(batch).detach()) == pytest.approx(float(network_of(*RANKER, outputs={"rating": "score"}).loss(batch).detach()))
+
+
+def test_a_retriever_without_a_loss_cannot_be_trained(network_of, batch):
+    with pytest.raises(ContractError, match="needs a loss"):
+        network_of(*USER, ITEMS, outputs={"user": "user", "item": "items"}).loss(batch)
 
 
 def test_an_input_on_another_port_is_adapted(network_of, batch):

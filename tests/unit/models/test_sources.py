@@ -73,7 +73,8 @@ def test_unknown_rows_settle_at_the_mean_of_the_known_ones():
     store = EmbeddingStore({"a": 3, "b": 4}, 2)
     with torch.no_grad():
         store.weight.copy_(torch.arange(14.0).reshape(7, 2))
-    store.settle_unknown({"b"})
+    store.met.add("b")
+    store.settle_unknown()
     assert store.table("a")[0].tolist() == [3.0, 4.0]
     assert store.table("a")[1:].tolist() == [[2.0, 3.0], [4.0, 5.0]]
     assert store.table("b")[0].tolist() == [6.0, 7.0]

@@ -19,7 +19,9 @@ from autorec_kernel.search.tasks import ARTEFACTS
 from autorec_kernel.stages.search import metric_of
 
 if TYPE_CHECKING:
+    from autorec_kernel.contracts.evaluator import Evaluator
     from autorec_kernel.features import FeatureSet
+    from autorec_kernel.features.feature_set import Split
     from autorec_kernel.records.model import TrainedModel
     from autorec_kernel.stages.workplace import Workplace
 
@@ -68,24 +70,24 @@ def context_for(place: Workplace, features: FeatureSet, trial: int) -> Evaluatio
 
 def refit(place: Workplace, features: FeatureSet, trial: Trial) -> TrainedModel:
     """Train a trial's candidate on every row of `features`."""
-    evaluator = place.kernel.create("evaluator", place.recipe.evaluator, **place.recipe.evaluator_options)
-    return evaluator.refit(trial.genotype, trial.details, context_for(place, features, trial.number))  # type: ignore[no-any-return]
+    evaluator: Evaluator = place.kernel.create("evaluator", place.recipe.evaluator, **place.recipe.evaluator_options)
+    return evaluator.refit(trial.genotype, trial.details, context_for(place, features, trial.number))
 
 
 def restored(place: Workplace, features: FeatureSet, trial: Trial) -> TrainedModel:
     """Return a trial's model as it was judged; trained again when its weights are gone."""
-    evaluator = place.kernel.create("evaluator", place.recipe.evaluator, **place.recipe.evaluator_options)
+    evaluator: Evaluator = place.kernel.create("evaluator", place.recipe.evaluator, **place.recipe.evaluator_options)
     number = int(trial.details.get("same_as", trial.number))
     context = context_for(place, features, number)
     return evaluator.restore(trial.genotype, trial.artefacts, context) or evaluator.refit(trial.genotype, trial.details, context)
 
 
-def measure(network: Any, features: FeatureSet, place: Workplace, split: str = "test") -> Measured:
+def measure(network: Any, features: FeatureSet, place: Workplace, split: Split = "test") -> Measured:
     """Measure a network (or an exported graph) on a split."""
     task, metric = place.recipe.task, metric_of(place)
     if task == "recommend":
         names = tuple(dict.fromkeys((metric, *METRICS[task])))
-        found = evaluate_ranking(network, features, features.evaluation(split), names)  # type: ignore[arg-type]
+        found = evaluate_ranking(network, features, features.evaluation(split), names)
         values = found.values[metric]
         rng = np.random.default_rng(np.random.SeedSequence(place.recipe.seed, spawn_key=(_INTERVAL,)))
         span = bootstrap_interval(values, rng) if len(values) else None
@@ -93,7 +95,7 @@ def measure(network: Any, features: FeatureSet, place: Workplace, split: str = "
         return Measured(found.mean(), quality, found.counts, (span.low, span.high) if span else None)
     label = network.tasks[0]
     rows, predictions = row_metrics(network, features, split, label, METRICS[task])
-    labels = features.labels(label)[features.rows(split)]  # type: ignore[arg-type]
+    labels = features.labels(label)[features.rows(split)]
     parts = np.asarray(rows.contributions.get(metric, predictions.astype(np.float64)))
     return Measured(dict(rows.values), Quality(metric, rows.values[metric] or 0.0, parts, labels, task == "click"), rows.counts)
 

@@ -11,13 +11,104 @@ from autorec_kernel.records.trial import SearchResult, Trial
 
 if TYPE_CHECKING:
     from autorec_kernel.evaluation import Comparison
+    from autorec_kernel.features import FeatureSet
+    from autorec_kernel.records.dataset import Dataset
     from autorec_kernel.stages.evaluate import Measured
     from autorec_kernel.stages.workplace import Workplace
 
-__all__ = ["RESULT_VERSION", "baseline_row", "clean", "plugin_versions", "stage_seconds", "status_counts", "trial_row"]
+__all__ = [
+    "RESULT_VERSION",
+    "baseline_row",
+    "clean",
+    "plugin_versions",
+    "result_of",
+    "stage_seconds",
+    "status_counts",
+    "trial_row",
+    "verdict",
+]
 
 RESULT_VERSION = 1
 _STAGES = ("data", "features", "search", "evaluate", "deploy")
+
+
+def result_of(
+    place: Workplace,
+    dataset: Dataset,
+    features: FeatureSet,
+    found: SearchResult,
+    chosen: Any,
+    steps: list[dict[str, Any]],
+    deployed: Any,
+    tests: Mapping[str, Measured],
+    baselines: Mapping[str, Any],
+    bundle: Any,
+) -> dict[str, Any]:
+    """Return what `result.json` holds."""
+    from autorec_kernel.stages.search import metric_of, strategy_of
+
+    protocol = dataset.protocol
+    sizes = {"before": deployed.float_model.bytes, "after": deployed.compressed.bytes}
+    return {
+        "version": RESULT_VERSION,
+        "task": place.recipe.task,
+        "metric": metric_of(place),
+        "protocol": {
+            "id": protocol.id,
+            "split": protocol.split,
+            "clock": protocol.clock,
+            "deduplicate": protocol.deduplicate,
+            "positive_threshold": protocol.positive_threshold,
+            "reason": protocol.reason,
+        },
+        "seed": place.recipe.seed,
+        "strategy": strategy_of(place),
+        "recipe": place.recipe.model_dump(mode="json"),
+        "data": {
+            "fingerprint": dataset.fingerprint,
+            "rows": {"train": dataset.train.rows, "valid": dataset.valid.rows, "test": dataset.test.rows},
+            "users": max(0, features.schema.users - 1),
+            "items": max(0, features.schema.items - 1),
+        },
+        "stages": stage_seconds(place),
+        "baselines": dict(baselines),
+        "best": {
+            **trial_row(chosen.trial),
+            "chosen": chosen.to_json(),
+            "test": clean(tests["best"].metrics),
+            "test_interval": tests["best"].interval,
+            "test_counts": dict(tests["best"].counts),
+        },
+        "compressed": {
+            "steps": steps,
+            "test": clean(tests["compressed"].metrics),
+            "test_interval": tests["compressed"].interval,
+            "bytes": sizes,
+            "latency_ms": {name: dict(values) for name, values in deployed.latency.items()},
+        },
+        "verdict": verdict(baselines, metric_of(place)),
+        "trials": status_counts(found),
+        "front": [trial_row(trial) for trial in found.front],
+        "search": {"stopped_by": found.stopped_by, "trials": len(found.trials)},
+        "plugins": plugin_versions(place),
+        "bundle": {"path": "bundle", "content_digest": bundle.digest, "bytes": bundle.size},
+        "notes": [*dataset.notes, *place.notes],
+    }
+
+
+def verdict(baselines: Mapping[str, Any], metric: str) -> str:
+    """Return one sentence: is the served model better than the best simple one on the test rows?"""
+    judged = {name: row for name, row in baselines.items() if row.get("served_minus_this")}
+    if not judged:
+        return "no baseline could be compared with on the test rows"
+    name, row = min(judged.items(), key=lambda entry: entry[1]["served_minus_this"]["difference"])
+    found = row["served_minus_this"]
+    low, high = found["low"], found["high"]
+    if low is not None and low > 0:
+        return f"better than the best baseline ({name}) on {metric}, 95 % interval of the difference {low:.4f} to {high:.4f}"
+    if high is not None and high < 0:
+        return f"worse than the baseline {name} on {metric}, 95 % interval of the difference {low:.4f} to {high:.4f}"
+    return f"no better than the best baseline ({name}) on {metric} with confidence: 95 % interval of the difference {low} to {high}"
 
 
 def trial_row(trial: Trial) -> dict[str, Any]:

@@ -138,7 +138,9 @@ def _seconds(genotype: Genotype, place: Workplace, features: FeatureSet) -> floa
 def _journal_space(place: Workplace, space: SearchSpace, fitting: tuple[Offer, ...]) -> None:
     if any(record["kind"] == "space" for record in place.journal.records()):
         return
-    rows: list[dict[str, Any]] = [{"id": offer.id, "role": offer.role, "baseline": offer.baseline, "reason": offer.reason} for offer in fitting]
+    rows: list[dict[str, Any]] = [
+        {"id": offer.id, "role": offer.role, "baseline": offer.baseline, "reason": offer.reason} for offer in fitting
+    ]
     place.journal.append("space", digest=space.digest, genes=len(space), offers=rows, profile=DeviceProfile().to_json())
 
 

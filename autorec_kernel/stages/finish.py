@@ -1,0 +1,83 @@
+"""After the search: the choice, its compression, the one opening of the test rows, the bundle and the result."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from autorec_kernel.deploy.graph_network import GraphNetwork
+from autorec_kernel.errors import SearchError
+from autorec_kernel.search.choose import choose
+from autorec_kernel.stages import evaluate as judge
+from autorec_kernel.stages.deploy import bundle_of, deploy, plan_compression
+from autorec_kernel.stages.prepare import features_of
+from autorec_kernel.stages.result import baseline_row, clean, plugin_versions, result_of
+
+if TYPE_CHECKING:
+    from autorec_kernel.features import FeatureSet
+    from autorec_kernel.records.dataset import Dataset
+    from autorec_kernel.records.trial import SearchResult, Trial
+    from autorec_kernel.search.loop import Search
+    from autorec_kernel.stages.evaluate import Measured
+    from autorec_kernel.stages.workplace import Workplace
+
+__all__ = ["finish"]
+
+
+def finish(place: Workplace, dataset: Dataset, features: FeatureSet, found: SearchResult, state: Search) -> dict[str, Any]:
+    """Choose, plan the compression, refit, compress, measure once on the test rows, write bundle and result.
+
+    Raises:
+        SearchError: No candidate could be evaluated.
+    """
+    chosen = choose(found.trials, list(state.baselines), lambda one, other: judge.trial_comparison(place, features, one, other))
+    if chosen is None:
+        raise SearchError(_why_nothing(found), where=str(place.folder), hint="autorec status " + str(place.folder))
+    with place.stage("evaluate", "refitting on all rows before the test part"):
+        validated = judge.restored(place, features, chosen.trial)
+    with place.stage("deploy", "planning the compression"):
+        steps = plan_compression(place, features, validated)
+    with place.stage("evaluate", "refitting on all rows before the test part"):
+        dataset.test.fix_plan(judge.plan_digest(chosen.trial, steps))
+        final = features_of(place, dataset.final(), None)
+        model = judge.refit(place, final, chosen.trial)
+    with place.stage("deploy", "compressing"):
+        deployed = deploy(place, final, model, steps)
+    with place.stage("evaluate", "measuring on the test rows"):
+        state_before_test = final.state()
+        final.open_test(dataset.test.open("the float and the compressed model of this run"))
+        place.journal.append("test_opened", reason=dataset.test.openings[-1])
+        served = GraphNetwork(deployed.compressed.model.model.module, deployed.compressed.model.graph or b"")
+        tests = {"best": judge.measure(model.module, final, place), "compressed": judge.measure(served, final, place)}
+        baselines = _baselines(place, final, found, state, tests["compressed"])
+    with place.stage("deploy", "writing the bundle"):
+        assert final.state() is state_before_test
+        metrics = {"valid": clean(chosen.trial.metrics), "test": clean(tests["compressed"].metrics)}
+        bundle = bundle_of(place, dataset, final, deployed, metrics, plugin_versions(place), steps)  # type: ignore[arg-type]
+    result = result_of(place, dataset, features, found, chosen, steps, deployed, tests, baselines, bundle)
+    place.write_json("result.json", result)
+    place.journal.append("finished", bundle=bundle.digest, trial=chosen.trial.number)
+    return result
+
+
+def _baselines(place: Workplace, final: FeatureSet, found: SearchResult, state: Search, served: Measured) -> dict[str, Any]:
+    rows: dict[str, Any] = {}
+    for number, name in state.baselines.items():
+        trial = found.trials[number]
+        test = judge.measure(judge.refit(place, final, trial).module, final, place) if trial.status == "complete" else None
+        difference = judge.compare_quality(served.quality, test.quality, place.recipe.seed) if test else None
+        rows[name] = baseline_row(trial, test, difference)
+    for record in place.journal.records():
+        if record["kind"] == "skipped":
+            nothing = {"valid": None, "test": None, "served_minus_this": None}
+            rows[record["component"]] = {"status": "skipped", **nothing, "error": record["reason"]}
+    return rows
+
+
+def _why_nothing(found: SearchResult) -> str:
+    reasons: dict[str, int] = {}
+    trial: Trial
+    for trial in found.trials:
+        last = trial.error.strip().splitlines()[-1] if trial.error.strip() else ""
+        key = f"{trial.status}: {last}"[:160]
+        reasons[key] = reasons.get(key, 0) + 1
+    return "no candidate could be evaluated (" + "; ".join(f"{count} x {reason}" for reason, count in sorted(reasons.items())) + ")"

@@ -1,0 +1,63 @@
+"""Which run a folder holds: its recipe, data, protocol and plugins, its split rows, and the time it has used."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from autorec_kernel.errors import InfrastructureError
+from autorec_kernel.stages.result import plugin_versions
+
+if TYPE_CHECKING:
+    from autorec_kernel.records.dataset import Dataset
+    from autorec_kernel.stages.workplace import Workplace
+
+__all__ = ["check_same", "keep_splits", "spent_seconds"]
+
+
+def check_same(place: Workplace, dataset: Dataset) -> dict[str, Any] | None:
+    """Write the run's identity, or compare it with what the journal says; return the result of a finished run."""
+    budgets = {"budget", "trials", "workers"}
+    stated = place.recipe.model_dump(mode="json")
+    mine = {
+        "recipe": {key: value for key, value in stated.items() if key not in budgets},
+        "data": dataset.fingerprint,
+        "protocol": dataset.protocol.id,
+        "plugins": plugin_versions(place),
+        "device": place.device,
+    }
+    recorded = next((record for record in place.journal.records() if record["kind"] == "run"), None)
+    if recorded is None:
+        place.journal.append("run", **json.loads(json.dumps(mine)))
+        return None
+    changed = [key for key, value in json.loads(json.dumps(mine)).items() if recorded.get(key) != value]
+    if changed:
+        told = "; ".join(f"{key}: was {recorded.get(key)}, is {mine[key]}" for key in changed)
+        raise InfrastructureError(f"this folder holds another run: {told}"[:1500], where=str(place.folder), hint="choose another --out")
+    ended = any(record["kind"] == "finished" for record in place.journal.records())
+    path = place.folder / "result.json"
+    if not ended or not path.is_file():
+        return None
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    asked = {key: stated[key] for key in ("budget", "trials")}
+    return found if {key: found["recipe"][key] for key in asked} == asked else None
+
+
+def keep_splits(place: Workplace, dataset: Dataset) -> None:
+    """Write which rows of the table are in which part, with a digest of each."""
+    folder = place.folder / "splits"
+    folder.mkdir(exist_ok=True)
+    digests = {}
+    for name, rows in dataset.row_ids.items():
+        values = np.asarray(rows, dtype=np.int64)
+        np.save(folder / f"{name}.npy", values, allow_pickle=False)
+        digests[name] = hashlib.sha256(values.tobytes()).hexdigest()[:16]
+    place.write_json("splits/protocol.json", {"id": dataset.protocol.id, "reason": dataset.protocol.reason, "digests": digests})
+
+
+def spent_seconds(records: Any) -> float:
+    """Return the seconds that earlier sessions used, from the records of a journal."""
+    return max((float(record.get("elapsed", 0.0)) for record in records if record["kind"] == "session_ended"), default=0.0)

@@ -48,8 +48,12 @@ class LogFile(logging.FileHandler):
         self._given_up = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        if not self._given_up:
+        if self._given_up:
+            return
+        try:
             super().emit(record)
+        except OSError:  # it cannot be opened, or not yet: the run folder is made after the plugins were looked at
+            return
 
     def handleError(self, record: logging.LogRecord) -> None:
         self._given_up = True

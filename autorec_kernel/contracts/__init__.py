@@ -1,0 +1,37 @@
+"""What a plugin implements: one protocol a kind of component, with the records that go in and out. No torch, no pandas."""
+
+from __future__ import annotations
+
+from autorec_kernel.contracts.deploy import CompressionContext, Compressor, NotApplicable, Target
+from autorec_kernel.contracts.evaluator import EvaluationContext, Evaluator, Executor, Metric, Rung, Task
+from autorec_kernel.contracts.features import DataProfile, FeatureOp, FeatureProposal, FittedFeatureOp, RejectColumn
+from autorec_kernel.contracts.models import Blueprint, ModelBlock, SolvingBlock
+from autorec_kernel.contracts.reader import Reader
+from autorec_kernel.contracts.search import SearchSession, SearchStrategy
+from autorec_kernel.contracts.selector import FeatureSelector, Ranking
+
+__all__ = [
+    "Blueprint",
+    "CompressionContext",
+    "Compressor",
+    "DataProfile",
+    "EvaluationContext",
+    "Evaluator",
+    "Executor",
+    "FeatureOp",
+    "FeatureProposal",
+    "FeatureSelector",
+    "FittedFeatureOp",
+    "Metric",
+    "ModelBlock",
+    "NotApplicable",
+    "Ranking",
+    "Reader",
+    "RejectColumn",
+    "Rung",
+    "SearchSession",
+    "SearchStrategy",
+    "SolvingBlock",
+    "Target",
+    "Task",
+]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
 import numpy as np
 
 from autorec_kernel.config import ComponentConfig
+from autorec_kernel.errors import AutoRecError
 from autorec_kernel.records.model import CompressedModel
 
 if TYPE_CHECKING:
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from autorec_kernel.records.model import TrainedModel
 
 __all__ = ["CompressionContext", "Compressor", "NotApplicable", "Target"]
-
-from autorec_kernel.errors import AutoRecError
 
 
 class NotApplicable(AutoRecError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -15,10 +15,7 @@ from autorec_kernel.records.program import Program
 from autorec_kernel.records.schema import Schema
 from autorec_kernel.records.table import Table
 
-if TYPE_CHECKING:
-    from autorec_kernel.features import FeatureSet
-
-__all__ = ["DataProfile", "FeatureOp", "FeatureProposal", "FeatureSelector", "FittedFeatureOp", "Ranking", "RejectColumn"]
+__all__ = ["DataProfile", "FeatureOp", "FeatureProposal", "FittedFeatureOp", "RejectColumn"]
 
 
 class RejectColumn(AutoRecError):
@@ -106,23 +103,4 @@ class FeatureOp(Protocol):
         Raises:
             RejectColumn: The column is of no use (constant, all missing, …).
         """
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Ranking:
-    """What a selector found: feature name → score (higher = more useful), and why."""
-
-    scores: Mapping[str, float]
-    reasons: Mapping[str, str] = field(default_factory=dict)
-
-
-@runtime_checkable
-class FeatureSelector(Protocol):
-    """A way to rank features by their worth, on training rows only."""
-
-    Config: ClassVar[type[ComponentConfig]]
-
-    def rank(self, features: FeatureSet, rng: np.random.Generator) -> Ranking:
-        """Return a score and a reason for every feature of the set."""
         ...

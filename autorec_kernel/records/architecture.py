@@ -18,6 +18,7 @@ Link = Literal["logit", "probability", "value"]
 Batching = Literal["row", "sequence", "user", "item", "session"]
 SOURCES: tuple[str, ...] = ("@fields", "@numeric", "@history", "@candidate", "@target", "@negatives", "@labels", "@table", "@constant")
 _TRAINING_ONLY = frozenset({"@target", "@negatives", "@labels"})
+_SIZES = ("hidden_dims", "width", "layers", "cross_layers", "neighbours")  # config keys that tell a node's size
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,8 @@ class TensorSpec:
     """Shape and meaning of the value on a port.
 
     Args:
-        port: fields [A, F, E] | vector [A, D] | sequence [A, L, E] with mask bool [A, L] | scores [A, T] or [A, N] | table [R, D] | loss [].
+        port: fields [A, F, E] | vector [A, D] | sequence [A, L, E] with mask bool [A, L] | scores [A, T] or [A, N] | table [R, D]
+            | loss [].
         axis: What A counts.
         fields: F of a `fields` value.
         width: E or D; 1 for an index.
@@ -146,7 +148,7 @@ class Architecture:
 
 def _words(node: Node) -> str:
     name = node.block.split("/")[-1].lstrip("@")
-    size = next((node.config[key] for key in ("hidden_dims", "width", "layers", "cross_layers", "neighbours") if node.config.get(key)), None)
+    size = next((node.config[key] for key in _SIZES if node.config.get(key)), None)
     if isinstance(size, (list, tuple)):
         size = "x".join(str(part) for part in size)
     return f"{name}-{size}" if size is not None else name

@@ -27,7 +27,7 @@ class Coded:
 
     def text(self) -> np.ndarray:
         """Return object [n]: the strings, None where missing."""
-        padded = np.append(self.values, None)
+        padded = np.append(self.values, np.array([None], dtype=object))
         return np.asarray(padded[self.codes], dtype=object)
 
     def counts(self) -> np.ndarray:
@@ -107,7 +107,7 @@ def take_column(column: ColumnData, rows: np.ndarray) -> ColumnData:
         return Coded(column.codes[rows], column.values)
     if isinstance(column, Ragged):
         return _take_ragged(column, rows)
-    return column[rows]
+    return np.asarray(column[rows])
 
 
 def concat_columns(first: ColumnData, second: ColumnData) -> ColumnData:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-from autorec_plugin_template.gate import Gate
 
 from autorec_kernel.records.architecture import TensorSpec
 from autorec_kernel.testing import ModelBlockContract
+from autorec_plugin_template.gate import Gate
 
 
 class TestGate(ModelBlockContract):

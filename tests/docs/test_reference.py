@@ -41,8 +41,8 @@ def test_every_key_of_a_recipe_is_in_the_reference() -> None:
 
 
 def test_every_field_of_a_result_is_in_the_reference() -> None:
-    tree = ast.parse((REFERENCE.parents[1] / "autorec_kernel" / "pipeline.py").read_text(encoding="utf-8"))
-    (writer,) = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "_result"]
+    tree = ast.parse((REFERENCE.parents[1] / "autorec_kernel" / "stages" / "result.py").read_text(encoding="utf-8"))
+    (writer,) = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "result_of"]
     (returned,) = [node.value for node in ast.walk(writer) if isinstance(node, ast.Return)]
     assert isinstance(returned, ast.Dict)
     keys = {key.value for key in returned.keys if isinstance(key, ast.Constant)}

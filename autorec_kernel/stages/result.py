@@ -108,7 +108,8 @@ def verdict(baselines: Mapping[str, Any], metric: str) -> str:
         return f"better than the best baseline ({name}) on {metric}, 95 % interval of the difference {low:.4f} to {high:.4f}"
     if high is not None and high < 0:
         return f"worse than the baseline {name} on {metric}, 95 % interval of the difference {low:.4f} to {high:.4f}"
-    return f"no better than the best baseline ({name}) on {metric} with confidence: 95 % interval of the difference {low} to {high}"
+    span = " to ".join("unknown" if bound is None else f"{bound:.4f}" for bound in (low, high))
+    return f"no better than the best baseline ({name}) on {metric} with confidence: 95 % interval of the difference {span}"
 
 
 def trial_row(trial: Trial) -> dict[str, Any]:

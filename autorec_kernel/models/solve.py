@@ -6,11 +6,13 @@ import hashlib
 import io
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from filelock import FileLock
 
 from autorec_kernel.contracts.models import SolvingBlock
 from autorec_kernel.errors import ContractError
@@ -37,7 +39,8 @@ def solve_blocks(
     """Return node id → arrays of the blocks with a closed form.
 
     Args:
-        seed: With the digest below, all that a block's randomness depends on: a result from the cache is the result of solving again.
+        seed: Its entropy (the run's seed, not the trial's number) and the digest below are all that a block's randomness depends on, so
+            that every trial of a run that needs a closed form gets the same one.
         cache: Folder that keeps results by digest of (block, config, inputs, feature set, seed), so that models that differ elsewhere
             (a decay, a loss) solve once; None = no cache. What is damaged there is solved again.
 
@@ -53,8 +56,20 @@ def solve_blocks(
             adapted = _adapted(node, block, specs)
             digest = _digest(node, adapted, features.digest, seed)
             path = cache / f"solve-{digest}" if cache and features.digest else None
-            found[node.id] = _load(path) or _solve(block, node, adapted, features, digest, path)
+            with _turn(path):
+                found[node.id] = _load(path) or _solve(block, node, adapted, features, digest, path)
     return found
+
+
+@contextmanager
+def _turn(path: Path | None) -> Iterator[None]:
+    """Let one process at a time work on a result; the others find it ready. The lock of a killed process is free again."""
+    if path is None:
+        yield
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"):
+        yield
 
 
 def _adapted(node: Node, block: ModelBlock, specs: Mapping[str, TensorSpec]) -> list[TensorSpec]:
@@ -76,8 +91,7 @@ def _solve(
 
 
 def _digest(node: Node, specs: list[TensorSpec], data: str, seed: np.random.SeedSequence) -> str:
-    drawn = [str(seed.entropy), list(seed.spawn_key)]
-    shown = json.dumps([node.block, dict(node.config), [str(spec) for spec in specs], data, drawn], sort_keys=True, default=list)
+    shown = json.dumps([node.block, dict(node.config), [str(spec) for spec in specs], data, str(seed.entropy)], sort_keys=True, default=list)
     return hashlib.sha256(shown.encode()).hexdigest()[:16]
 
 

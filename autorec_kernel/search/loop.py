@@ -50,6 +50,7 @@ class Search:
         submit: Runs a task somewhere (`Executor.submit`).
         offers: Every blueprint; those that learn by gradient climb the rung ladder.
         seconds_of: Predicted seconds of a genotype's full evaluation.
+        reserve: Seconds that the stages after the search will need, from the trials so far.
         elapsed: Returns the seconds that the run has used, earlier sessions included; written beside every result.
     """
 
@@ -63,6 +64,7 @@ class Search:
     offers: tuple[Offer, ...]
     seconds_of: Callable[[Genotype], float]
     progress: Progress | None = None
+    reserve: Callable[[Sequence[Trial]], float] | None = None
     elapsed: Callable[[], float] | None = None
     trials: list[Trial] = field(default_factory=list)
     baselines: dict[int, str] = field(default_factory=dict)  # trial number -> blueprint id
@@ -104,7 +106,10 @@ class Search:
     # --- budget -----------------------------------------------------------------------------------------------------------------
 
     def _left(self) -> float | None:
-        return None if self.settings.deadline is None else self.settings.deadline - time.monotonic()
+        """Return the seconds until the search must end, what the rest of the run still needs taken off."""
+        if self.settings.deadline is None:
+            return None
+        return self.settings.deadline - time.monotonic() - (self.reserve(self.trials) if self.reserve else 0.0)
 
     def _late(self) -> bool:
         left = self._left()

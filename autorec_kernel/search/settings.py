@@ -71,7 +71,7 @@ class SearchSettings:
             device=self.device,
             task=self.task,
             metric=self.metric,
-            limits=dict(self.limits),
+            limits={**self.limits, **({"max_seconds": soft} if soft else {})},
             parent=parent,
             options=dict(self.options),
         )

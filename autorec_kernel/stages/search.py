@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ __all__ = ["metric_of", "search", "strategy_of", "workers_of"]
 
 Submit = Callable[[Task], "Future[Evaluation]"]
 _PREFERRED = ("bayes/tpe", "search/random")
+_EXPORT_SECONDS = 20.0  # the compression plan and two exports, of which torch's tracing is most
 
 
 def search(place: Workplace, features: FeatureSet, submit: Submit) -> tuple[SearchResult, Search]:
@@ -55,6 +56,8 @@ def search(place: Workplace, features: FeatureSet, submit: Submit) -> tuple[Sear
         offers=fitting,
         seconds_of=lambda genotype: _seconds(genotype, place, features),
         progress=functools.partial(_tell, place),
+        reserve=functools.partial(_needed_after, place),
+        elapsed=place.elapsed,
     )
     return found.run(), found
 
@@ -126,6 +129,7 @@ def _settings(place: Workplace) -> SearchSettings:
         limits=limits_of(place),
         device=place.device,
         threads=recipe.threads,
+        parallel=0 if recipe.seconds is None else workers,
     )
 
 
@@ -135,13 +139,21 @@ def _seconds(genotype: Genotype, place: Workplace, features: FeatureSet) -> floa
     return cost.train_seconds
 
 
+def _needed_after(place: Workplace, trials: Sequence[Trial]) -> float:
+    """Predict the seconds after the search: features again, the baselines and the winner refitted and measured, export, bundle."""
+    spent = [trial.measured.get("seconds", 0.0) for trial in trials if trial.status == "complete"]
+    simple = [trial.measured.get("seconds", 0.0) for trial in trials if trial.reason.startswith("baseline") and trial.status == "complete"]
+    fixed = _EXPORT_SECONDS + 2 * place.stages.get("features", 0.0) + 0.08 * (place.recipe.seconds or 0.0)
+    return fixed + 1.3 * (sum(simple) + max(spent, default=0.0))
+
+
 def _journal_space(place: Workplace, space: SearchSpace, fitting: tuple[Offer, ...]) -> None:
     if any(record["kind"] == "space" for record in place.journal.records()):
         return
     rows: list[dict[str, Any]] = [
         {"id": offer.id, "role": offer.role, "baseline": offer.baseline, "reason": offer.reason} for offer in fitting
     ]
-    place.journal.append("space", digest=space.digest, genes=len(space), offers=rows, profile=DeviceProfile().to_json())
+    place.same("space", digest=space.digest, genes=len(space), offers=rows, profile=DeviceProfile().to_json())
 
 
 def _tell(place: Workplace, trial: Trial, state: Search) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Reporter", "Silent", "Workplace", "make_folder"]
 
-_PARTS = {"features": 0.15, "baselines": 0.25, "search": 0.62, "trial": 0.2, "deploy": 0.2}  # shares of a time budget
+_PARTS = {"features": 0.15, "baselines": 0.25, "search": 1.0, "trial": 0.2, "deploy": 0.2}  # shares of a time budget; the search leaves what the stages after it need
 
 
 class Reporter(Protocol):
@@ -82,6 +82,7 @@ class Workplace:
             yield
         finally:
             self.stages[name] = self.stages.get(name, 0.0) + time.monotonic() - began
+        self.journal.append("session_stage", stage=name, seconds=self.stages[name], elapsed=self.elapsed())
         self.kernel.observe("stage_finished", stage=name, context={"run": str(self.folder), "seconds": self.stages[name]})
 
     def elapsed(self) -> float:
@@ -92,6 +93,28 @@ class Workplace:
         """Return the seconds that a part may take; None without a time budget."""
         total = self.recipe.seconds
         return None if total is None else _PARTS[part] * total
+
+    def first_share(self, part: str) -> float | None:
+        """Return the share that a part had when the run began: what was built then must be built again, whatever the budget is now."""
+        first = next((record for record in self.journal.records() if record["kind"] == "session_started"), {})
+        total = first.get("budget", self.recipe.seconds)
+        return None if total is None else _PARTS[part] * float(total)
+
+    def same(self, kind: str, **facts: Any) -> None:
+        """Write down facts that a resumed run must find again, or compare them with what was written.
+
+        Raises:
+            InfrastructureError: They differ.
+        """
+        recorded = next((record for record in self.journal.records() if record["kind"] == kind), None)
+        if recorded is None:
+            self.journal.append(kind, **facts)
+            return
+        changed = sorted(name for name, value in json.loads(json.dumps(facts)).items() if recorded.get(name) != value)
+        if changed:
+            told = "; ".join(f"{name}: was {recorded.get(name)}, is {facts[name]}" for name in changed)
+            message = f"the {kind} of this run was different before: {told}"[:1000]
+            raise InfrastructureError(message, where=str(self.folder), hint="start a new run in another folder")
 
     def deadline(self, part: str) -> float | None:
         """Return the monotonic time at which a part that is counted from the start of the run ends."""

@@ -25,6 +25,7 @@ from autorec_kernel.models import (
     estimate_cost,
     evaluate_ranking,
     row_metrics,
+    solving_seconds,
     train,
 )
 from autorec_kernel.records.model import TrainedModel
@@ -70,7 +71,7 @@ class FullTraining:
         settings = self._settings(candidate, rung.share)
         sizes = {"batch_size": settings.batch_size, "epochs": settings.epochs}
         cost = estimate_cost(candidate.architecture, candidate.features, context.kernel, DeviceProfile(), **sizes)
-        excess = _excess(cost, context.limits)
+        excess = _excess(cost, solving_seconds(candidate.architecture, candidate.features, context.kernel), context.limits)
         if excess:
             return Evaluation("infeasible", cost=cost, error=excess, details=_facts(candidate, FitReport()))
         network, report = self._train(candidate, settings, context, lambda model: self._value(model, context))
@@ -169,9 +170,9 @@ def _finite(name: str, value: float | None) -> float:
     return float(value)
 
 
-def _excess(cost: Cost, limits: Mapping[str, float]) -> str:
-    """Return which hard limit the candidate breaks, or nothing."""
-    stated = {"max_params": cost.parameters, "max_bytes": cost.bytes, "max_latency_ms": cost.latency_ms, "max_seconds": cost.train_seconds}
+def _excess(cost: Cost, solving: float, limits: Mapping[str, float]) -> str:
+    """Return which hard limit the candidate breaks, or nothing; `max_seconds` is for what cannot stop half-way, a closed form."""
+    stated = {"max_params": cost.parameters, "max_bytes": cost.bytes, "max_latency_ms": cost.latency_ms, "max_seconds": solving}
     broken = [f"{name} {stated[name]:g} > {limit:g}" for name, limit in limits.items() if limit and stated[name] > limit]
     return "; ".join(broken)
 

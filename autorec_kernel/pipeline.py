@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,7 @@ def run(
         InterruptedRun: Ctrl-C; the run can be resumed.
     """
     from autorec_kernel.search.journal import Journal
+    from autorec_kernel.search.tasks import threads_limited
     from autorec_kernel.stages.identity import spent_seconds
     from autorec_kernel.stages.prepare import device_of
 
@@ -59,14 +61,16 @@ def run(
     with Journal.open(folder / "journal.jsonl") as journal:
         place = Workplace(folder, recipe, kernel, journal, reporter or Silent(), device=device_of(recipe))
         place.spent = spent_seconds(journal.records())
-        journal.append("session_started", time=time.time(), spent=place.spent)
+        journal.append("session_started", time=time.time(), spent=place.spent, budget=recipe.seconds)
         try:
-            return _stages(place, source, users, items)
+            with threads_limited(recipe.threads):
+                return _stages(place, source, users, items)
         except KeyboardInterrupt:
             hint = f"autorec run … --out {folder} --resume"
             raise InterruptedRun("the run was stopped; everything finished is kept", where=str(folder), hint=hint) from None
         finally:
-            journal.append("session_ended", elapsed=place.elapsed(), time=time.time())
+            with contextlib.suppress(InfrastructureError):  # a full disk has its own error on the way
+                journal.append("session_ended", elapsed=place.elapsed(), time=time.time())
 
 
 def plan_run(source: Any, recipe: Recipe, kernel: Kernel, *, users: Any = None, items: Any = None) -> dict[str, Any]:
@@ -112,6 +116,7 @@ def _stages(place: Workplace, source: Any, users: Any, items: Any) -> dict[str, 
         return finished
     with place.stage("features", "building features"):
         features = features_of(place, dataset, place.folder / "features")
+        place.same("features", digest=features.digest)
     with place.stage("search", "searching"), submitting(place, features) as submit:
         found, state = search(place, features, submit)
     from autorec_kernel.stages.finish import finish

@@ -35,16 +35,18 @@ class Deployed:
     latency: Mapping[str, Mapping[str, float]]
 
 
-def plan_compression(place: Workplace, features: FeatureSet, model: TrainedModel) -> list[dict[str, Any]]:
-    """Decide the steps on the validated model; every step, taken or not, goes to the journal and to `plan.json`."""
+def plan_compression(place: Workplace, features: FeatureSet, model: TrainedModel, trial: int) -> list[dict[str, Any]]:
+    """Decide the steps on the validated model of a trial; every step, taken or not, goes to the journal and to `plan.json`."""
     recipe, metric = place.recipe, metric_of(place)
 
     def quality(network: Any) -> Quality:
         return validation_quality(network, features, recipe.task, metric, seed=recipe.seed)
 
-    recorded = [record["step"] for record in place.journal.records() if record["kind"] == "plan"]
-    done = any(record["kind"] == "planned" for record in place.journal.records())
-    if not done:
+    plans: dict[int, list[dict[str, Any]]] = {
+        record["trial"]: record["steps"] for record in place.journal.records() if record["kind"] == "planned"
+    }
+    recorded = plans.get(trial)
+    if recorded is None:
         sample = serving_sample(model.module, features)
         share = place.share("deploy")
         deadline = None if share is None else time.monotonic() + 0.5 * share
@@ -58,10 +60,8 @@ def plan_compression(place: Workplace, features: FeatureSet, model: TrainedModel
             seed=recipe.seed,
             deadline=deadline,
         )
-        recorded = [_step_json(asdict(step)) for step in found.model.steps]
-        for step in recorded:
-            place.journal.append("plan", step=step)
-        place.journal.append("planned", steps=len(recorded))
+        steps = [_step_json(asdict(step)) for step in found.model.steps]
+        recorded = list(place.journal.append("planned", trial=trial, steps=steps)["steps"])
     place.write_json("plan.json", {"target": recipe.target, "limits": limits_of(place), "note": NOTE, "steps": recorded})
     return recorded
 

@@ -134,5 +134,6 @@ def _validation_values(place: Workplace, features: FeatureSet, trial: Trial) -> 
 
 def plan_digest(trial: Trial, steps: list[dict[str, Any]]) -> str:
     """Return the digest of what will be measured on the test rows: once it is fixed, the test view may be opened."""
-    shown = json.dumps([dict(trial.genotype), trial.number, steps], sort_keys=True, default=list)
+    decided = [{key: value for key, value in step.items() if key != "measured"} for step in steps]
+    shown = json.dumps([dict(trial.genotype), trial.number, decided], sort_keys=True, default=list)
     return hashlib.sha256(shown.encode()).hexdigest()[:16]

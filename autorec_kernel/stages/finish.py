@@ -35,9 +35,10 @@ def finish(place: Workplace, dataset: Dataset, features: FeatureSet, found: Sear
     with place.stage("evaluate", "refitting on all rows before the test part"):
         validated = judge.restored(place, features, chosen.trial)
     with place.stage("deploy", "planning the compression"):
-        steps = plan_compression(place, features, validated)
+        steps = plan_compression(place, features, validated, chosen.trial.number)
     with place.stage("evaluate", "refitting on all rows before the test part"):
-        dataset.test.fix_plan(judge.plan_digest(chosen.trial, steps))
+        plan = judge.plan_digest(chosen.trial, steps)
+        dataset.test.fix_plan(plan)
         final = features_of(place, dataset.final(), None)
         model = judge.refit(place, final, chosen.trial)
     with place.stage("deploy", "compressing"):
@@ -45,7 +46,8 @@ def finish(place: Workplace, dataset: Dataset, features: FeatureSet, found: Sear
     with place.stage("evaluate", "measuring on the test rows"):
         state_before_test = final.state()
         final.open_test(dataset.test.open("the float and the compressed model of this run"))
-        place.journal.append("test_opened", reason=dataset.test.openings[-1])
+        before = any(record["kind"] == "test_opened" and record["plan"] == plan for record in place.journal.records())
+        place.journal.append("session_test_opened" if before else "test_opened", reason=dataset.test.openings[-1], plan=plan)
         served = GraphNetwork(deployed.compressed.model.model.module, deployed.compressed.model.graph or b"")
         tests = {"best": judge.measure(model.module, final, place), "compressed": judge.measure(served, final, place)}
         baselines = _baselines(place, final, found, state, tests["compressed"])

@@ -59,5 +59,6 @@ def keep_splits(place: Workplace, dataset: Dataset) -> None:
 
 
 def spent_seconds(records: Any) -> float:
-    """Return the seconds that earlier sessions used, from the records of a journal."""
-    return max((float(record.get("elapsed", 0.0)) for record in records if record["kind"] == "session_ended"), default=0.0)
+    """Return the seconds that earlier sessions used, from the records of a journal; a killed one is counted up to its last result."""
+    told = (record.get("measured_elapsed", record.get("elapsed", record.get("spent", 0.0))) for record in records)
+    return max(map(float, told), default=0.0)

@@ -47,7 +47,7 @@ def features_of(place: Workplace, dataset: Dataset, folder: Path | None) -> Feat
         place.kernel,
         folder=folder,
         seed=place.recipe.seed,
-        budget_seconds=place.share("features"),
+        budget_seconds=place.first_share("features"),
         history_length=HISTORY,
         task=place.recipe.task,
     )

@@ -10,9 +10,8 @@ import torch
 
 from autorec_kernel.evaluation import RankingEvaluator, RankingResult, RowResult, evaluate_rows
 from autorec_kernel.models.batches import to_tensors
-from autorec_kernel.serving.foldin import FoldIn
-
 from autorec_kernel.records.serving_state import without_padding
+from autorec_kernel.serving.foldin import FoldIn
 
 if TYPE_CHECKING:
     from autorec_kernel.features import EvaluationSet, FeatureSet

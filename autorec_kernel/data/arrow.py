@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from autorec_kernel.errors import DataError
+from autorec_kernel.records.lists import offsets_of
 from autorec_kernel.records.table import Coded, ColumnData, Ragged
 
 __all__ = ["from_arrow", "raw_column"]
@@ -118,7 +119,7 @@ def _lists(column: Any) -> ColumnData | None:
     if pa.types.is_fixed_size_list(column.type):
         column = column.cast(pa.large_list(column.type.value_type))
     lengths = np.asarray(pc.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False), dtype=np.int64)
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    offsets = offsets_of(lengths)
     inner = column.flatten()
     if pa.types.is_floating(inner.type):
         return _vectors(np.asarray(inner.cast(pa.float32()).to_numpy(zero_copy_only=False), dtype=np.float32), lengths, offsets)

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from autorec_kernel.data.arrow import raw_column
 from autorec_kernel.data.numbers import matches, parse_numbers, trimmed
+from autorec_kernel.records.lists import offsets_of
 from autorec_kernel.records.table import Coded, Ragged, take_column
 
 __all__ = ["as_vectors", "find_separator", "split_values"]
@@ -50,7 +51,7 @@ def split_values(column: Coded, separator: str) -> Ragged:
     assert isinstance(flat, Coded)
     owner = np.repeat(np.arange(len(lengths)), lengths)[flat.codes >= 0]
     sizes = np.append(np.bincount(owner, minlength=len(lengths)), 0)
-    distinct = Ragged(Coded(flat.codes[flat.codes >= 0], flat.values), np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64))
+    distinct = Ragged(Coded(flat.codes[flat.codes >= 0], flat.values), offsets_of(sizes))
     rows = np.where(column.codes < 0, len(column.values), column.codes)
     taken = take_column(distinct, rows)
     assert isinstance(taken, Ragged)

@@ -12,6 +12,7 @@ from autorec_kernel.data.roles import Said
 from autorec_kernel.data.source import Raw
 from autorec_kernel.data.understand import Understood, feature, ids, refused_columns
 from autorec_kernel.errors import DataError
+from autorec_kernel.records.lists import offsets_of
 from autorec_kernel.records.schema import Column, Role, Source
 from autorec_kernel.records.table import Coded, ColumnData, Ragged, Table
 
@@ -114,7 +115,7 @@ def _long(raw: Raw, source: Source, key: str, reason: str, coded: Coded, rest: M
     pairs = np.flatnonzero((coded.codes >= 0) & (values.codes >= 0))
     order = pairs[np.argsort(coded.codes[pairs], kind="stable")]
     sizes = np.bincount(coded.codes[order], minlength=len(coded.values))
-    gathered = Ragged(Coded(values.codes[order], values.values), np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64))
+    gathered = Ragged(Coded(values.codes[order], values.values), offsets_of(sizes))
     told = f"one row a pair: gathered into a list for each {role}"
     columns = (
         Column(key, role, "id", source, reason, 0.0, len(coded.values)),

@@ -16,6 +16,7 @@ from autorec_kernel.data.understand import ids
 from autorec_kernel.errors import DataError, UnknownNameError
 from autorec_kernel.evaluation import RankingEvaluator, evaluate_rows
 from autorec_kernel.records.dataset import CLOCK
+from autorec_kernel.records.lists import offsets_of
 from autorec_kernel.records.schema import Column, Schema
 from autorec_kernel.records.table import ColumnData
 from autorec_kernel.serving.requests import concat, stored_request
@@ -107,7 +108,7 @@ def _ranked(recommender: Recommender, rows: Rows, metrics: Sequence[str]) -> dic
         inside = (owner >= start) & (owner < start + len(requests))
         order = np.argsort(owner[inside], kind="stable")
         counts = np.bincount(owner[inside] - start, minlength=len(requests))
-        positives = (np.concatenate([[0], np.cumsum(counts)]), item_rows[inside][order])
+        positives = (offsets_of(counts), item_rows[inside][order])
         scores, how = recommender.scores(requests)
         for name in how:
             ways[name] = ways.get(name, 0) + 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from autorec_kernel.errors import ContractError
+from autorec_kernel.records.lists import owners, take_lists
 
 __all__ = ["Csr", "as_csr", "keys", "rows_of", "take"]
 
@@ -36,14 +37,12 @@ def as_csr(value: Csr, rows: int, *, what: str, limit: int | None = None) -> Csr
 
 def rows_of(csr: Csr) -> np.ndarray:
     """Return int64 [entries], the list that each entry belongs to."""
-    return np.repeat(np.arange(len(csr[0]) - 1), np.diff(csr[0]))
+    return owners(csr[0])
 
 
 def take(csr: Csr, rows: np.ndarray) -> Csr:
     """Return the given lists (int64 row numbers), in that order."""
-    starts, lengths = csr[0][rows], csr[0][rows + 1] - csr[0][rows]
-    offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
-    index = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
+    offsets, index = take_lists(csr[0], rows)
     return offsets, csr[1][index]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from autorec_kernel.errors import DataError
 from autorec_kernel.records.dataset import CLOCK, MISSING_TIME, ORDER, TARGET, Protocol
+from autorec_kernel.records.lists import offsets_of
 from autorec_kernel.records.schema import Schema
 from autorec_kernel.records.table import Coded, ColumnData, Ragged, Table, take_column
 from autorec_kernel.records.vocabulary import Vocabulary, as_text
@@ -135,7 +136,7 @@ def _take_or_missing(column: ColumnData, rows: np.ndarray) -> ColumnData:
         lengths = np.where(lost, 0, np.diff(taken.offsets))
         kept = np.repeat(~lost, np.diff(taken.offsets))
         values = Coded(taken.values.codes[kept], taken.values.values) if isinstance(taken.values, Coded) else taken.values[kept]
-        return Ragged(values, np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]))
+        return Ragged(values, offsets_of(lengths))
     missing = MISSING_TIME if taken.dtype.kind == "i" else np.nan
     return np.where(lost if taken.ndim == 1 else lost[:, None], missing, taken).astype(taken.dtype)
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from autorec_kernel.records.lists import offsets_of, owners, take_lists
+
 __all__ = ["EvaluationSet", "Events", "collect", "repeats"]
 
 _REPEATING = 0.01  # share of training events that repeat a (user, item) pair above which repeats are legitimate answers
@@ -149,19 +151,17 @@ def _among(values: np.ndarray, known: np.ndarray) -> np.ndarray:
 def _grouped(owner: np.ndarray, groups: int, kept: np.ndarray, *values: np.ndarray) -> list[np.ndarray]:
     rows = np.flatnonzero(kept)
     rows = rows[np.argsort(owner[rows], kind="stable")]
-    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(owner[rows], minlength=groups))])
+    offsets = offsets_of(np.bincount(owner[rows], minlength=groups))
     return [offsets, *(value[rows] for value in values)]
 
 
 def _distinct(offsets: np.ndarray, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     width = _width(items)
-    pairs = _ascending(_pairs(np.repeat(np.arange(len(offsets) - 1), np.diff(offsets)), items, width))
+    pairs = _ascending(_pairs(owners(offsets), items, width))
     counts = np.bincount(pairs // width, minlength=len(offsets) - 1)
-    return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]), pairs % width
+    return offsets_of(counts), pairs % width
 
 
 def _take(offsets: np.ndarray, index: np.ndarray, *values: np.ndarray) -> list[np.ndarray]:
-    starts, lengths = offsets[index], offsets[index + 1] - offsets[index]
-    taken = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]).astype(np.int64)
-    inside = np.repeat(starts - taken[:-1], lengths) + np.arange(taken[-1])
+    taken, inside = take_lists(offsets, index)
     return [taken, *(value[inside] for value in values)]

@@ -9,6 +9,7 @@ from autorec_kernel.features.parts import Part
 from autorec_kernel.records.as_of import gather_last
 from autorec_kernel.records.features import FeatureSchema
 from autorec_kernel.records.interactions import Interactions
+from autorec_kernel.records.lists import offsets_of
 
 __all__ = ["interactions_of", "sequence_windows"]
 
@@ -18,7 +19,7 @@ def interactions_of(part: Part, schema: FeatureSchema, *, ordered: bool, weighte
     users, items = part.ints(USER), part.ints(ITEM)
     kept = np.flatnonzero((part.ints(POSITIVE) != 0) & (users > 0) & (items > 0))
     kept = kept[np.argsort(users[kept], kind="stable")]
-    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(users[kept], minlength=schema.users))])
+    offsets = offsets_of(np.bincount(users[kept], minlength=schema.users))
     values = np.asarray(part.label[kept], np.float32) if weighted else np.ones(len(kept), np.float32)
     return Interactions(offsets, items[kept].astype(np.int32), values, schema.users, schema.items, ordered)
 

@@ -11,6 +11,7 @@ from autorec_kernel.features.compute import Fitted, Sides, compute, entity_colum
 from autorec_kernel.features.entities import ITEM, POSITIVE, USER
 from autorec_kernel.records.as_of import AsOfTable
 from autorec_kernel.records.features import Feature, FeatureSchema
+from autorec_kernel.records.lists import offsets_of
 from autorec_kernel.records.program import Program, ReadContext
 from autorec_kernel.records.serving_state import ServingState
 from autorec_kernel.records.table import Table
@@ -46,7 +47,7 @@ def serving_state(
     positive = np.asarray(events[POSITIVE]) != 0
     known = np.flatnonzero((users > 0) & (items > 0))
     order = known[np.argsort(users[known], kind="stable")]
-    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(users[order], minlength=sides.user_ids.size))])
+    offsets = offsets_of(np.bincount(users[order], minlength=sides.user_ids.size))
     popularity = np.bincount(items[known[positive[known]]], minlength=sides.item_ids.size).astype(np.float32)
     tables = {name: np.asarray(array) for name, array in static.items()} | entity_tables(fitted, sides, dynamic=True)
     return ServingState(

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from autorec_kernel.errors import BundleError, ContractError
+from autorec_kernel.records.lists import offsets_of, owners
 
 __all__ = ["AsOfTable", "Measure", "bisect_left", "gather_last"]
 
@@ -136,7 +137,7 @@ class AsOfTable:
     def trimmed(self, length: int) -> AsOfTable:
         """Return a table that only answers `latest`, with sequences cut to the last `length`."""
         counts = np.minimum(np.diff(self.offsets), length if self.kind == "sequence" else 1)
-        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+        offsets = offsets_of(counts)
         index = np.repeat(self.offsets[1:] - counts - offsets[:-1], counts) + np.arange(offsets[-1])
         return self._replaced(offsets, np.zeros(0, np.int64), self.values[index])
 
@@ -171,11 +172,11 @@ class AsOfTable:
 
     def _with(self, events: Mapping[str, Any]) -> AsOfTable:
         keys, times, values = self._read_events(events)
-        old = np.repeat(np.arange(self.keys, dtype=np.int64), np.diff(self.offsets))
+        old = owners(self.offsets)
         keys, times = np.concatenate([old, keys]), np.concatenate([self.times, times])
         values = np.concatenate([self._single(old), values])
         order = _by_key_and_time(keys, times)
-        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(keys, minlength=self.keys))])
+        offsets = offsets_of(np.bincount(keys, minlength=self.keys))
         values = values[order]
         return self._replaced(offsets, times[order], values if self.kind == "sequence" else _totals(values, offsets))
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from autorec_kernel.records.lists import take_lists
+
 __all__ = ["Interactions"]
 
 
@@ -34,7 +36,5 @@ class Interactions:
 
     def take(self, users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return (offsets int64 [n + 1], items int32) of the given users, in that order."""
-        starts, lengths = self.offsets[users], self.offsets[users + 1] - self.offsets[users]
-        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        index = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
+        offsets, index = take_lists(self.offsets, users)
         return offsets, self.items[index]

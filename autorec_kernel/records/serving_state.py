@@ -10,6 +10,7 @@ import numpy as np
 
 from autorec_kernel.errors import BundleError, ContractError
 from autorec_kernel.records.features import Feature, FeatureSchema
+from autorec_kernel.records.lists import offsets_of, take_lists
 from autorec_kernel.records.program import Program, ReadContext, run_program
 from autorec_kernel.records.table import Coded, ColumnData
 from autorec_kernel.records.vocabulary import Vocabulary
@@ -215,15 +216,14 @@ def csr(histories: Histories) -> tuple[np.ndarray, np.ndarray]:
         return np.asarray(histories[0], np.int64), np.asarray(histories[1], np.int64)
     lengths = np.fromiter((len(history) for history in histories), np.int64, len(histories))
     items = np.concatenate([np.zeros(0, np.int64), *(np.asarray(history, np.int64) for history in histories)])
-    return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]), items
+    return offsets_of(lengths), items
 
 
 def repeated(histories: Histories, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Return (offsets, items) with every history `count` times in a row."""
     offsets, items = csr(histories)
-    starts, lengths = np.repeat(offsets[:-1], count), np.repeat(np.diff(offsets), count)
-    spread = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-    return spread, items[np.repeat(starts - spread[:-1], lengths) + np.arange(spread[-1])]
+    spread, index = take_lists(offsets, np.repeat(np.arange(len(offsets) - 1), count))
+    return spread, items[index]
 
 
 def typed(value: np.ndarray, feature: Feature) -> np.ndarray:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from autorec_kernel.records.lists import take_lists
+
 __all__ = ["Coded", "ColumnData", "Ragged", "Table", "column_length", "concat_columns", "take_column"]
 
 
@@ -138,10 +140,7 @@ def _concat_coded(first: Coded, second: Coded) -> Coded:
 
 
 def _take_ragged(column: Ragged, rows: np.ndarray) -> Ragged:
-    starts, ends = column.offsets[rows], column.offsets[np.asarray(rows) + 1]
-    lengths = ends - starts
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    index = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
+    offsets, index = take_lists(column.offsets, np.asarray(rows))
     values = column.values
     taken = Coded(values.codes[index], values.values) if isinstance(values, Coded) else values[index]
     return Ragged(taken, offsets)

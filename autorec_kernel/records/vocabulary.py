@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from autorec_kernel.errors import BundleError
+from autorec_kernel.records.lists import offsets_of
 from autorec_kernel.records.table import Coded, Ragged
 
 __all__ = ["Vocabulary", "as_text"]
@@ -39,7 +40,7 @@ class Vocabulary:
         """Return the vocabulary of distinct texts, in the order given."""
         encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
         lengths = np.fromiter((len(text) for text in encoded), dtype=np.int64, count=len(encoded))
-        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
+        offsets = offsets_of(lengths)
         return cls(np.frombuffer(b"".join(encoded), dtype=np.uint8), offsets)
 
     @property

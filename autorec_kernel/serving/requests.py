@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from autorec_kernel.errors import UsageError
+from autorec_kernel.records.lists import offsets_of
 from autorec_kernel.serving.answer import AnsweredBy
 
 if TYPE_CHECKING:
@@ -90,5 +91,5 @@ def way(request: Request, *, reads_user: bool, reads_history: bool, folds_in: bo
 
 def concat(lists: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Return compressed rows (offsets int64 [A + 1], items int64) of lists of item rows."""
-    offsets = np.concatenate([[0], np.cumsum([len(part) for part in lists])]).astype(np.int64)
+    offsets = offsets_of([len(part) for part in lists])
     return offsets, np.concatenate([np.zeros(0, np.int64), *lists]).astype(np.int64)

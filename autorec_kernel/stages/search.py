@@ -140,11 +140,19 @@ def _seconds(genotype: Genotype, place: Workplace, features: FeatureSet) -> floa
 
 
 def _needed_after(place: Workplace, trials: Sequence[Trial]) -> float:
-    """Predict the seconds after the search: features again, the baselines and the winner refitted and measured, export, bundle."""
-    spent = [trial.measured.get("seconds", 0.0) for trial in trials if trial.status == "complete"]
-    simple = [trial.measured.get("seconds", 0.0) for trial in trials if trial.reason.startswith("baseline") and trial.status == "complete"]
+    """Predict the seconds after the search: features again, the baselines and the winner refitted and measured, export, bundle.
+
+    Baselines of equal predicted cost share one closed form, which the second of them finds solved.
+    """
+    complete = [trial for trial in trials if trial.status == "complete"]
+    spent = [trial.measured.get("seconds", 0.0) for trial in complete]
+    simple: dict[float, float] = {}
+    for trial in complete:
+        if trial.reason.startswith("baseline"):
+            key = trial.cost.train_seconds
+            simple[key] = max(simple.get(key, 0.0), trial.measured.get("seconds", 0.0))
     fixed = _EXPORT_SECONDS + 2 * place.stages.get("features", 0.0) + 0.08 * (place.recipe.seconds or 0.0)
-    return fixed + 1.3 * (sum(simple) + max(spent, default=0.0))
+    return fixed + 1.2 * (sum(simple.values()) + max(spent, default=0.0))
 
 
 def _journal_space(place: Workplace, space: SearchSpace, fitting: tuple[Offer, ...]) -> None:

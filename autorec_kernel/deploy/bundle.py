@@ -240,10 +240,11 @@ def _finite(value: Any) -> Any:
 
 def _put(folder: Path, members: Mapping[str, bytes]) -> None:
     folder = Path(folder)
-    fresh = folder.with_name(f".{folder.name}.{os.getpid()}.new")
-    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    fresh = folder.with_name(f".{folder.name}.new")
+    old = folder.with_name(f".{folder.name}.old")
     try:
-        shutil.rmtree(fresh, ignore_errors=True)
+        for left in (fresh, old):  # by a process that was killed here
+            shutil.rmtree(left, ignore_errors=True)
         for name, data in members.items():
             _write(fresh / name, data)
         if folder.exists():

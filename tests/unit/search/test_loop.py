@@ -75,7 +75,7 @@ def test_among_equals_the_lower_number_is_promoted(tmp_path: Any) -> None:
 
 def test_a_smaller_metric_can_be_better(tmp_path: Any) -> None:
     submit = AtOnce(scored({4: 0.9, 5: 0.3, 6: 0.05, 7: 0.8}))
-    found, result = search(tmp_path, submit, session=Scripted([deep(width=n) for n in (1, 3, 4, 5)]), trials=6, eta=4, maximise=False)
+    _found, result = search(tmp_path, submit, session=Scripted([deep(width=n) for n in (1, 3, 4, 5)]), trials=6, eta=4, maximise=False)
     assert [task.trial for task in submit.tasks if task.rung == 1] == [6]
     assert result.best is not None and (result.best.number, result.best.objectives) == (6, (-0.05,))
 
@@ -102,7 +102,7 @@ def test_the_strategy_is_told_whole_batches_in_trial_order_whatever_the_order_of
 def test_the_best_does_not_depend_on_which_of_two_equals_arrived_first(tmp_path: Any, monkeypatch: Any) -> None:
     submit = Later(scored({2: 0.5, 3: 0.5}), pick=lambda count: count - 1)
     monkeypatch.setattr(loop, "wait", submit.wait)
-    found, result = search(tmp_path, submit, trials=2)
+    found, _result = search(tmp_path, submit, trials=2)
     assert found.best is not None and found.best.number == 2
 
 
@@ -147,7 +147,7 @@ def test_a_metric_that_is_no_number_is_never_best_and_never_an_objective(tmp_pat
     def judge(task: Task) -> Evaluation:
         return Evaluation("complete", {"ndcg@10": value if task.trial == 1 else 0.1})
 
-    found, result = search(tmp_path, AtOnce(judge), trials=0)
+    _found, result = search(tmp_path, AtOnce(judge), trials=0)
     assert result.trials[1].objectives == () and result.best is not None and result.best.number == 0
 
 
@@ -222,7 +222,7 @@ def test_a_strategy_that_raises_is_named_and_nothing_is_lost(tmp_path: Any, monk
 
     session = Session()
     setattr(session, method, fail)
-    with pytest.raises(PluginError, match="search strategy raised ValueError.*no idea") as caught:
+    with pytest.raises(PluginError, match=r"search strategy raised ValueError.*no idea") as caught:
         search(tmp_path, AtOnce(scored({})), session=session)
     assert caught.value.exit_code == 6
     assert "result" in kinds(tmp_path)

@@ -91,7 +91,8 @@ def _solve(
 
 
 def _digest(node: Node, specs: list[TensorSpec], data: str, seed: np.random.SeedSequence) -> str:
-    shown = json.dumps([node.block, dict(node.config), [str(spec) for spec in specs], data, str(seed.entropy)], sort_keys=True, default=list)
+    parts = [node.block, dict(node.config), [str(spec) for spec in specs], data, str(seed.entropy)]
+    shown = json.dumps(parts, sort_keys=True, default=list)
     return hashlib.sha256(shown.encode()).hexdigest()[:16]
 
 

@@ -71,7 +71,8 @@ class Ease(Block):
         items = min(schema.items, self.config.frequent or schema.items)
         side = min(schema.users, items)
         rest = self._cosines(schema.items).seconds(specs, schema) if self.config.frequent else 0.0
-        return side**3 / _FLOPS + 2e-8 * items**2 + 1e-9 * schema.events * side + rest
+        rows = 2e-9 * schema.events * items if schema.users < items else 0.0  # the Woodbury identity pays for every row of P
+        return side**3 / _FLOPS + 2e-8 * items**2 + 1e-9 * schema.events * side + rows + rest
 
     def build(self, specs: Sequence[TensorSpec], arrays: Mapping[str, np.ndarray]) -> nn.Module:
         """Return the stored matrix."""

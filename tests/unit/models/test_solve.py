@@ -64,6 +64,10 @@ def same(left, right):
     return all(np.array_equal(left[node][name], right[node][name]) for node in left for name in left[node])
 
 
+def folders(cache):
+    return [path for path in cache.iterdir() if path.is_dir()]
+
+
 def test_what_was_solved_is_read_from_the_cache_with_the_same_bits(block, features_of, tmp_path):
     features = features_of("recommend")
     first = solve(block, features, cache=tmp_path)
@@ -84,6 +88,7 @@ def test_another_config_seed_or_feature_set_is_solved_apart(block, features_of, 
     found = solve(block, features_of("recommend"), cache=tmp_path)
     assert not np.array_equal(found["table"]["values"], found["other"]["values"])
     solve(block, features_of("recommend"), np.random.SeedSequence(1), tmp_path)
+    solve(block, features_of("recommend"), np.random.SeedSequence(1, spawn_key=(7, 0)), tmp_path)  # another trial of the run
     solve(block, features_of("rate"), cache=tmp_path)
     assert len(block.solved) == 6
 

@@ -27,6 +27,7 @@ def test_each_field_is_its_own_row_of_the_store_and_a_bag_the_mean_of_its_rows(n
     assert torch.equal(fields[:, 1], table("item")[batch["item_id"]])
     assert torch.equal(fields[:, 2], table("device")[batch["device"]])
     assert torch.allclose(fields[2, 3], table("genres")[[4, 1, 2]].mean(0))
+    assert torch.allclose(fields[0, 3], table("genres")[[1, 2]].mean(0))
     assert torch.equal(fields[3, 3], torch.zeros(4))
 
 

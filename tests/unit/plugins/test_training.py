@@ -69,6 +69,21 @@ def test_a_closed_form_is_measured_and_solved_again(context, blueprint):
     assert quick()._judge(model.module, given)[0] == found.metrics
 
 
+def test_trials_that_need_the_same_closed_form_share_it(context, monkeypatch):
+    from autorec_blocks.ease import Ease
+
+    solve, calls = Ease.solve, []
+    monkeypatch.setattr(Ease, "solve", lambda self, *args: calls.append(1) or solve(self, *args))
+    for trial, blueprint, changes in (
+        (1, "ease", {}),
+        (2, "recency-ease", {}),
+        (3, "recency-ease", {"baselines/recency-ease__decay": 0.5}),
+    ):
+        given = context("recommend", trial=trial)
+        assert quick().evaluate(genotype(given, f"baselines/{blueprint}", **changes), FULL, given).status == "complete"
+    assert len(calls) == 1
+
+
 def test_two_evaluations_of_one_trial_are_bit_equal_and_another_trial_differs(context):
     given, stored = context(), []
     for trial in (3, 3, 4):
@@ -88,6 +103,12 @@ def test_a_candidate_over_a_limit_is_infeasible_and_never_trained(context, monke
     assert limit in found.error
     assert found.cost.parameters > 100
     assert not list(given.folder.iterdir())
+
+
+def test_the_time_limit_is_for_closed_forms_which_cannot_stop_half_way(context):
+    given = context("recommend", limits={"max_seconds": 1e-9})
+    assert quick().evaluate(genotype(given, "baselines/ease"), FULL, given).status == "infeasible"
+    assert quick(epochs=1).evaluate(genotype(given, "zoo/mf"), FULL, given).status == "complete"
 
 
 def test_limits_of_zero_are_no_limits(context):

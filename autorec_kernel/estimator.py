@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import shutil
 import tempfile
 import weakref
@@ -147,7 +148,7 @@ class AutoRec:
         try:
             with log_to(folder, kernel) as log:
                 found = run(frame, recipe, kernel, folder, users=users, items=items, resume=self.resume, reporter=Logged(Silent(), log))
-            self._open(folder / str(found["bundle"]["path"]), found)
+            self._open(folder / str(found["bundle"]["path"]), json.loads(json.dumps(found)))  # lists, as in the file, not tuples
         except BaseException as error:
             if cleanup is not None:
                 cleanup()

@@ -142,11 +142,11 @@ def _watched(source: Any, plan: Recipe, kernel: Kernel, folder: Path, users: Any
 def _earlier(folder: Path) -> tuple[float, set[tuple[int, int]]]:
     """Return the seconds that earlier sessions used and the (trial, rung) that they finished."""
     from autorec_kernel.search.journal import read_journal
+    from autorec_kernel.stages.identity import spent_seconds
 
     path = folder / "journal.jsonl"
     records = read_journal(path) if path.exists() else ()
-    ended = [float(record["elapsed"]) for record in records if record["kind"] == "session_ended"]
-    return max(ended, default=0.0), {(record["trial"], record["rung"]) for record in records if record["kind"] == "result"}
+    return spent_seconds(records), {(record["trial"], record["rung"]) for record in records if record["kind"] == "result"}
 
 
 def _forget(folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +11,7 @@ from autorec_kernel.errors import UsageError
 from autorec_kernel.records.features import FeatureSchema
 from autorec_kernel.records.table import take_column
 from autorec_kernel.serving.answer import Prediction
-from autorec_kernel.serving.requests import stored_request
+from autorec_kernel.serving.requests import Request, stored_request
 from autorec_kernel.serving.scorers import RowScorer, Scorer
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["predict_rows", "reads_history", "reads_user"]
 
 _ROWS = 4096
+Catalogue = Callable[[Sequence[Request]], np.ndarray]
 
 
 def reads_user(graph: Graph, schema: FeatureSchema) -> bool:
@@ -42,17 +43,24 @@ def predict_rows(
     users: Sequence[str | None] | None,
     items: Sequence[str | None] | None,
     columns: Mapping[str, ColumnData] | None,
+    catalogue: Catalogue,
 ) -> Prediction:
-    """Predict every row; see `Recommender.predict`."""
+    """Predict every row; see `Recommender.predict`.
+
+    Args:
+        catalogue: Scores of the catalogue for some requests, strangers answered too (`Recommender.scores`).
+    """
     count = _count(users, items, columns)
     user_rows = _rows(state.users if state.schema.user else None, users, count)
     item_rows = _rows(state.items if state.schema.item else None, items, count)
-    predict = _ranker_block if isinstance(scorer, RowScorer) else _retriever_block
     values = np.zeros(count)
     for start in range(0, count, _ROWS):
         block = slice(start, min(start + _ROWS, count))
         taken = {name: take_column(column, np.arange(block.start, block.stop)) for name, column in (columns or {}).items()}
-        values[block] = predict(scorer, state, user_rows[block], item_rows[block], taken)
+        if isinstance(scorer, RowScorer):
+            values[block] = scorer.rows(user_rows[block], item_rows[block], taken)
+        else:
+            values[block] = _retriever_block(catalogue, state, user_rows[block], item_rows[block])
     blind = _blind(scorer, state, user_rows, item_rows)
     return Prediction(_sane(values, blind, scorer, state.schema), user_rows > 0, item_rows > 0)
 
@@ -70,22 +78,13 @@ def _rows(vocabulary: Vocabulary | None, ids: Sequence[str | None] | None, count
     return vocabulary.row_of([None if name is None else str(name) for name in ids])
 
 
-def _ranker_block(
-    scorer: Scorer, state: ServingState, users: np.ndarray, items: np.ndarray, columns: Mapping[str, ColumnData]
-) -> np.ndarray:
-    assert isinstance(scorer, RowScorer)
-    return scorer.rows(users, items, columns).astype(np.float64)
-
-
-def _retriever_block(
-    scorer: Scorer, state: ServingState, users: np.ndarray, items: np.ndarray, columns: Mapping[str, ColumnData]
-) -> np.ndarray:
+def _retriever_block(catalogue: Catalogue, state: ServingState, users: np.ndarray, items: np.ndarray) -> np.ndarray:
     distinct, place = np.unique(users, return_inverse=True)
     values = np.empty(len(users))
     step = max(1, (1 << 22) // max(1, int(state.schema.items)))
     for start in range(0, len(distinct), step):
         part = distinct[start : start + step]
-        scores = scorer.catalogue([stored_request(state, int(row)) for row in part]).astype(np.float64)
+        scores = catalogue([stored_request(state, int(row)) for row in part]).astype(np.float64)
         scores[:, 0] = scores[:, 1:].mean(1) if scores.shape[1] > 1 else 0.0
         inside = (place >= start) & (place < start + len(part))
         values[inside] = scores[place[inside] - start, items[inside]]

@@ -103,11 +103,15 @@ class Recommender:
             yield from (self._answer(*row) for row in zip(block, lists, scores, ways, strict=True))
 
     def scores(self, requests: Sequence[Request]) -> tuple[np.ndarray, list[AnsweredBy]]:
-        """Return float32 [A, N] catalogue scores (column 0 = the unknown item) and how each row was answered."""
+        """Return float32 [A, N] catalogue scores (column 0 = the unknown item) and how each row was answered.
+
+        Who is answered by popularity gets the share of training users that chose an item, a scale near that of the models' scores.
+        """
         graph, schema = self.graph, self.state.schema
         facts = {"reads_user": reads_user(graph, schema), "reads_history": reads_history(graph, schema)}
         ways = [way(request, **facts, folds_in=self._fold_in is not None) for request in requests]
-        scores = np.broadcast_to(np.asarray(self.state.popularity, dtype=np.float32), (len(requests), self.items)).copy()
+        chosen = np.asarray(self.state.popularity, dtype=np.float32) / np.float32(max(1, self.state.users.size - 1))
+        scores = np.broadcast_to(chosen, (len(requests), self.items)).copy()
         for given in (False, True):
             by_model = [number for number, name in enumerate(ways) if name == "model" and requests[number].given == given]
             if by_model:
@@ -141,7 +145,7 @@ class Recommender:
         Raises:
             UsageError: The lengths differ or nothing is given.
         """
-        return predict_rows(self._scorer, self.state, users, items, columns)
+        return predict_rows(self._scorer, self.state, users, items, columns, lambda requests: self.scores(requests)[0])
 
     @property
     def items(self) -> int:

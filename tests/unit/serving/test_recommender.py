@@ -149,6 +149,14 @@ def test_unknown_ids_are_predicted_and_flagged(bundles: dict[str, Recommender]) 
         assert np.isfinite(bundles[kind].predict(["u1", "nobody"], ["nothing", "nothing"]).values).all()
 
 
+def test_a_stranger_without_history_is_predicted_by_how_many_chose_the_item(bundles: dict[str, Recommender]) -> None:
+    recommender = bundles["scores"]
+    share = recommender.state.popularity[7] / (recommender.state.users.size - 1)
+    assert recommender.predict(["nobody"], ["i07"]).values[0] == pytest.approx(share)
+    answer = recommender.recommend(["nobody"], k=3)[0]
+    assert max(answer.scores) <= 1.0 and answer.scores[0] == max(recommender.state.popularity) / (recommender.state.users.size - 1)
+
+
 def test_requests_that_make_no_sense_are_refused(bundles: dict[str, Recommender]) -> None:
     recommender = bundles["factors"]
     with pytest.raises(UsageError):

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from autorec_kernel.errors import AutoRecError, PluginError
 from autorec_kernel.records.features import FeatureSchema
 from autorec_kernel.records.trial import Evaluation, Proposal, SearchResult, Trial
 from autorec_kernel.search.front import front_of, order_best_first
 from autorec_kernel.search.genes import Offer, first_proposals, training_key
+from autorec_kernel.search.guard import guarded
 from autorec_kernel.search.keep import Keeper
 from autorec_kernel.search.replay import Replay
 from autorec_kernel.search.settings import SearchSettings
@@ -153,7 +153,7 @@ class Search:
 
     def _asked(self, index: int, size: int) -> tuple[Proposal, ...]:
         rng = np.random.default_rng(np.random.SeedSequence(self.settings.seed, spawn_key=(_ASK, index)))
-        with _strategy("proposing"):
+        with guarded("proposing"):
             return tuple(self.session.ask(size, rng))[:size]
 
     def _batch(self, index: int, proposals: Sequence[Proposal], ladder: tuple[float, ...]) -> None:
@@ -171,7 +171,7 @@ class Search:
         finished = [running[number] for number in sorted(running)]
         self.trials += finished
         if not self._cut:
-            with _strategy("being told a batch"):
+            with guarded("being told a batch"):
                 self.session.tell(finished)
             self._replay.tell(index, [trial.number for trial in finished])
         self.journal.flush()
@@ -286,20 +286,3 @@ class Search:
 def _rank(trial: Trial) -> tuple[float, int]:
     """Return what the best trial has most of; among equals the first one wins, whichever arrived first."""
     return trial.value, -trial.number
-
-
-class _strategy:
-    """Turns whatever a strategy raises into an error that names it."""
-
-    def __init__(self, doing: str) -> None:
-        self._doing = doing
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Exception) and not isinstance(error, AutoRecError):
-            raise PluginError(
-                f"the search strategy raised {type(error).__name__} while {self._doing}: {error}",
-                hint="try another one with --strategy; the journal keeps every result",
-            ) from error

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Reporter", "Silent", "Workplace", "make_folder"]
 
-_PARTS = {"features": 0.15, "baselines": 0.25, "search": 1.0, "trial": 0.2, "deploy": 0.2}  # shares of a time budget; the search leaves what the stages after it need
+# Shares of a time budget; the search leaves what the stages after it need.
+_PARTS = {"features": 0.15, "baselines": 0.25, "search": 1.0, "trial": 0.2, "deploy": 0.2}
 
 
 class Reporter(Protocol):

@@ -127,4 +127,3 @@ def _negatives(network: Network, rows: int) -> torch.Tensor:
     config: Mapping[str, object] = next(node.config for node in network.architecture.nodes if node.block == "@negatives")
     count = int(str(config.get("count", 1)))
     return torch.ones((count,) if config.get("shared", False) else (rows, count), dtype=torch.int64)
-

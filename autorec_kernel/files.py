@@ -9,7 +9,7 @@ from pathlib import Path
 
 from autorec_kernel.errors import InfrastructureError
 
-__all__ = ["atomic_write", "quarantine", "sync_directory"]
+__all__ = ["atomic_write", "quarantine", "remove_unfinished", "sync_directory"]
 
 
 def atomic_write(path: str | os.PathLike[str], data: bytes) -> Path:
@@ -43,6 +43,13 @@ def atomic_write(path: str | os.PathLike[str], data: bytes) -> Path:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
     return target
+
+
+def remove_unfinished(folder: str | os.PathLike[str]) -> None:
+    """Delete what `atomic_write` left in a folder and below it when its process was killed; only for whoever alone writes there."""
+    for path in sorted(Path(folder).rglob(".*.tmp")):
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def sync_directory(folder: str | os.PathLike[str]) -> None:

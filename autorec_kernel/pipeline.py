@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autorec_kernel.errors import InfrastructureError, InterruptedRun
+from autorec_kernel.files import remove_unfinished
 from autorec_kernel.recipe import Recipe
 from autorec_kernel.stages.workplace import Reporter, Silent, Workplace, make_folder
 
@@ -61,6 +62,7 @@ def run(
     with Journal.open(folder / "journal.jsonl") as journal:
         place = Workplace(folder, recipe, kernel, journal, reporter or Silent(), device=device_of(recipe))
         place.spent = spent_seconds(journal.records())
+        remove_unfinished(folder)
         journal.append("session_started", time=time.time(), spent=place.spent, budget=recipe.seconds)
         try:
             with threads_limited(recipe.threads):

@@ -13,6 +13,7 @@ from autorec_kernel.search.tasks import ARTEFACTS
 __all__ = ["Keeper"]
 
 _log = logging.getLogger(__name__)
+_FRONT = 4  # trials of the front that keep their weights, for each of the best that does
 _WEIGHTS, _VALUES = "weights", "values"  # the artefacts that grow with the search; others are never deleted
 
 
@@ -20,8 +21,8 @@ class Keeper:
     """Tidies the artefact folder of a run after each batch.
 
     Kept are the validation values of every complete trial (they are small, and are compared in pairs), and the weights of the `best` trials
-    with the highest metric and of the front of metric, latency and bytes: a tie is decided for the cheaper one. What is deleted follows
-    from the finished trials alone, so an interrupted run ends with the same files as an uninterrupted one.
+    with the highest metric and of the best part of the front of metric, latency and bytes: a tie is decided for the cheaper one. What is
+    deleted follows from the finished trials alone, so an interrupted run ends with the same files as an uninterrupted one.
 
     Args:
         run: Run folder.
@@ -31,7 +32,7 @@ class Keeper:
     def __init__(self, run: str | Path, best: int) -> None:
         self._folder = Path(run) / ARTEFACTS
         self._best = best
-        self._candidates: list[Trial] = []  # the best and the front of all trials so far
+        self._candidates: list[Trial] = []  # the best and the front so far
         self._values: set[str] = set()
         self._weights: set[str] = set()  # weights that are there
         self._sweep()
@@ -47,7 +48,7 @@ class Keeper:
         found = list(evaluations)
         complete = [*self._candidates, *(trial for trial in batch if trial.status == "complete" and trial.objectives)]
         best = sorted(complete, key=lambda trial: (-trial.value, trial.number))[: self._best]
-        self._candidates = list({trial.number: trial for trial in (*best, *front_of(complete))}.values())
+        self._candidates = list({trial.number: trial for trial in (*best, *front_of(complete)[: _FRONT * self._best])}.values())
         self._values |= _names(complete, _VALUES)
         needed = _names(self._candidates, _WEIGHTS)
         for name in sorted((self._weights | _names(found, _WEIGHTS)) - needed) + sorted(_names(found, _VALUES) - self._values):

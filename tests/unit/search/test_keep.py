@@ -92,6 +92,14 @@ def test_what_is_cheaper_than_anything_better_keeps_its_weights(tmp_path: Path) 
     assert files(tmp_path) == {"w0-0", "w2-0"}
 
 
+def test_a_front_of_every_trial_does_not_keep_them_all(tmp_path: Path) -> None:
+    pairs = [ended(number, number / 100, latency=1.0 + number) for number in range(60)]
+    found = keeper(tmp_path, 2, *(f"w{number}-0" for number in range(60)))
+    for end in range(4, 61, 4):
+        found.tidy([trial for trial, _ in pairs[end - 4 : end]], [one for _, one in pairs[end - 4 : end]])
+    assert files(tmp_path) == {f"w{number}-0" for number in range(52, 60)}
+
+
 def test_everything_can_be_kept(tmp_path: Path) -> None:
     pairs = [ended(n, n / 9) for n in range(9)]
     found = keeper(tmp_path, 0, *(f"w{n}-0" for n in range(9)))
@@ -105,11 +113,6 @@ def test_only_files_of_the_artefact_folder_are_deleted(tmp_path: Path) -> None:
     bad = Evaluation("complete", artefacts={"weights": "../precious", "values": "..", "other": "solve-cache"})
     found.tidy([], [bad])
     assert (tmp_path / "precious").exists() and files(tmp_path) == {"solve-cache"}
-
-
-def test_half_written_files_of_a_killed_session_are_swept(tmp_path: Path) -> None:
-    keeper(tmp_path, 5, ".weights-3-0.safetensors.0a1b2c.tmp", "weights-3-0.safetensors")
-    assert files(tmp_path) == {"weights-3-0.safetensors"}
 
 
 @pytest.mark.parametrize("stop", [1, 3, 7])

@@ -32,9 +32,9 @@ __all__ = ["TARGETS", "Candidate", "compress", "exported", "fine_tuner", "reappl
 
 NOTE = "in this version --target changes the limits only: every target tries the same steps"
 TARGETS: Mapping[str, Target] = {
-    "device": Target("device", max_bytes=16 << 20, max_latency_ms=20.0),
-    "edge": Target("edge", max_bytes=64 << 20, max_latency_ms=50.0),
-    "cloud": Target("cloud", max_bytes=100_000_000, max_latency_ms=0.0),
+    "device": Target("device", max_bytes=16 << 20, max_latency_ms=20.0, max_drop=0.01),
+    "edge": Target("edge", max_bytes=64 << 20, max_latency_ms=50.0, max_drop=0.005),
+    "cloud": Target("cloud", max_bytes=100_000_000, max_latency_ms=0.0, max_drop=0.001),
 }
 _DOUBT = 0.10  # relative loss that must lie outside the paired interval, or the validation rows cannot tell
 _TUNED_EPOCHS = 5  # of a full fine-tuning; a compressor asks for a share of it

@@ -126,7 +126,7 @@ def test_a_step_that_shrinks_nothing_is_skipped(plan: Any) -> None:
 def test_a_step_that_costs_quality_is_skipped_with_the_figure(plan: Any) -> None:
     found = plan(a=fake({"cut": 400, "loss": 0.01}))
     assert told(found) == [("a", False)]
-    assert "loses more than 1.0%" in found.model.steps[0].reason
+    assert "loses more than 0.1%" in found.model.steps[0].reason
     assert "-2.00%" in found.model.steps[0].reason
 
 

@@ -84,7 +84,7 @@ def plan(start: Candidate, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Can
 
     monkeypatch.setattr("autorec_kernel.deploy.plan._applied", applied)
 
-    def run(target: Target = TARGETS["cloud"], deadline: float | None = None, journal: Any = None, **components: Any) -> Candidate:
+    def run(target: Target = TARGETS["device"], deadline: float | None = None, journal: Any = None, **components: Any) -> Candidate:
         kernel: Any = FakeKernel(**components)
         features: Any = None
         return compress(
@@ -126,7 +126,7 @@ def test_a_step_that_shrinks_nothing_is_skipped(plan: Any) -> None:
 def test_a_step_that_costs_quality_is_skipped_with_the_figure(plan: Any) -> None:
     found = plan(a=fake({"cut": 400, "loss": 0.01}))
     assert told(found) == [("a", False)]
-    assert "loses more than 0.1%" in found.model.steps[0].reason
+    assert "loses more than 1.0%" in found.model.steps[0].reason
     assert "-2.00%" in found.model.steps[0].reason
 
 
@@ -188,6 +188,7 @@ def test_two_plans_are_equal(plan: Any) -> None:
 
 def test_targets_are_limits(plan: Any) -> None:
     assert target_named("device").max_bytes < target_named("edge").max_bytes < target_named("cloud").max_bytes
+    assert target_named("device").max_drop > target_named("edge").max_drop > target_named("cloud").max_drop > 0
     with pytest.raises(UnknownNameError, match="target"):
         target_named("toaster")
 

@@ -78,11 +78,14 @@ def test_a_lower_rung_and_a_stopped_trial_leave_nothing(tmp_path: Path) -> None:
 
 def test_a_stopped_copy_does_not_take_the_files_of_its_original(tmp_path: Path) -> None:
     original, result = ended(0, 0.5)
-    found = keeper(tmp_path, 5, "v0-0", "w0-0")
+    better, other = ended(1, 0.6)
+    found = keeper(tmp_path, 1, "v0-0", "w0-0", "v1-0", "w1-0")
     found.tidy([original], [result])
-    copy = Trial(7, Genotype(), "stopped", (0.5,), artefacts=result.artefacts)
-    found.tidy([copy], [result])
-    assert files(tmp_path) == {"v0-0", "w0-0"}
+    found.tidy([Trial(7, Genotype(), "stopped", (0.5,), artefacts=result.artefacts)], [result])
+    assert files(tmp_path) == {"v0-0", "w0-0", "v1-0", "w1-0"}
+    found.tidy([better], [other])
+    found.tidy([Trial(8, Genotype(), "stopped", (0.5,), artefacts=result.artefacts)], [result])
+    assert files(tmp_path) == {"v0-0", "v1-0", "w1-0"}  # no longer among the best, still compared with
 
 
 def test_what_is_cheaper_than_anything_better_keeps_its_weights(tmp_path: Path) -> None:

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from autorec_kernel.testing import host
+
 SOURCE = Path(__file__).parents[1] / "defects"
 
 
 @pytest.fixture(scope="session")
-def defects_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Yield a folder on `sys.path` in which the built wheel is installed."""
+def defects_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the built wheel is installed."""
     folder = tmp_path_factory.mktemp("defects")
     project, site = folder / "project", folder / "site"
     shutil.copytree(SOURCE, project, ignore=shutil.ignore_patterns("__pycache__"))
@@ -25,8 +27,16 @@ def defects_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     assert done.returncode == 0, done.stderr
     with zipfile.ZipFile(folder / done.stdout.strip().splitlines()[-1]) as wheel:
         wheel.extractall(site)
-    sys.path.insert(0, str(site))
-    yield site
-    sys.path.remove(str(site))
+    return site
+
+
+@pytest.fixture(scope="module")
+def defects_site(defects_folder: Path) -> Iterator[Path]:
+    """Yield that folder on `sys.path`, for one module only: everybody else's kernels are to hold no defect."""
+    host._installed.cache_clear()
+    sys.path.insert(0, str(defects_folder))
+    yield defects_folder
+    sys.path.remove(str(defects_folder))
+    host._installed.cache_clear()
     for name in [name for name in sys.modules if name.split(".")[0] == "autorec_defects"]:
         del sys.modules[name]

@@ -1,12 +1,16 @@
-"""Every first-party search strategy keeps the laws of its contract."""
+"""Every first-party search strategy keeps the laws of its contract, with odd settings too; `test_first_party` holds the usual ones to them."""
 
 from __future__ import annotations
+
+import pytest
 
 from autorec_bayes.tpe import TreeParzen
 from autorec_evolution.evolution import Evolution
 from autorec_kernel.testing import SearchStrategyContract
 from autorec_reinforce.controller import Controller
 from autorec_search.random_search import RandomSearch
+
+pytestmark = pytest.mark.slow
 
 
 class TestRandomSearch(SearchStrategyContract):

@@ -87,7 +87,8 @@ def test_the_folder_holds_what_is_promised(finished: Finished) -> None:
     names = {path.name for path in finished.folder.iterdir()}
     assert {"result.json", "journal.jsonl", "splits", "bundle", "log.jsonl", "plan.json"} <= names
     stages = json.loads(finished.out)["stages"]
-    assert sum(seconds for name, seconds in stages.items() if name != "total") <= stages["total"] * 1.05
+    parts = sum(seconds for name, seconds in stages.items() if name != "total")
+    assert parts == pytest.approx(stages["total"], rel=0.05)
 
 
 def test_the_log_has_stages_and_trials_in_order(finished: Finished) -> None:
@@ -184,7 +185,7 @@ def test_a_reader_that_closes_the_pipe_gets_no_traceback(finished: Finished) -> 
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are sent as POSIX does")
-@pytest.mark.parametrize("moment", ["trial 0 ", "deploy: compressing"])
+@pytest.mark.parametrize("moment", ["trial 0 ", pytest.param("deploy: compressing", marks=pytest.mark.slow)])
 def test_an_interrupted_run_goes_on_to_the_same_end(finished: Finished, moment: str) -> None:
     name = "stopped-" + moment.split()[0].strip(":")
     with _process(*WORDS, "--out", name, cwd=finished.home) as process:

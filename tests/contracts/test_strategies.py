@@ -1,4 +1,4 @@
-"""Every first-party search strategy keeps the laws of its contract, with odd settings too; `test_first_party` holds the usual ones to them."""
+"""Every first-party search strategy keeps the laws of its contract with odd settings too; `test_first_party` has the usual ones."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from autorec_kernel.data.events import Events, select_events
 from autorec_kernel.data.limits import Limits
 from autorec_kernel.data.names import ROLE_NAMES, likely, normal
 from autorec_kernel.data.overrides import Overrides, check_overrides
-from autorec_kernel.data.protocol import GONE, choose_protocol, split_events
+from autorec_kernel.data.protocol import GONE, settle_protocol
 from autorec_kernel.data.side import understand_side
 from autorec_kernel.data.source import Raw, fingerprint, read_source
 from autorec_kernel.data.splits import TEST, TRAIN, VALID
@@ -129,13 +129,12 @@ def prepare(sources: Sources, explained: Explained, options: Options) -> Prepare
     _check_columns(sources, explained, options)
     events = select_events(explained.events, task, threshold, where)
     session = explained.session
-    protocol = choose_protocol(
+    protocol, part, settled = settle_protocol(
         events, task, wanted=options.protocol, deduplicate=options.deduplicate, threshold=threshold, seed=options.seed, session=session
     )
-    part = split_events(events, protocol, task, session=session)
     if count := int((part == GONE).sum()):
         events.dropped["repeated (user, item) pair"] = count
-    notes = (*explained.events.notes, *explained.users.notes, *explained.items.notes, *_warnings(events), *_cold(events, part))
+    notes = (*explained.events.notes, *explained.users.notes, *explained.items.notes, *settled, *_warnings(events), *_cold(events, part))
     _check_training(events, part, task, where)
     return Prepared(events, protocol, part, notes)
 

@@ -13,10 +13,44 @@ from autorec_kernel.data.roles import SPLIT_NAMES
 from autorec_kernel.errors import DataError, UnknownNameError, UsageError
 from autorec_kernel.records.dataset import MISSING_TIME, Protocol, Task
 
-__all__ = ["GONE", "PROTOCOLS", "choose_protocol", "split_events"]
+__all__ = ["GONE", "PROTOCOLS", "choose_protocol", "settle_protocol", "split_events"]
 
 PROTOCOLS = ("given", "temporal", "leave-one-out", "random")
+_TIES = 0.05  # leave-one-out takes the place of another protocol where at most this share of the events is tied inside its user
 GONE = -1  # part of a row that was dropped as a repetition
+
+
+def settle_protocol(
+    events: Events, task: Task, *, wanted: str | None, deduplicate: str | None, threshold: float | None, seed: int, session: bool
+) -> tuple[Protocol, np.ndarray, list[str]]:
+    """Choose and split; a protocol nobody asked for that cannot be made gives way to leave-one-out or random, with a note.
+
+    A split column of the data counts as asked for.
+
+    Returns:
+        The protocol, int8 [n] the part of every row, and notes for the report.
+
+    Raises:
+        UsageError: An unknown protocol or deduplication.
+        DataError: The wanted protocol, or every possible one, leaves a part empty.
+    """
+
+    def chosen(name: str | None) -> tuple[Protocol, np.ndarray]:
+        protocol = choose_protocol(events, task, wanted=name, deduplicate=deduplicate, threshold=threshold, seed=seed, session=session)
+        return protocol, split_events(events, protocol, task, session=session)
+
+    first, _ = _split(events, wanted)
+    if wanted is not None or first == "given":
+        return *chosen(wanted), []
+    told = ""
+    for name in _next_ones(events, first):
+        try:
+            protocol, part = chosen(None if name == first else name)
+        except DataError as error:
+            told, fault = told or error.message, error
+            continue
+        return (protocol, part, []) if name == first else _instead(protocol, part, first, told)
+    raise fault
 
 
 def choose_protocol(
@@ -87,6 +121,27 @@ def _split(events: Events, wanted: str | None) -> tuple[str, str]:
         hint = f"--role COLUMN=ROLE names such a column; --protocol {told} works as it is"
         raise DataError(f"protocol {wanted!r} needs {needs}", hint=hint)
     return wanted, "you said so"
+
+
+def _next_ones(events: Events, first: str) -> list[str]:
+    """Return the protocols to try in turn; leave-one-out only where hardly any event of a user is tied with another one."""
+    after = PROTOCOLS[PROTOCOLS.index(first) + 1 :]
+    return [first, *(name for name in after if name != "leave-one-out" or _ordered_inside(events))]
+
+
+def _ordered_inside(events: Events) -> bool:
+    user, position = events.ids("user"), events.array("position")
+    if user is None or events.kind == "none":
+        return False
+    keys = (user.codes, events.clock, position if position is not None else np.zeros_like(events.clock))
+    sort = np.lexsort(keys)
+    tied = np.logical_and.reduce([key[sort][1:] == key[sort][:-1] for key in keys])
+    return bool(tied.mean() <= _TIES) if len(tied) else False
+
+
+def _instead(protocol: Protocol, part: np.ndarray, first: str, told: str) -> tuple[Protocol, np.ndarray, list[str]]:
+    reason = f"the columns suit {first!r}, which cannot be made ({told}), so {protocol.split!r} takes its place"
+    return replace(protocol, reason=reason), part, [f"protocol: {reason}"]
 
 
 def _default_deduplicate(events: Events, task: Task, split: str, session: bool) -> str:

@@ -173,7 +173,7 @@ BAD: tuple[Bad, ...] = (
         "split-without-test", _column("set", lambda n: "train" if n < 50 else "valid"), "no test rows", options={"roles": {"set": "split"}}
     ),
     Bad("split-of-letters", _column("set", lambda n: "ab"[n % 2]), "split column 'set' holds", options={"roles": {"set": "split"}}),
-    Bad("equal-times", _column("timestamp", lambda n: "1000000000"), "at least 3 different times"),
+    Bad("equal-times", _column("timestamp", lambda n: "1000000000"), "at least 3 different times", options={"protocol": "temporal"}),
     Bad("temporal-without-time", _column("price", str), "needs a time column", options={"protocol": "temporal"}),
     Bad("short-histories", text(rows("user_id,item_id", lambda n: f"{n // 2},{n}")), "leaves no valid rows"),
     Bad("rate-without-label", _column("price", str), "needs a label column", options={"task": "rate"}),
@@ -308,6 +308,7 @@ GOOD: tuple[Good, ...] = (
         items=frozenset({"x" * 500_000}),
     ),
     Good("five-hundred-columns", _wide, 60),
+    Good("equal-times-unasked", _column("timestamp", lambda n: "1000000000"), 60, split="random"),
     Good("milliseconds", _column("ts", lambda n: str(1_500_000_000_000 + n * 60_000)), 60, split="temporal"),
     Good("iso-with-zones", _column("date", lambda n: f"2020-01-{1 + n % 28:02d}T10:00:00+02:00"), 60, split="temporal"),
     Good("dates-with-month-names", _column("date", lambda n: f"{1 + n % 28:02d}-Mar-1995"), 60, split="temporal"),

@@ -120,3 +120,30 @@ def test_a_threshold_makes_clicks_of_ratings() -> None:
     dataset = open_dataset(_frame({"rating": [1 + n % 5 for n in range(_N)]}), task="click", positive_threshold=4)
     assert set(np.unique(dataset.train["rating"])) == {0.0, 1.0}  # type: ignore[arg-type]
     assert "positive=4" in dataset.protocol.id
+
+
+def test_a_clock_that_stands_still_gives_way_to_random_and_says_so() -> None:
+    frame = _frame({"timestamp": [10**9] * _N})
+    dataset = open_dataset(frame)
+    assert dataset.protocol.split == "random"
+    assert "'temporal', which cannot be made (a temporal split needs at least 3 different times" in dataset.protocol.reason
+    assert any(note.startswith("protocol: ") and "'random' takes its place" in note for note in dataset.notes)
+    with pytest.raises(DataError, match="at least 3 different times"):
+        open_dataset(frame, protocol="temporal")
+
+
+def test_a_clock_that_stands_still_gives_way_to_leave_one_out_where_positions_order_the_events() -> None:
+    dataset = open_dataset(_frame({"timestamp": [10**9] * _N}, POSITION))
+    assert dataset.protocol.split == "leave-one-out"
+    rows = dataset.row_ids["test"]
+    assert sorted(rows.tolist()) == list(range(_N - 6, _N))
+
+
+def test_leave_one_out_that_leaves_no_test_rows_gives_way_only_when_nobody_asked_for_it() -> None:
+    frame = pd.DataFrame(
+        {"user_id": [n // 2 for n in range(40)], "item_id": [n % 7 for n in range(40)], "position": [n % 2 for n in range(40)]}
+    )
+    with pytest.raises(DataError, match="protocol 'leave-one-out' leaves no"):
+        open_dataset(frame, protocol="leave-one-out")
+    with pytest.raises(DataError, match=r"(?s)protocol 'random' leaves no.*give more events"):
+        open_dataset(frame)

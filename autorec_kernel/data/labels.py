@@ -11,7 +11,7 @@ from autorec_kernel.errors import DataError
 from autorec_kernel.records.dataset import Task
 from autorec_kernel.records.table import Coded, ColumnData
 
-__all__ = ["check_label", "read_label"]
+__all__ = ["check_label", "is_answer", "read_label"]
 
 _YES = frozenset(("1", "1.0", "true", "t", "yes", "y", "click", "clicked", "bought", "like", "liked", "positive", "pos"))
 _NO = frozenset(("0", "0.0", "false", "f", "no", "n", "skip", "skipped", "dislike", "disliked", "negative", "neg", "-1", "-1.0"))
@@ -26,11 +26,20 @@ def read_label(name: str, column: ColumnData, task: Task, threshold: float | Non
     """
     if task == "click" and threshold is None:
         return _binary(name, column, where)
+    worded = isinstance(column, Coded) and is_answer(column.values) and not parse_numbers(column.values)[1].all()
+    if task == "recommend" and threshold is not None and worded:
+        return _binary(name, column, where)
     values = to_numbers(name, column, where)
     _refuse_huge(name, values, where)
     if task == "click" and threshold is not None:
         return np.where(np.isnan(values), np.nan, (values >= threshold).astype(np.float64)), []
     return values, []
+
+
+def is_answer(values: np.ndarray) -> bool:
+    """Return whether the distinct values are one word for yes and one for no, missing ones aside."""
+    present = [str(value).strip().lower() for value in values[~is_missing_token(values)]] if len(values) else []
+    return len(present) == 2 and any(value in _YES for value in present) and any(value in _NO for value in present)
 
 
 def check_label(name: str, values: np.ndarray, task: Task, where: str) -> None:

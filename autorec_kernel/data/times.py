@@ -14,12 +14,12 @@ from autorec_kernel.records.table import Coded, ColumnData
 
 __all__ = ["Times", "parse_times"]
 
-_CLOCK = r"(?:[T ,]+(?P<H>\d{1,2}):(?P<M>\d{2})(?::(?P<S>\d{2})(?:[.,](?P<f>\d{1,9}))?)?)?"
+_CLOCK = r"(?:[T ,]+(?P<H>\d{1,2}):(?P<M>\d{2})(?::(?P<S>\d{2})(?:[.,](?P<f>\d{1,9}))?)?(?:[ \x{a0}\x{202f}]?(?P<p>[AaPp])\.?[Mm]\.?)?)?"
 _ZONE = r" ?(?P<z>Z|z|UTC|GMT|[+-]\d{2}:?\d{2}|[+-]\d{2})?"
 _FORMS = (
     ("ISO 8601", r"^(?P<y>\d{4})-(?P<m>\d{2})(?:-(?P<d>\d{2}))?" + _CLOCK + _ZONE + "$"),
     ("year/month/day", r"^(?P<y>\d{4})[/.](?P<m>\d{1,2})[/.](?P<d>\d{1,2})" + _CLOCK + _ZONE + "$"),
-    ("day-month name-year", r"^(?:[A-Za-z]{3},? )?(?P<d>\d{1,2})[- /](?P<b>[A-Za-z]{3,9})[- /,]+(?P<y>\d{4})" + _CLOCK + _ZONE + "$"),
+    ("day-month name-year", r"^(?:[A-Za-z]{3},? )?(?P<d>\d{1,2})[- /](?P<b>[A-Za-z]{3,9})[- /,]+(?P<y>\d{4}|\d{2})" + _CLOCK + _ZONE + "$"),
     ("month name day, year", r"^(?P<b>[A-Za-z]{3,9})\.? (?P<d>\d{1,2}),? (?P<y>\d{4})" + _CLOCK + _ZONE + "$"),
     ("day.month.year", r"^(?P<d>\d{1,2})\.(?P<m>\d{1,2})\.(?P<y>\d{4})" + _CLOCK + _ZONE + "$"),
     ("month day, year", r"^(?P<m>\d{1,2}) (?P<d>\d{1,2}), (?P<y>\d{4})" + _CLOCK + _ZONE + "$"),
@@ -141,12 +141,28 @@ def _assemble(parts: pa.StructArray, name: str) -> tuple[np.ndarray, str]:
         month, day = (day, month) if swapped else (month, day)
         sure = "" if swapped or (day > 12).any() else ", month first assumed"
         name = "day/month/year" if swapped else f"month/day/year{sure}"
-    ns = _calendar(_integer(fields["y"]), month, day)
-    seconds = _integer(fields["H"]) * 3600 + _integer(fields["M"]) * 60 + _integer(fields["S"]) - _offset(fields["z"])
+    ns = _calendar(_year(fields["y"]), month, day)
+    hour, half = _hour(fields["H"], fields["p"])
+    seconds = hour * 3600 + _integer(fields["M"]) * 60 + _integer(fields["S"]) - _offset(fields["z"])
     fraction = _integer(pc.utf8_rpad(pc.fill_null(fields["f"], ""), 9, "0"))
+    ns[~half] = MISSING_TIME
     good = ns != MISSING_TIME
     ns[good] += seconds[good] * 1_000_000_000 + fraction[good]
     return ns, name
+
+
+def _year(part: pa.Array) -> np.ndarray:
+    """Return int64 years; two digits mean 1969 to 2068, as POSIX reads them."""
+    year = _integer(part)
+    short = np.asarray(pc.equal(pc.utf8_length(part), 2).to_numpy(zero_copy_only=False), dtype=bool)
+    return np.where(short, year + np.where(year >= 69, 1900, 2000), year)
+
+
+def _hour(part: pa.Array, letter: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """Return int64 hours 0 to 23, and bool: whether the hour fits its clock (12 AM is midnight, 12 PM noon, 13 PM is none)."""
+    hour, half = _integer(part), np.asarray(pc.utf8_lower(pc.fill_null(letter, "")).to_numpy(zero_copy_only=False))
+    twelve = (half == "a") | (half == "p")
+    return np.where(twelve, hour % 12 + 12 * (half == "p"), hour), ~twelve | ((hour >= 1) & (hour <= 12))
 
 
 def _calendar(year: np.ndarray, month: np.ndarray, day: np.ndarray) -> np.ndarray:

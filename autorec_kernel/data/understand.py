@@ -12,6 +12,7 @@ from autorec_kernel.data.kinds import convert, infer_kind, to_numbers
 from autorec_kernel.data.labels import read_label
 from autorec_kernel.data.numbers import matches, trimmed
 from autorec_kernel.data.profile import Profile, as_coded, profile
+from autorec_kernel.data.remarks import counted_answers, unread_times
 from autorec_kernel.data.roles import Said, infer_roles
 from autorec_kernel.data.source import Raw
 from autorec_kernel.data.times import parse_times
@@ -63,6 +64,7 @@ def understand_events(
         columns.append(described)
         if values is not None:
             typed[name] = values
+    notes += [*unread_times(columns, facts), *counted_answers(columns, facts, task, threshold)]
     return Understood((*columns, *refused_columns(raw, "events")), Table(typed, raw.rows), tuple(notes))
 
 
@@ -132,7 +134,7 @@ def _role_column(name: str, role: str, column: ColumnData, task: Task, threshold
 def _times(name: str, column: ColumnData, where: str) -> tuple[np.ndarray, list[str]]:
     found = parse_times(column)
     if found is None:
-        raise DataError(f"column {name!r} holds no times", where=where, hint=f"--role {name}=feature")
+        raise DataError(f"column {name!r} holds no times", where=where, hint=f"convert it to ISO 8601, or --role {name}=feature")
     if found.bad > 0.01 * len(found.ns):
         told = f"column {name!r}: {found.bad:,} rows hold no time (first: data row {found.bad_row}) while the others are {found.form}"
         raise DataError(told, where=where, hint="correct the rows, or leave them empty")

@@ -38,6 +38,12 @@ def _coded(*values: str) -> Coded:
         ("30.04.2015", "2015-04-30"),
         ("30/04/2015 10:00", "2015-04-30T10:00:00"),
         ("04/30/2015", "2015-04-30"),
+        ("11/14/2023 10:13 PM", "2023-11-14T22:13"),
+        ("11/14/2023 12:13:05 am", "2023-11-14T00:13:05"),
+        ("11/14/2023 12:13\u202fp.m.", "2023-11-14T12:13"),
+        ("14/11/2023 9:05AM", "2023-11-14T09:05"),
+        ("14-Nov-23", "2023-11-14"),
+        ("3-Feb-98 14:00", "1998-02-03T14:00"),
         ("-86400", "1969-12-31"),
         ("2016-02-29", "2016-02-29"),
     ],
@@ -48,7 +54,9 @@ def test_every_usual_form_becomes_nanoseconds_since_1970_utc(value: str, expecte
     assert found.ns.view("M8[ns]").tolist() == np.array([expected], dtype="M8[ns]").tolist()
 
 
-@pytest.mark.parametrize("value", ["soon", "2015-13-01", "2015-02-30", "99/99/2015", "2500-01-01", "NA"])
+@pytest.mark.parametrize(
+    "value", ["soon", "2015-13-01", "2015-02-30", "99/99/2015", "2500-01-01", "NA", "11/14/2023 13:13 PM", "11/14/2023 0:13 AM"]
+)
 def test_what_is_no_time_is_not_read_as_one(value: str) -> None:
     assert parse_times(_coded(value)) is None
 
@@ -65,6 +73,15 @@ def test_one_day_above_twelve_decides_the_order_of_slashes_for_the_column() -> N
     assert found is not None
     assert found.ns.view("M8[ns]").astype("M8[D]").astype(str).tolist() == ["2014-02-01", "2014-02-13"]
     assert parse_times(_coded("01/02/2014")).form == "month/day/year, month first assumed"  # type: ignore[union-attr]
+
+
+def test_the_column_decides_the_order_of_slashes_with_a_twelve_hour_clock_too() -> None:
+    days = parse_times(_coded("01/02/2014 01:00 PM", "13/02/2014 01:00 AM"))
+    unsure = parse_times(_coded("01/02/2014 01:00 PM", "03/02/2014 01:00 AM"))
+    assert days is not None and unsure is not None
+    assert days.ns.view("M8[ns]").astype("M8[h]").astype(str).tolist() == ["2014-02-01T13", "2014-02-13T01"]
+    assert unsure.ns.view("M8[ns]").astype("M8[h]").astype(str).tolist() == ["2014-01-02T13", "2014-03-02T01"]
+    assert unsure.form == "month/day/year, month first assumed"
 
 
 @given(st.lists(st.integers(-(2**31), 2**33), min_size=1, max_size=20))

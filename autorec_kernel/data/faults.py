@@ -63,8 +63,9 @@ def _row_fault(stream: WatchedStream, path: Path, delimiter: str) -> DataError |
     width, line = 0, 1
     try:
         for row in reader:
-            width = width or len(row)
-            if row and len(row) != width:
+            told_excel = line == 1 and bool(row) and row[0].lower().startswith("sep=")
+            width = width or (0 if told_excel else len(row))
+            if row and not told_excel and len(row) != width:
                 return _ragged(path, line, len(row), width, delimiter, reader.line_num)
             line = reader.line_num + 1
     except csv.Error:

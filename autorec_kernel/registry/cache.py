@@ -14,7 +14,7 @@ from typing import Any
 __all__ = ["load_verdicts", "store_verdicts", "user_cache_dir"]
 
 _FILE = "probes.json"
-_VERSION = 1
+_VERSION = 2
 _KEPT = 500
 _LARGEST = 4 << 20
 

@@ -114,7 +114,7 @@ def _load(candidate: Candidate, row: PluginRow, verdict: Verdict) -> Found:
 
 
 def _note(effect: str) -> str:
-    return "prints while it is imported" if effect == "prints" else f"{effect} while it is imported"
+    return f"{effect} while it is imported"
 
 
 def _imported(candidate: Candidate) -> Any:
@@ -129,7 +129,10 @@ def _undisturbed(verdict: Verdict) -> Iterator[None]:
     """Keep the host's output and working directory from an import that is known to touch them."""
     folder = os.getcwd() if "changes the working directory" in verdict.effects else ""
     try:
-        with contextlib.redirect_stdout(io.StringIO()) if "prints" in verdict.effects else contextlib.nullcontext():
+        with contextlib.ExitStack() as streams:
+            for effect, muted in (("prints", contextlib.redirect_stdout), ("writes to stderr", contextlib.redirect_stderr)):
+                if effect in verdict.effects:
+                    streams.enter_context(muted(io.StringIO()))
             yield
     finally:
         if folder:

@@ -29,7 +29,7 @@ class Verdict:
     Args:
         outcome: imports, raises, slow (over the limit), dies (the process ended), or unprobed (no process could be started).
         reason: The exception, or how the process ended.
-        effects: Side effects worth a warning; `prints` among them.
+        effects: Side effects worth a warning; `prints` and `writes to stderr` among them.
     """
 
     outcome: str

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -25,36 +25,43 @@ HEAVY = ("numpy", "torch", "pandas", "optuna", "deap", "scipy", "sklearn", "onnx
 
 def main(modules: Sequence[str]) -> None:
     """Write one JSON line at the begin and one at the end of every import, then end the process."""
-    report, printed = _redirect()
+    report, written = _redirect()
     for module in modules:
         _write(report, {"begin": module})
-        _write(report, {"end": module, **_examine(module, printed)})
+        _write(report, {"end": module, **_examine(module, written)})
     os._exit(0)  # threads that an import has started must not keep this process alive
 
 
-def _redirect() -> tuple[int, int]:
-    """Keep the real stdout for reports; give the imports an empty stdin, a file to print to and no stderr."""
-    with tempfile.TemporaryFile() as file:
-        report, printed = os.dup(1), os.dup(file.fileno())
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for source, target in ((nowhere, 0), (printed, 1), (nowhere, 2)):
-        os.dup2(source, target)
-    return report, printed
+def _redirect() -> tuple[int, dict[str, int]]:
+    """Keep the real stdout for reports; give the imports an empty stdin, and files for stdout and stderr, told by their effect."""
+    report = os.dup(1)
+    os.dup2(os.open(os.devnull, os.O_RDWR), 0)
+    written = {}
+    for effect, target in (("prints", 1), ("writes to stderr", 2)):
+        with tempfile.TemporaryFile() as file:
+            written[effect] = os.dup(file.fileno())
+        os.dup2(written[effect], target)
+    return report, written
 
 
 def _write(report: int, line: dict[str, Any]) -> None:
     os.write(report, json.dumps(line).encode() + b"\n")
 
 
-def _examine(module: str, printed: int) -> dict[str, Any]:
-    before, size, loaded = _state(), os.fstat(printed).st_size, frozenset(sys.modules)
+def _examine(module: str, written: Mapping[str, int]) -> dict[str, Any]:
+    before, sizes, loaded = _state(), _sizes(written), frozenset(sys.modules)
     _, reason = guarded(lambda: import_module(module))
     after = _state()
     guarded(lambda: sys.stdout.flush())
+    guarded(lambda: sys.stderr.flush())
     effects = [f"changes {what}" for what in before if after[what] != before[what]]
     effects += [f"imports {name}" for name in HEAVY if name in sys.modules and name not in loaded]
-    effects += ["prints"] if os.fstat(printed).st_size > size else []
+    effects += [effect for effect, size in _sizes(written).items() if size > sizes[effect]]
     return {"reason": reason, "effects": effects}
+
+
+def _sizes(written: Mapping[str, int]) -> dict[str, int]:
+    return {effect: os.fstat(file).st_size for effect, file in written.items()}
 
 
 def _state() -> dict[str, Any]:

@@ -96,6 +96,16 @@ def test_a_printing_import_leaves_our_stdout_clean(fake_distribution: FakeSite, 
     assert capsys.readouterr().out == ""
 
 
+def test_an_import_that_writes_to_stderr_is_reported_and_kept_off_ours(
+    fake_distribution: FakeSite, row: Rows, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = declaring("thing", before="import sys\nsys.stderr.write('psst')")
+    fake_distribution("loud", {"loud_plugin.py": source}, {"loud": "loud_plugin [api1]"})
+    found = row("loud")
+    assert (found.status, found.warnings) == ("ok", ("writes to stderr while it is imported",))
+    assert capsys.readouterr().err == ""
+
+
 def test_an_import_that_moves_the_working_directory_does_not_move_ours(fake_distribution: FakeSite, row: Rows) -> None:
     here = Path.cwd()
     source = declaring("thing", before="import os, tempfile\nos.chdir(tempfile.gettempdir())")

@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 from autorec_kernel.errors import AutoRecError, PluginError, UsageError
 from autorec_kernel.registry.collect import Registry, assemble
 from autorec_kernel.registry.discovery import Found, discover
-from autorec_kernel.registry.faults import describe
+from autorec_kernel.registry.faults import describe, guarded
 from autorec_kernel.registry.loading import load_component
 from autorec_kernel.registry.lookup import INSTALL_HINT, find, rows_of, usable
 from autorec_kernel.registry.rows import ComponentRow, PluginRow
@@ -72,7 +72,7 @@ class Kernel:
         """
         if "plugins" not in self._origin:
             return dict(self._origin)
-        loose = [name for name, plugin in self._origin["plugins"].items() if not isinstance(plugin, ModuleType)]
+        loose = [name for name, plugin in self._origin["plugins"].items() if not issubclass(type(plugin), ModuleType)]
         if loose:
             raise UsageError(f"plugins {loose} are objects; another process can only import modules", hint="pass modules to Kernel()")
         return {"plugins": {name: plugin.__name__ for name, plugin in self._origin["plugins"].items()}}
@@ -215,7 +215,10 @@ class Kernel:
 
 
 def _handed(name: str, plugin: Any, blocked: bool) -> Found:
-    row = PluginRow(name, module=getattr(plugin, "__name__", type(plugin).__name__))
-    if not blocked:
-        return Found(row, plugin)
-    return Found(PluginRow(name, module=row.module, status="blocked", reason="blocked by the host"))
+    module, reason = guarded(lambda: str(getattr(plugin, "__name__", type(plugin).__name__)))
+    module = module or type(plugin).__name__
+    if blocked:
+        return Found(PluginRow(name, module=module, status="blocked", reason="blocked by the host"))
+    if reason:
+        return Found(PluginRow(name, module=module, status="broken", reason=f"reading its name raised {reason}"))
+    return Found(PluginRow(name, module=module), plugin)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from autorec_kernel.registry.availability import install_command, missing
 from autorec_kernel.registry.discovery import Found
-from autorec_kernel.registry.hooks import Hooks
+from autorec_kernel.registry.faults import guarded
+from autorec_kernel.registry.hooks import KERNEL_HOOKS, Hooks
 from autorec_kernel.registry.points import KERNEL_POINTS
 from autorec_kernel.registry.rows import ComponentRow, PluginRow
 from autorec_kernel.registry.spec import ComponentSpec, ExtensionPoint
@@ -35,8 +37,10 @@ def assemble(found: Sequence[Found]) -> Registry:
     rows = {entry.row.name: entry.row for entry in found}
     for name in sorted(rows):
         if rows[name].status == "ok" and name not in hooks.problems:
-            notes.broken(name, *hooks.check(name, kinds))
-            notes.warn(name, *hooks.undecorated(name, kinds))
+            wrong, reason = guarded(partial(hooks.check, name, kinds))
+            odd, failure = guarded(partial(hooks.undecorated, name, kinds))
+            notes.broken(name, *(wrong or ()), *dict.fromkeys(filter(None, (reason, failure))))
+            notes.warn(name, *(odd or ()))
     components = {point.kind: _components(hooks, point, rows, notes) for point in points}
     return Registry(hooks, tuple(_finished(entry.row, notes, components) for entry in found), points, components)
 
@@ -64,6 +68,8 @@ def _points(hooks: Hooks, notes: _Notes) -> tuple[ExtensionPoint, ...]:
         for point in declared:
             if not isinstance(point, ExtensionPoint):
                 notes.broken(plugin, f"autorec_extension_points returned {_what(point)}; expected ExtensionPoint")
+            elif point.hook in KERNEL_HOOKS and (point.kind, point.hook) not in {(own.kind, own.hook) for own in KERNEL_POINTS}:
+                notes.broken(plugin, f"its extension point {point.kind!r} takes over {point.hook!r}, the kernel's own; name another hook")
             elif any(point.kind == other.kind or point.hook == other.hook for other in points):
                 notes.warn(plugin, f"its extension point {point.kind!r} ({point.hook}) is already there and is ignored")
             else:

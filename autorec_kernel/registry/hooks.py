@@ -16,7 +16,7 @@ from autorec_kernel.errors import AutoRecError, ContractError, DataError, neares
 from autorec_kernel.markers import PROJECT
 from autorec_kernel.registry.faults import describe, guarded
 
-__all__ = ["Hooks"]
+__all__ = ["KERNEL_HOOKS", "Hooks"]
 
 _log = logging.getLogger(__name__)
 _QUARANTINE = 3
@@ -50,7 +50,7 @@ class Hooks:
             kinds: Declaration hook to kind, those of third parties included.
         """
         plugin = self._pluggy.get_plugin(name)
-        known = {*kinds, *_SPECIFIED}
+        known = {*kinds, *KERNEL_HOOKS}
         found = []
         for hook, implementation in self._implementations_of(plugin):
             if hook not in known and not implementation.optionalhook:
@@ -63,12 +63,12 @@ class Hooks:
         return tuple(found)
 
     def undecorated(self, name: str, kinds: Mapping[str, str]) -> tuple[str, ...]:
-        """Return warnings for functions that are named like a hook and lack `@hookimpl`."""
+        """Return warnings for what is named like a hook and is not taken for one: it lacks `@hookimpl` or is no function."""
         plugin = self._pluggy.get_plugin(name)
-        marked = {implementation.function.__name__ for _, implementation in self._implementations_of(plugin)}
-        names = sorted(({*kinds, *_SPECIFIED} - marked) & set(dir(plugin)))
-        own = [hook for hook in names if getattr(getattr(plugin, hook, None), "__module__", "") != hookspecs.__name__]
-        return tuple(f"function {hook!r} lacks @hookimpl and is ignored" for hook in own)
+        named = {hook: getattr(plugin, hook, None) for hook in sorted({*kinds, *KERNEL_HOOKS} & set(dir(plugin)))}
+        ignored = [hook for hook in named if self._pluggy.parse_hookimpl_opts(plugin, hook) is None]
+        own = [hook for hook in ignored if getattr(named[hook], "__module__", "") != hookspecs.__name__]
+        return tuple(_ignored(hook, named[hook]) for hook in own)
 
     def _implementations_of(self, plugin: Any) -> Iterator[tuple[str, pluggy.HookImpl]]:
         for caller in self._pluggy.get_hookcallers(plugin) or []:
@@ -121,7 +121,13 @@ class Hooks:
         return None
 
 
-_SPECIFIED = frozenset(name for name in vars(hookspecs) if name.startswith("autorec_"))
+KERNEL_HOOKS = frozenset(name for name in vars(hookspecs) if name.startswith("autorec_"))
+
+
+def _ignored(hook: str, value: Any) -> str:
+    if inspect.isroutine(value):
+        return f"function {hook!r} lacks @hookimpl and is ignored"
+    return f"{hook!r} is named like a hook; it is no function but a {type(value).__name__} and is ignored"
 
 
 def _call(implementation: pluggy.HookImpl, arguments: Mapping[str, Any]) -> Any:

@@ -27,9 +27,7 @@ def read_label(name: str, column: ColumnData, task: Task, threshold: float | Non
     if task == "click" and threshold is None:
         return _binary(name, column, where)
     worded = isinstance(column, Coded) and is_answer(column.values) and not parse_numbers(column.values)[1].all()
-    if task == "recommend" and threshold is not None and worded:
-        return _binary(name, column, where)
-    values = to_numbers(name, column, where)
+    values = _binary(name, column, where)[0] if worded and task != "rate" and threshold is not None else to_numbers(name, column, where)
     _refuse_huge(name, values, where)
     if task == "click" and threshold is not None:
         return np.where(np.isnan(values), np.nan, (values >= threshold).astype(np.float64)), []

@@ -55,6 +55,7 @@ def test_answers_that_all_count_as_positives_are_named_with_options_that_work(na
     half = _open(name, values, roles={name: "label"}, positive_threshold=1)
     assert sum(len(rows) for rows in half.row_ids.values()) == _N // 2
     assert not _notes(half, name)
+    assert _open(name, values, task="click", positive_threshold=1).schema.role("label") is not None
     assert _open(name, values, task="click").schema.role("label") is not None
 
 

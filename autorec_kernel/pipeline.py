@@ -52,8 +52,10 @@ def run(
     from autorec_kernel.search.tasks import threads_limited
     from autorec_kernel.stages.identity import spent_seconds
     from autorec_kernel.stages.prepare import device_of
+    from autorec_kernel.stages.search import check_metric
 
     kernel.require(*_NEEDED)
+    check_metric(recipe)
     make_folder(folder)
     if (folder / "journal.jsonl").exists() and not resume:
         raise InfrastructureError(
@@ -80,13 +82,14 @@ def plan_run(source: Any, recipe: Recipe, kernel: Kernel, *, users: Any = None, 
     from autorec_kernel.features import build_features
     from autorec_kernel.search.genes import assemble_space, offers
     from autorec_kernel.stages.prepare import HISTORY, device_of, open_table
-    from autorec_kernel.stages.search import limits_of, metric_of, strategy_of, workers_of
+    from autorec_kernel.stages.search import check_metric, evaluator_of, limits_of, metric_of, strategy_of, workers_of
 
     kernel.require(*_NEEDED)
+    check_metric(recipe)
     dataset = open_table(source, recipe, kernel, users, items)
     features = build_features(dataset, kernel, seed=recipe.seed, history_length=HISTORY, task=recipe.task)
     fitting = offers(kernel, recipe.task, features.schema)
-    space = assemble_space(kernel, fitting, features.schema, recipe.evaluator)
+    space = assemble_space(kernel, fitting, features.schema, evaluator_of(kernel, recipe))
     place: Any = Workplace(Path(), recipe, kernel, None, Silent(), device=device_of(recipe))  # type: ignore[arg-type]
     return {
         "task": recipe.task,

@@ -77,6 +77,7 @@ class BundleFacts:
         plugins: Distribution → version of everything that made it.
         data: `fingerprint`, `rows`, `users`, `items`, ….
         notes: Sentences for the card.
+        repeats: Whether users choose items again, so that lists are judged with seen items in.
     """
 
     task: str
@@ -88,6 +89,7 @@ class BundleFacts:
     seed: int = 0
     steps: tuple[Mapping[str, Any], ...] = ()
     notes: tuple[str, ...] = ()
+    repeats: bool = False
 
 
 def served_model(network: Any, graph: bytes) -> ServedModel:
@@ -163,6 +165,7 @@ def _members(
     golden, rows = _golden(model, spec, sample)
     schema = {
         "task": facts.task,
+        "repeats": facts.repeats,
         "models": {model.role: spec},
         "columns": columns.to_json() if columns is not None else [],
         "tables": names,

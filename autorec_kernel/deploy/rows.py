@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from autorec_kernel.data import read_source
 from autorec_kernel.data.kinds import convert
 from autorec_kernel.data.labels import read_label
-from autorec_kernel.data.names import likely
+from autorec_kernel.data.names import ROLE_NAMES, likely, normal
 from autorec_kernel.data.understand import ids
 from autorec_kernel.errors import DataError, UnknownNameError
 from autorec_kernel.evaluation import RankingEvaluator, evaluate_rows
@@ -24,6 +24,7 @@ from autorec_kernel.serving.requests import concat, stored_request
 if TYPE_CHECKING:
     from autorec_kernel.data.source import Raw
     from autorec_kernel.kernel import Kernel
+    from autorec_kernel.records.serving_state import ServingState
     from autorec_kernel.serving.recommender import Recommender
 
 __all__ = ["Rows", "evaluate_bundle", "read_rows"]
@@ -92,9 +93,16 @@ def evaluate_bundle(recommender: Recommender, rows: Rows, metrics: Sequence[str]
 
 
 def _ranked(recommender: Recommender, rows: Rows, metrics: Sequence[str]) -> dict[str, Any]:
-    """Rank the whole catalogue for every user of the rows; the history is that of the bundle, and what it holds is not judged again."""
-    state = recommender.state
+    """Rank the whole catalogue for every user of the rows, as the run did: the history is that of the bundle.
+
+    Where users choose items again (`repeats` in the bundle's schema) seen items are ranked and judged like others; elsewhere they are left
+    out of the lists and not judged again.
+    """
+    state, repeats = recommender.state, bool(recommender.schema.get("repeats", False))
     users, items, dropped = _positives(rows, recommender)
+    if not repeats:
+        fresh = ~_seen(state, users, items)
+        users, items, dropped = users[fresh], items[fresh], dropped + int((~fresh).sum())
     if not len(users):
         raise DataError("no row has a user and an item (and a label at or above the bundle's threshold)")
     names, owner = np.unique(users, return_inverse=True)
@@ -112,7 +120,8 @@ def _ranked(recommender: Recommender, rows: Rows, metrics: Sequence[str]) -> dic
         scores, how = recommender.scores(requests)
         for name in how:
             ways[name] = ways.get(name, 0) + 1
-        judge.add(known[block.start : block.stop], scores, positives, concat([np.unique(request.seen) for request in requests]))
+        seen = None if repeats else concat([np.unique(request.seen) for request in requests])
+        judge.add(known[block.start : block.stop], scores, positives, seen)
     told = judge.result().to_json()
     more = {"rows": rows.count, "rows_left_out": dropped, "unknown_users": int((known == 0).sum())}
     return {"metrics": told["metrics"], "counts": {**told["counts"], **more, **{f"answered_by_{k}": v for k, v in sorted(ways.items())}}}
@@ -133,6 +142,15 @@ def _positives(rows: Rows, recommender: Recommender) -> tuple[np.ndarray, np.nda
     return users, items, rows.count - len(pairs)
 
 
+def _seen(state: ServingState, users: np.ndarray, items: np.ndarray) -> np.ndarray:
+    """Return bool [n]: the pairs that are in the state's training events."""
+    offsets, stored = state.seen
+    owner = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    width = int(state.items.size)
+    rows = state.users.row_of(users) * width + state.items.row_of(items)
+    return np.asarray(np.isin(rows, owner * width + stored) & (rows >= width) & (rows % width > 0))
+
+
 def positive_threshold(protocol: str) -> float | None:
     """Return the positive threshold that a protocol id names, None where every row is a positive."""
     found = next((part.removeprefix("positive=") for part in protocol.split("/") if part.startswith("positive=")), "all")
@@ -143,11 +161,19 @@ def _ids(raw: Raw, schema: Schema, role: str) -> list[str | None] | None:
     column = schema.role(role)  # type: ignore[arg-type]
     if column is None:
         return None
-    name = column.name if column.name in raw.columns else likely(role, raw.columns)
+    name = column.name if column.name in raw.columns else _same_meaning(role, raw.columns)
     if name is None:
         known = ", ".join(list(raw.columns)[:12]) or "no columns"
-        raise DataError(f"there is no {role} column {column.name!r}; found {known}", where=raw.name, hint=f"call it {column.name!r}")
+        close = likely(role, raw.columns)
+        hint = f"rename {close!r} to {column.name!r} if that is what it holds" if close else f"call it {column.name!r}"
+        raise DataError(f"there is no {role} column {column.name!r}; found {known}", where=raw.name, hint=hint)
     return list(ids(raw.columns[name], name, raw.name).text())
+
+
+def _same_meaning(role: str, columns: Iterable[str]) -> str | None:
+    """Return the one column whose name, normalised, is a usual name of the role (`userId` for `user_id`); None if there is no single one."""
+    found = [name for name in columns if normal(name) in ROLE_NAMES[role]]
+    return found[0] if len(found) == 1 else None
 
 
 def _features(raw: Raw, schema: Schema) -> dict[str, ColumnData]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -24,11 +25,14 @@ from autorec_kernel.features.state import entity_tables
 from autorec_kernel.records.dataset import Dataset
 from autorec_kernel.records.features import FeatureSchema
 from autorec_kernel.records.table import Table
+from autorec_kernel.registry.faults import guarded
 
 if TYPE_CHECKING:
     from autorec_kernel.kernel import Kernel
 
 __all__ = ["build_features", "feature_ops"]
+
+_log = logging.getLogger(__name__)
 
 Report = Callable[[Mapping[str, Any]], None]
 
@@ -108,7 +112,16 @@ def feature_ops(kernel: Kernel | Mapping[str, type[FeatureOp]]) -> dict[str, typ
     """Return component id → class of every usable feature op."""
     if isinstance(kernel, Mapping):
         return dict(kernel)
-    return {row.id: kernel.load("feature-op", row.id) for row in kernel.components("feature-op") if row.usable}
+    found: dict[str, type[FeatureOp]] = {}
+    for row in kernel.components("feature-op"):
+        if not row.usable:
+            continue
+        kind, broken = guarded(lambda row=row: kernel.load("feature-op", row.id))  # type: ignore[misc]
+        if kind is None:
+            _log.warning("feature op %r is left out: %s", row.id, broken)
+        else:
+            found[row.id] = kind
+    return found
 
 
 def _prepared(dataset: Dataset, task: str) -> tuple[Entities, Sides, Table]:

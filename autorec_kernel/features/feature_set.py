@@ -207,6 +207,11 @@ class FeatureSet:
         """
         return self._kept(("evaluation", split), lambda: self._evaluation(split))  # type: ignore[no-any-return]
 
+    @property
+    def repeating(self) -> bool:
+        """Return whether users choose items again in this data, so that a repeat is a legitimate answer."""
+        return self.protocol.deduplicate == "none" and repeats(*(self.parts["train"].ints(name) for name in (USER_KEY, ITEM_KEY)))
+
     def open_test(self, table: Table) -> None:
         """Append the test events. Rolling states fold validation, then test events, each row reading strictly before itself."""
         if "test" in self.parts:
@@ -260,8 +265,7 @@ class FeatureSet:
 
     def _at(self, upto: str) -> tuple[Fitted, ...]:
         """Return the ops with tables that hold everything up to and with a split."""
-        names = list(self.parts)[1 : list(self.parts).index(upto) + 1]
-        return self._kept(("ops", upto), lambda: self._folded(self.parts[name] for name in names))  # type: ignore[no-any-return]
+        return self._kept(("ops", upto), lambda: self._folded(list(self.parts.values())[1 : list(self.parts).index(upto) + 1]))  # type: ignore[no-any-return]
 
     def _scattered(self, feature: Feature, rows: np.ndarray, items: np.ndarray | None, lengths: Lengths) -> np.ndarray:
         """Return the values of rows that may lie in several splits; `items` replace the rows' own."""
@@ -291,8 +295,6 @@ class FeatureSet:
 
     def _evaluation(self, split: str) -> EvaluationSet:
         before = joined(self._before(split) if split != "train" else [self.parts["train"]])
-        train = self.parts["train"]
-        exclude = not (self.protocol.deduplicate == "none" and repeats(train.ints(USER_KEY), train.ints(ITEM_KEY)))
-        past = Part(before, np.zeros(0, np.float32)).ranking()
-        found = collect(past, self._part(split).ranking(), self._first(split), exclude=exclude, ids=self.entities.user_ids)
+        past, judged = Part(before, np.zeros(0, np.float32)).ranking(), self._part(split).ranking()
+        found = collect(past, judged, self._first(split), exclude=not self.repeating, ids=self.entities.user_ids)
         return replace(found, users=np.where(found.users < self.schema.users, found.users, 0))

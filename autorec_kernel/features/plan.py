@@ -13,7 +13,7 @@ import numpy as np
 from autorec_kernel.contracts.features import DataProfile, FeatureOp, FeatureProposal, FittedFeatureOp, RejectColumn
 from autorec_kernel.errors import AutoRecError, ContractError
 from autorec_kernel.features.compute import Fitted
-from autorec_kernel.records.table import Table
+from autorec_kernel.records.table import Table, read_only
 
 __all__ = ["Candidate", "Chosen", "candidates", "fit_candidates"]
 
@@ -61,7 +61,7 @@ def candidates(ops: Mapping[str, type[FeatureOp]], profile: DataProfile) -> tupl
     for name, kind in sorted(ops.items()):
         try:
             found += [Candidate(name, kind, proposal) for proposal in kind.propose(profile)]
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             _log.warning("feature op %r cannot propose: %s", name, error)
             failed.append({"op": name, "config": {}, "seconds": 0.0, "taken": False, "reason": f"propose raised {_told(error)}"})
     order = sorted(range(len(found)), key=lambda i: (not found[i].free, found[i].proposal.seconds, found[i].op, i))
@@ -85,6 +85,7 @@ def fit_candidates(
         check: Called with a fitted op; what it raises turns the op down.
     """
     spent, names = 0.0, set[str]()
+    train, tables = read_only(train), {name: read_only(table) for name, table in tables.items()}
     for number, candidate in enumerate(wanted):
         cost = candidate.proposal.seconds
         if budget is not None and not candidate.free and spent + cost > budget:
@@ -95,7 +96,7 @@ def fit_candidates(
         try:
             chosen = _fit(candidate, train, tables, np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number,))), names)
             check(chosen)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             plan.append(candidate.row(False, _reason(candidate, error), time.perf_counter() - start))
             continue
         names |= {feature.name for feature in chosen.fitted.features}
@@ -116,12 +117,12 @@ def _fit(candidate: Candidate, train: Table, tables: Mapping[str, Table], rng: n
     return Chosen(candidate, Fitted(features, program), op, time.perf_counter() - start, training)
 
 
-def _reason(candidate: Candidate, error: Exception) -> str:
+def _reason(candidate: Candidate, error: BaseException) -> str:
     if isinstance(error, RejectColumn):
         return f"rejected: {error.message}"
     _log.warning("feature op %r is left out: %s", candidate.op, error)
     return f"failed: {_told(error)}"
 
 
-def _told(error: Exception) -> str:
+def _told(error: BaseException) -> str:
     return error.message if isinstance(error, AutoRecError) else f"{type(error).__name__}: {error}"

@@ -9,7 +9,7 @@ import numpy as np
 
 from autorec_kernel.records.lists import take_lists
 
-__all__ = ["Coded", "ColumnData", "Ragged", "Table", "column_length", "concat_columns", "take_column"]
+__all__ = ["Coded", "ColumnData", "Ragged", "Table", "column_length", "concat_columns", "read_only", "take_column"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +96,27 @@ class Table(Mapping[str, ColumnData]):
     def with_columns(self, more: Mapping[str, ColumnData]) -> Table:
         """Return a table with columns added or replaced."""
         return Table({**self.columns, **more}, self.rows)
+
+
+def read_only(table: Table) -> Table:
+    """Return the same columns as views that refuse to be written to: what is handed to a plugin's code."""
+    return Table({name: _locked(column) for name, column in table.items()}, table.rows)
+
+
+def _locked(column: ColumnData) -> ColumnData:
+    if isinstance(column, Coded):
+        return Coded(_view(column.codes), _view(column.values))
+    if isinstance(column, Ragged):
+        values = _locked(column.values)
+        assert not isinstance(values, Ragged)
+        return Ragged(values, _view(column.offsets))
+    return _view(column)
+
+
+def _view(array: np.ndarray) -> np.ndarray:
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def column_length(column: ColumnData) -> int:

@@ -10,6 +10,7 @@ from autorec_kernel.errors import AutoRecError, ContractError, PluginError
 from autorec_kernel.records.architecture import Architecture
 from autorec_kernel.records.features import FeatureSchema
 from autorec_kernel.records.trial import Proposal
+from autorec_kernel.registry.faults import guarded
 from autorec_kernel.space import Bool, Choice, Gene, Genotype, SearchSpace
 from autorec_kernel.space.config_genes import config_values, genes_of
 from autorec_kernel.space.genotype import digest_of
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["FAMILY", "PIPELINE", "Candidate", "Offer", "assemble_space", "decode", "first_proposals", "offers", "training_key"]
 
 PIPELINE, FAMILY, TRAINING = "pipeline", "features.", "training"
+_ROLES = ("retriever", "ranker")
 _OPTIONAL_FAMILIES = ("aggregate", "time")  # families of features that a gene may switch off
 
 
@@ -55,17 +57,29 @@ def offers(kernel: Kernel, task: str, features: FeatureSchema) -> tuple[Offer, .
     for row in kernel.components("blueprint"):
         if not row.usable:
             continue
-        kind = kernel.load("blueprint", row.id)
-        if task in kind.tasks:
-            found.append(_offer(kernel, row.id, kind, "baseline" in row.tags, features))
+        baseline = "baseline" in row.tags
+        offer, broken = guarded(lambda row=row, baseline=baseline: _offer(kernel, row.id, task, baseline, features))  # type: ignore[misc]
+        if broken:
+            found.append(Offer(row.id, "", baseline, False, f"it is broken: {broken}"))
+        elif offer is not None:
+            found.append(offer)
     return tuple(sorted(found, key=lambda offer: (not offer.baseline, offer.id)))
 
 
-def _offer(kernel: Kernel, name: str, kind: Any, baseline: bool, features: FeatureSchema) -> Offer:
+def _offer(kernel: Kernel, name: str, task: str, baseline: bool, features: FeatureSchema) -> Offer | None:
+    """Try a blueprint on the data; None when it is for other tasks. Whatever a plugin's code raises is the caller's to catch."""
+    kind = kernel.load("blueprint", name)
+    if task not in kind.tasks:
+        return None
+    if kind.role not in _ROLES:
+        raise ContractError(f"its role is {kind.role!r}, expected one of {', '.join(_ROLES)}")
+    genes_of(kind.Config, name, kind.role, (name,))
     try:
         architecture = kernel.create("blueprint", name).architecture(features)
     except ContractError as error:
         return Offer(name, kind.role, baseline, False, error.message)
+    if not isinstance(architecture, Architecture):
+        raise ContractError(f"architecture() returned {type(architecture).__name__}, expected Architecture")
     return Offer(name, kind.role, baseline, _learns(architecture, kernel))
 
 
@@ -84,7 +98,7 @@ def assemble_space(kernel: Kernel, fitting: tuple[Offer, ...], features: Feature
     if not usable:
         reasons = "; ".join(f"{offer.id}: {offer.reason}" for offer in fitting)
         raise PluginError(f"no blueprint fits this data ({reasons or 'none is installed'})", hint='pip install "autorec-kernel[all]"')
-    roles = [role for role in ("retriever", "ranker") if any(offer.role == role for offer in usable)]
+    roles = [role for role in _ROLES if any(offer.role == role for offer in usable)]
     genes = [Gene(PIPELINE, Choice(*roles), roles[0])]
     for role in roles:
         genes += _role_genes(kernel, [offer for offer in usable if offer.role == role], role, features, evaluator)

@@ -42,7 +42,7 @@ class SearchSettings:
     batch: int = 4
     shares: tuple[float, ...] = (0.34, 1.0)
     eta: int = 3
-    evaluator: str = "training/full"
+    evaluator: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     limits: Mapping[str, float] = field(default_factory=dict)
     device: str = "cpu"

@@ -89,6 +89,10 @@ class Recommender:
             UsageError: Neither users nor histories are given, or the bundle has no catalogue.
         """
         self.need_catalogue()
+        if isinstance(users, str) or isinstance(k, bool) or not isinstance(k, int | np.integer):
+            raise UsageError(
+                f"users is a list of ids and k a whole number, got users={users!r:.60} and k={k!r}", hint='recommend(["42"], k=10)'
+            )
         return list(self.stream(read_requests(self.state, users, histories), k, exclude_seen=exclude_seen, exclude=exclude))
 
     def stream(self, requests: Sequence[Request], k: int, *, exclude_seen: bool = True, exclude: Iterable[str] = ()) -> Iterator[Answer]:

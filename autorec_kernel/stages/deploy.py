@@ -107,6 +107,7 @@ def bundle_of(
         seed=place.recipe.seed,
         steps=tuple({"component": step["component"], "config": step["config"]} for step in steps if step["taken"]),
         notes=tuple(place.notes),
+        repeats=place.recipe.task == "recommend" and final.repeating,
     )
     return write_bundle(
         place.folder / "bundle",

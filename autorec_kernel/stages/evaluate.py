@@ -16,7 +16,7 @@ from autorec_kernel.evaluation import Comparison, bootstrap_interval, compare_au
 from autorec_kernel.models import evaluate_ranking, row_metrics
 from autorec_kernel.records.trial import Trial
 from autorec_kernel.search.tasks import ARTEFACTS
-from autorec_kernel.stages.search import metric_of
+from autorec_kernel.stages.search import evaluator_of, metric_of
 
 if TYPE_CHECKING:
     from autorec_kernel.contracts.evaluator import Evaluator
@@ -70,13 +70,13 @@ def context_for(place: Workplace, features: FeatureSet, trial: int) -> Evaluatio
 
 def refit(place: Workplace, features: FeatureSet, trial: Trial) -> TrainedModel:
     """Train a trial's candidate on every row of `features`."""
-    evaluator: Evaluator = place.kernel.create("evaluator", place.recipe.evaluator, **place.recipe.evaluator_options)
+    evaluator: Evaluator = place.kernel.create("evaluator", evaluator_of(place.kernel, place.recipe), **place.recipe.evaluator_options)
     return evaluator.refit(trial.genotype, trial.details, context_for(place, features, trial.number))
 
 
 def restored(place: Workplace, features: FeatureSet, trial: Trial) -> TrainedModel:
     """Return a trial's model as it was judged; trained again when its weights are gone."""
-    evaluator: Evaluator = place.kernel.create("evaluator", place.recipe.evaluator, **place.recipe.evaluator_options)
+    evaluator: Evaluator = place.kernel.create("evaluator", evaluator_of(place.kernel, place.recipe), **place.recipe.evaluator_options)
     number = int(trial.details.get("same_as", trial.number))
     context = context_for(place, features, number)
     return evaluator.restore(trial.genotype, trial.artefacts, context) or evaluator.refit(trial.genotype, trial.details, context)
@@ -92,7 +92,8 @@ def measure(network: Any, features: FeatureSet, place: Workplace, split: Split =
         rng = np.random.default_rng(np.random.SeedSequence(place.recipe.seed, spawn_key=(_INTERVAL,)))
         span = bootstrap_interval(values, rng) if len(values) else None
         quality = Quality(metric, float(found.mean()[metric] or 0.0), values)
-        return Measured(found.mean(), quality, found.counts, (span.low, span.high) if span else None)
+        told = (span.low, span.high) if span and np.isfinite([span.low, span.high]).all() else None  # one user has no interval
+        return Measured(found.mean(), quality, found.counts, told)
     label = network.tasks[0]
     rows, predictions = row_metrics(network, features, split, label, METRICS[task])
     labels = features.labels(label)[features.rows(split)]

@@ -32,7 +32,7 @@ def finish(place: Workplace, dataset: Dataset, features: FeatureSet, found: Sear
     chosen = choose(found.trials, list(state.baselines), lambda one, other: judge.trial_comparison(place, features, one, other))
     if chosen is None:
         raise SearchError(_why_nothing(found), where=str(place.folder), hint="autorec status " + str(place.folder))
-    with place.stage("evaluate", "refitting on all rows before the test part"):
+    with place.stage("evaluate", "taking up the chosen model"):
         validated = judge.restored(place, features, chosen.trial)
     with place.stage("deploy", "planning the compression"):
         steps = plan_compression(place, features, validated, chosen.trial.number)
@@ -44,6 +44,10 @@ def finish(place: Workplace, dataset: Dataset, features: FeatureSet, found: Sear
     with place.stage("deploy", "compressing"):
         deployed = deploy(place, final, model, steps)
     with place.stage("evaluate", "measuring on the test rows"):
+        if place.recipe.task == "recommend" and final.repeating:
+            place.note(
+                "users choose items again here: lists are judged with seen items in; `recommend` leaves them out unless told otherwise"
+            )
         state_before_test = final.state()
         final.open_test(dataset.test.open("the float and the compressed model of this run"))
         before = any(record["kind"] == "test_opened" and record["plan"] == plan for record in place.journal.records())

@@ -35,7 +35,7 @@ def check_same(place: Workplace, dataset: Dataset) -> dict[str, Any] | None:
         return None
     changed = [key for key, value in json.loads(json.dumps(mine)).items() if recorded.get(key) != value]
     if changed:
-        told = "; ".join(f"{key}: was {recorded.get(key)}, is {mine[key]}" for key in changed)
+        told = "; ".join(line for key in changed for line in _differences(key, recorded.get(key), mine[key]))
         raise InfrastructureError(f"this folder holds another run: {told}"[:1500], where=str(place.folder), hint="choose another --out")
     ended = any(record["kind"] == "finished" for record in place.journal.records())
     path = place.folder / "result.json"
@@ -44,6 +44,14 @@ def check_same(place: Workplace, dataset: Dataset) -> dict[str, Any] | None:
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     asked = {key: stated[key] for key in ("budget", "trials")}
     return found if {key: found["recipe"][key] for key in asked} == asked else None
+
+
+def _differences(key: str, was: Any, now: Any) -> list[str]:
+    """Return one `name: was …, is …` for each value that differs, options one by one."""
+    if not (isinstance(was, dict) and isinstance(now, dict)):
+        return [f"{key}: was {was}, is {now}"]
+    names = sorted(name for name in was.keys() | now.keys() if was.get(name) != now.get(name))
+    return [f"{name}: was {was.get(name)}, is {now.get(name)}" for name in names]
 
 
 def keep_splits(place: Workplace, dataset: Dataset) -> None:

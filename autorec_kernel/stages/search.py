@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from autorec_kernel.contracts.evaluator import Task
 from autorec_kernel.deploy.plan import target_named
+from autorec_kernel.errors import PluginError, UsageError
 from autorec_kernel.evaluation import default_metric, parse_metric
 from autorec_kernel.models import DeviceProfile, estimate_cost
+from autorec_kernel.recipe import Recipe
 from autorec_kernel.records.trial import Evaluation, SearchResult, Trial
+from autorec_kernel.registry.faults import guarded
 from autorec_kernel.search.genes import Offer, assemble_space, decode, offers
 from autorec_kernel.search.inprocess import run_here
 from autorec_kernel.search.loop import Search
@@ -24,12 +27,12 @@ from autorec_kernel.space import Genotype, SearchSpace
 
 if TYPE_CHECKING:
     from autorec_kernel.features import FeatureSet
+    from autorec_kernel.kernel import Kernel
     from autorec_kernel.stages.workplace import Workplace
 
 __all__ = ["metric_of", "search", "strategy_of", "workers_of"]
 
 Submit = Callable[[Task], "Future[Evaluation]"]
-_PREFERRED = ("bayes/tpe", "search/random")
 _EXPORT_SECONDS = 20.0  # the compression plan and two exports, of which torch's tracing is most
 
 
@@ -37,9 +40,12 @@ def search(place: Workplace, features: FeatureSet, submit: Submit) -> tuple[Sear
     """Run the search and return its result and its final state."""
     recipe, kernel = place.recipe, place.kernel
     fitting = offers(kernel, recipe.task, features.schema)
-    space = assemble_space(kernel, fitting, features.schema, recipe.evaluator)
+    space = assemble_space(kernel, fitting, features.schema, evaluator_of(kernel, recipe))
     settings = _settings(place)
     strategy = kernel.create("search-strategy", strategy_of(place))
+    session, broken = guarded(lambda: strategy.start(space, [settings.metric]))
+    if broken or session is None:
+        raise PluginError(f"search strategy {strategy_of(place)!r} cannot start: {broken}", hint="--strategy ID chooses another")
     place.journal.flush()
     for offer in fitting:
         if offer.reason:
@@ -49,7 +55,7 @@ def search(place: Workplace, features: FeatureSet, submit: Submit) -> tuple[Sear
         kernel=kernel,
         space=space,
         schema=features.schema,
-        session=strategy.start(space, [settings.metric]),
+        session=session,
         submit=submit,
         journal=place.journal,
         settings=settings,
@@ -65,17 +71,43 @@ def search(place: Workplace, features: FeatureSet, submit: Submit) -> tuple[Sear
 @contextmanager
 def submitting(place: Workplace, features: FeatureSet) -> Iterator[Submit]:
     """Open the executor plugin if there is one, else evaluate in this process."""
-    rows = [row for row in place.kernel.components("executor") if row.usable]
-    if not rows:
-        place.note("no executor is installed: candidates are evaluated one by one in this process, without hard deadlines")
+    executor, reason = _executor(place)
+    if executor is None:
+        place.note(f"{reason}: candidates are evaluated one by one in this process, without hard deadlines")
         yield run_here(lambda task: run_task(task, place.kernel, features))
         return
-    executor = place.kernel.create("executor", rows[0].id)
-    executor.start(place.kernel.origin(), workers_of(place))
     try:
         yield executor.submit
     finally:
         executor.close()
+
+
+def _executor(place: Workplace) -> tuple[Any, str]:
+    """Return the started executor, or None and why there is none; one that was asked for by name must work."""
+    stated = place.recipe.executor
+    name = place.kernel.find("executor", stated).id if stated != "auto" else preferred(place.kernel, "executor")
+    if name is None:
+        return None, "no executor is installed"
+    executor, broken = guarded(lambda: _started(place, name))
+    if broken and stated != "auto":
+        raise PluginError(f"executor {name!r} cannot be started: {broken}")
+    return executor, f"executor {name!r} cannot be started ({broken})"
+
+
+def _started(place: Workplace, name: str) -> Any:
+    executor = place.kernel.create("executor", name)
+    executor.start(place.kernel.origin(), workers_of(place))
+    return executor
+
+
+def preferred(kernel: Kernel, kind: str) -> str | None:
+    """Return the id of the usable component tagged `default`, else of the one tagged `fallback`, else the first; None without any."""
+    rows = [row for row in kernel.components(kind) if row.usable]
+    for tag in ("default", "fallback"):
+        tagged = [row.id for row in rows if tag in row.tags]
+        if tagged:
+            return tagged[0]
+    return rows[0].id if rows else None
 
 
 def metric_of(place: Workplace) -> str:
@@ -84,11 +116,33 @@ def metric_of(place: Workplace) -> str:
 
 
 def strategy_of(place: Workplace) -> str:
-    """Return the id of the strategy: the recipe's, or the first preferred one that is installed."""
-    if place.recipe.strategy != "auto":
-        return place.kernel.find("search-strategy", place.recipe.strategy).id
-    usable = [row.id for row in place.kernel.components("search-strategy") if row.usable]
-    return next((name for name in _PREFERRED if name in usable), usable[0])
+    """Return the id of the strategy: the recipe's, or the preferred one of those installed."""
+    return _named(place.kernel, "search-strategy", place.recipe.strategy)
+
+
+def evaluator_of(kernel: Kernel, recipe: Recipe) -> str:
+    """Return the id of the evaluator: the recipe's, or the preferred one of those installed."""
+    return _named(kernel, "evaluator", recipe.evaluator)
+
+
+def check_metric(recipe: Recipe) -> None:
+    """Check that the recipe's metric exists and belongs to its task, before anything is read.
+
+    Raises:
+        UsageError: It does not.
+    """
+    if recipe.metric and recipe.task not in parse_metric(recipe.metric)[0].tasks:
+        default = default_metric(recipe.task)
+        raise UsageError(f"metric {recipe.metric!r} does not judge the task {recipe.task!r}", hint=f"for example --metric {default}")
+
+
+def _named(kernel: Kernel, kind: str, stated: str) -> str:
+    if stated != "auto":
+        return kernel.find(kind, stated).id
+    name = preferred(kernel, kind)
+    if name is None:
+        raise PluginError(f"this needs a {kind.replace('-', ' ')}, and no installed plugin provides a usable one")
+    return name
 
 
 def workers_of(place: Workplace) -> int:
@@ -124,7 +178,7 @@ def _settings(place: Workplace) -> SearchSettings:
         baseline_seconds=None if share is None else share * workers,
         trial_seconds=place.share("trial") or 0.0,
         batch=recipe.batch,
-        evaluator=recipe.evaluator,
+        evaluator=evaluator_of(place.kernel, recipe),
         options=recipe.evaluator_options,
         limits=limits_of(place),
         device=place.device,

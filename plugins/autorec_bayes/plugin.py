@@ -12,4 +12,4 @@ __all__ = ["autorec_search_strategies"]
 def autorec_search_strategies() -> tuple[ComponentSpec, ...]:
     """Return the strategies of this package."""
     summary = "Tree-structured Parzen estimator of Optuna (Bergstra et al. 2011)."
-    return (ComponentSpec("tpe", "autorec_bayes.tpe:TreeParzen", summary, requires=("optuna",), extra="bayes"),)
+    return (ComponentSpec("tpe", "autorec_bayes.tpe:TreeParzen", summary, requires=("optuna",), extra="bayes", tags=("default",)),)

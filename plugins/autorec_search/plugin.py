@@ -11,4 +11,4 @@ __all__ = ["autorec_search_strategies"]
 @hookimpl
 def autorec_search_strategies() -> tuple[ComponentSpec, ...]:
     """Return the strategies of this package."""
-    return (ComponentSpec("random", "autorec_search.random_search:RandomSearch", "Uniform draws without repeats."),)
+    return (ComponentSpec("random", "autorec_search.random_search:RandomSearch", "Uniform draws without repeats.", tags=("fallback",)),)

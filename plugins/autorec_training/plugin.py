@@ -11,4 +11,5 @@ __all__ = ["autorec_evaluators"]
 @hookimpl
 def autorec_evaluators() -> tuple[ComponentSpec, ...]:
     """Return the evaluators of this package."""
-    return (ComponentSpec("full", "autorec_training.full:FullTraining", "Trains every candidate and measures it on the validation rows."),)
+    summary = "Trains every candidate and measures it on the validation rows."
+    return (ComponentSpec("full", "autorec_training.full:FullTraining", summary, tags=("default",)),)

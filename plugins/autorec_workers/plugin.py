@@ -11,4 +11,5 @@ __all__ = ["autorec_executors"]
 @hookimpl
 def autorec_executors() -> tuple[ComponentSpec, ...]:
     """Return the executors of this package."""
-    return (ComponentSpec("local", "autorec_workers.local:LocalWorkers", "Processes on this machine that can be killed and replaced."),)
+    summary = "Processes on this machine that can be killed and replaced."
+    return (ComponentSpec("local", "autorec_workers.local:LocalWorkers", summary, tags=("default",)),)

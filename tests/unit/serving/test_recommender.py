@@ -165,6 +165,10 @@ def test_requests_that_make_no_sense_are_refused(bundles: dict[str, Recommender]
         recommender.recommend(["u1"], [["i01"], ["i02"]])
     with pytest.raises(UsageError):
         recommender.recommend(["u1"], k=0)
+    with pytest.raises(UsageError, match="list of ids"):
+        recommender.recommend("u1")
+    with pytest.raises(UsageError, match="whole number"):
+        recommender.recommend(["u1"], k=2.5)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="one length"):
         recommender.predict(["u1"], ["i01", "i02"])
     assert recommender.recommend([]) == []

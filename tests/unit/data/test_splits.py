@@ -59,7 +59,7 @@ def test_parts_are_disjoint_and_with_the_dropped_rows_they_are_the_input(protoco
 @given(rows=events)
 @settings(max_examples=40, deadline=None)
 def test_global_time_never_runs_backwards_and_ties_never_straddle(rows: list[tuple[int, int, int]]) -> None:
-    dataset = _open(_frame(rows), deduplicate="none")
+    dataset = _open(_frame(rows), protocol="temporal", deduplicate="none")
     if dataset is not None:
         train, valid, test = (_column(dataset, part, CLOCK) for part in ("train", "valid", "test"))
         assert train.max() < valid.min() <= valid.max() < test.min()

@@ -147,9 +147,63 @@ class _SortsLabels(SquaredError):
         return found
 
 
+class ReciprocalRank(HitRate):
+    """Of the first positive, without a cut: it is free of k."""
+
+    def score(self, offsets: np.ndarray, ranks: np.ndarray, k: np.ndarray, items: np.ndarray) -> np.ndarray:  # type: ignore[override]
+        return 1.0 / (1.0 + np.minimum.reduceat(ranks, offsets[:-1]))
+
+
+class TestReciprocalRank(MetricContract):
+    component = ReciprocalRank
+
+
+class Precision(HitRate):
+    def score(self, offsets: np.ndarray, ranks: np.ndarray, k: np.ndarray, items: np.ndarray) -> np.ndarray:  # type: ignore[override]
+        return np.add.reduceat((ranks < k).astype(np.float64), offsets[:-1]) / k
+
+
+class TestPrecision(MetricContract):
+    component = Precision
+
+
+class ErrorOfAUser(SquaredError):
+    def score(self, labels: np.ndarray, predictions: np.ndarray, users: np.ndarray) -> np.ndarray:
+        error = super().score(labels, predictions, users)
+        return np.bincount(users, error) / np.bincount(users)
+
+
+class TestErrorOfAUser(MetricContract):
+    component = ErrorOfAUser
+
+
+class _AlwaysTen(HitRate):
+    def score(self, offsets: np.ndarray, ranks: np.ndarray, k: np.ndarray, items: np.ndarray) -> np.ndarray:  # type: ignore[override]
+        return super().score(offsets, ranks, np.asarray(10), items)
+
+
+class _AtMostTen(HitRate):
+    def score(self, offsets: np.ndarray, ranks: np.ndarray, k: np.ndarray, items: np.ndarray) -> np.ndarray:  # type: ignore[override]
+        return super().score(offsets, ranks, np.minimum(k, 10), items)
+
+
+class _OneForAllUsers(HitRate):
+    def score(self, offsets: np.ndarray, ranks: np.ndarray, k: np.ndarray, items: np.ndarray) -> np.ndarray:  # type: ignore[override]
+        return np.asarray(super().score(offsets, ranks, k, items).mean())
+
+
+class _OneForAllRows(SquaredError):
+    def score(self, labels: np.ndarray, predictions: np.ndarray, users: np.ndarray) -> np.ndarray:
+        return super().score(labels, predictions, users).mean(keepdims=True)
+
+
 @pytest.mark.parametrize(
     ("defect", "check"),
     [
+        (_AlwaysTen, metrics.check_metric_heeds_k),
+        (_AtMostTen, metrics.check_metric_heeds_k),
+        (_OneForAllUsers, metrics.check_metric_is_plain),
+        (_OneForAllRows, metrics.check_metric_is_plain),
         (_Backwards, metrics.check_metric_is_bounded_by_the_oracle),
         (_FirstRowsOnly, metrics.check_metric_is_permutation_invariant),
         (_SortsLabels, metrics.check_metric_is_plain),

@@ -141,14 +141,15 @@ def check(
 
     results = check_plugin(kernel_of(context), name)
     if as_json:
-        emit_json([{"component": one.component, "check": one.check, "ok": one.ok, "message": one.message} for one in results])
+        emit_json([{name: getattr(one, name) for name in ("component", "check", "ok", "skipped", "message")} for one in results])
     else:
         emit_table(("RESULT", "COMPONENT", "CHECK", "MESSAGE"), [_result_line(one) for one in results])
     failed = sum(not one.ok for one in results)
-    note(f"{len(results) - failed} of {len(results)} checks passed")
+    skipped = sum(one.skipped for one in results)
+    note(f"{len(results) - failed - skipped} of {len(results)} checks passed" + (f", {skipped} skipped" if skipped else ""))
     if failed:
         raise typer.Exit(PluginError.exit_code)
 
 
 def _result_line(result: Any) -> tuple[str, ...]:
-    return ("ok" if result.ok else "FAILED", result.component, result.check, result.message)
+    return (result.outcome, result.component, result.check, result.message)

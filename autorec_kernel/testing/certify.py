@@ -12,6 +12,7 @@ from autorec_kernel.config import ComponentConfig
 from autorec_kernel.errors import AutoRecError, UnknownNameError
 from autorec_kernel.testing.configs import describe, variants
 from autorec_kernel.testing.table import CHECKS, HOMES, ONCE
+from autorec_kernel.testing.violation import Skipped
 
 if TYPE_CHECKING:
     from autorec_kernel.kernel import Kernel
@@ -28,16 +29,23 @@ class CheckResult:
         component: Its id, or the name of its class.
         check: Name of the check without `check_`.
         ok: Whether the law holds.
-        message: What was broken, with which config; empty when it holds.
+        message: What was broken, with which config, or why it was skipped; empty when it holds.
+        skipped: Whether the check could not be run; `ok` is then true and proves nothing.
     """
 
     component: str
     check: str
     ok: bool
     message: str = ""
+    skipped: bool = False
+
+    @property
+    def outcome(self) -> str:
+        """The verdict in one word: ok, skipped or FAILED."""
+        return "skipped" if self.skipped else "ok" if self.ok else "FAILED"
 
     def __str__(self) -> str:
-        return f"{'ok    ' if self.ok else 'FAILED'} {self.component} {self.check}" + (f": {self.message}" if self.message else "")
+        return f"{self.outcome:<6} {self.component} {self.check}" + (f": {self.message}" if self.message else "")
 
 
 def check_plugin(kernel: Kernel, name: str) -> list[CheckResult]:
@@ -48,7 +56,7 @@ def check_plugin(kernel: Kernel, name: str) -> list[CheckResult]:
         name: A plugin, or a component as `plugin/name` or name.
 
     Returns:
-        One result per component and check, the ones that failed and the ones that hold.
+        One result per component and check, the ones that failed, the ones that hold and the ones that could not be run.
 
     Raises:
         UnknownNameError: No plugin and no component is called so.
@@ -85,7 +93,8 @@ def check_component(
         reason = (
             "it proposes nothing on the example data" if kind == "feature-op" else "options without a default: name configs to judge it by"
         )
-        return [CheckResult(called, "configs", kind == "feature-op", reason)]
+        idle = kind == "feature-op"
+        return [CheckResult(called, "configs", idle, f"skipped: {reason}" if idle else reason, idle)]
     return [run_check(kind, check, component, judged, kernel, called) for check in ("check_implements", *CHECKS[kind])]
 
 
@@ -98,6 +107,8 @@ def run_check(kind: str, check: str, component: Any, configs: Sequence[Any], ker
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 function(component, config, third)
+        except Skipped as reason:
+            return CheckResult(name, check.removeprefix("check_"), True, f"skipped: {reason}", skipped=True)
         except Exception as error:
             told = str(error) if isinstance(error, AssertionError) else f"{type(error).__name__}: {error}"
             shown = describe(config)

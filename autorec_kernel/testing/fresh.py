@@ -11,7 +11,7 @@ import tempfile
 from operator import attrgetter
 from typing import Any
 
-from autorec_kernel.testing.violation import violated
+from autorec_kernel.testing.violation import Skipped, violated
 
 __all__ = ["in_fresh_process", "main"]
 
@@ -19,13 +19,14 @@ _LIMIT_SECONDS = 180.0
 
 
 def in_fresh_process(function: str, component: Any, config: Any, hash_seed: int) -> Any:
-    """Return `function(component, config)` as JSON values, computed in a new process; None when the class cannot be imported by name.
+    """Return `function(component, config)` as JSON values, computed in a new process.
 
     Raises:
+        Skipped: The class cannot be imported by its name, so no other process can have it.
         Violation: The computation failed there.
     """
     if "<locals>" in component.__qualname__ or component.__module__ == "__main__":
-        return None
+        raise Skipped(f"{component.__module__}.{component.__qualname__} cannot be imported by another process: move it to a module")
     asked = [function, f"{component.__module__}:{component.__qualname__}", json.loads(config.model_dump_json()), sys.path]
     environment = {**os.environ, "PYTHONHASHSEED": str(hash_seed), "OMP_NUM_THREADS": "1"}
     command = [
@@ -40,7 +41,10 @@ def in_fresh_process(function: str, component: Any, config: Any, hash_seed: int)
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
         violated(f"it failed in a fresh process: {last[0]}")
-    return json.loads(done.stdout.splitlines()[-1])
+    answer = json.loads(done.stdout.splitlines()[-1])
+    if answer is None:
+        raise Skipped(f"{component.__module__}.{component.__qualname__} cannot be imported by another process: is its module on sys.path?")
+    return answer
 
 
 def main() -> None:

@@ -40,6 +40,7 @@ _LAWS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "check_eval_is_deterministic",
         ),
         "block_learning": ("check_gradient_reaches_every_parameter", "check_gradient_reaches_every_input"),
+        "block_options": ("check_options_matter",),
         "block_storage": ("check_state_survives_safetensors", "check_solve_is_deterministic", "check_exports_to_onnx"),
     },
     "blueprint": {
@@ -92,7 +93,12 @@ _LAWS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         ),
     },
     "metric": {
-        "metrics": ("check_metric_is_plain", "check_metric_is_permutation_invariant", "check_metric_is_bounded_by_the_oracle"),
+        "metrics": (
+            "check_metric_is_plain",
+            "check_metric_is_permutation_invariant",
+            "check_metric_is_bounded_by_the_oracle",
+            "check_metric_heeds_k",
+        ),
     },
     "reader": {"readers": ("check_reader_declines_politely", "check_reader_is_quick_to_answer")},
 }
@@ -107,6 +113,7 @@ ONCE = frozenset(  # slow, and the same for every config: run with the first one
     {
         "check_defaults_lie_in_domains",
         "check_exports_to_onnx",
+        "check_options_matter",
         "check_proposals_repeat_in_another_process",
         "check_program_repeats_in_another_process",
         "check_digest_repeats_in_another_process",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 import sys
@@ -13,7 +14,9 @@ import numpy as np
 import pytest
 import torch
 from pydantic import Field
+from typer.testing import CliRunner
 
+from autorec_kernel.cli import plugins
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.errors import UnknownNameError
 from autorec_kernel.kernel import Kernel
@@ -21,11 +24,13 @@ from autorec_kernel.markers import hookimpl
 from autorec_kernel.registry import ComponentSpec, ExtensionPoint
 from autorec_kernel.space import Bool, Choice, Float, Int, Ints
 from autorec_kernel.testing import CheckResult, ModelBlockContract, Violation, check_component, check_plugin
+from autorec_kernel.testing.certify import run_check
 from autorec_kernel.testing.checks.feature_leaks import _affine, _monotone
 from autorec_kernel.testing.configs import variants
 from autorec_kernel.testing.snapshots import first_difference, leaves
 from autorec_kernel.testing.surroundings import another_world, globals_kept
 from autorec_kernel.testing.table import CHECKS, HOMES, ONCE
+from autorec_search.random_search import RandomSearch
 
 
 @pytest.mark.parametrize(
@@ -125,6 +130,7 @@ def test_a_component_that_cannot_be_judged_says_why() -> None:
 def test_a_result_reads_as_one_line() -> None:
     assert str(CheckResult("a/b", "law", False, "broken")) == "FAILED a/b law: broken"
     assert str(CheckResult("a/b", "law", True)) == "ok     a/b law"
+    assert str(CheckResult("a/b", "law", True, "skipped: no", skipped=True)) == "skipped a/b law: skipped: no"
 
 
 class _Slots:
@@ -146,6 +152,38 @@ def test_the_check_of_a_plugins_own_kind_is_run(monkeypatch: pytest.MonkeyPatch)
 
 def _refuse(component: object) -> None:
     raise ValueError("too round")
+
+
+@pytest.mark.parametrize(("module", "name"), [("__main__", "Mine"), (__name__, "f.<locals>.Mine"), ("a_module_of_nobody", "Mine")])
+def test_a_component_that_no_other_process_can_import_is_skipped_and_not_passed(module: str, name: str) -> None:
+    mine = type("Mine", (RandomSearch,), {"__module__": module, "__qualname__": name})
+    config = mine.Config()
+    result = run_check("search-strategy", "check_proposals_repeat_in_another_process", mine, (config,), None, "mine")
+    assert (result.ok, result.skipped, result.outcome) == (True, True, "skipped")
+    assert "cannot be imported by another process" in result.message
+
+
+def test_a_skipped_law_is_a_skipped_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    skipped = CheckResult("a", "law", True, "skipped: it lives here only", skipped=True)
+    monkeypatch.setattr("autorec_kernel.testing.contracts.run_check", lambda *given: skipped)
+
+    class Reduced(ModelBlockContract):
+        component = dict
+        configs = (None,)
+
+    with pytest.raises(pytest.skip.Exception, match="it lives here only"):
+        Reduced().test_implements()
+
+
+def test_the_command_prints_and_counts_what_was_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    results = [CheckResult("a/b", "one", True), CheckResult("a/b", "two", True, "skipped: no", skipped=True)]
+    monkeypatch.setattr("autorec_kernel.testing.certify.check_plugin", lambda *given: results)
+    ended = CliRunner().invoke(plugins.app, ["check", "a"], obj=Kernel())
+    shown = CliRunner().invoke(plugins.app, ["check", "a", "--json"], obj=Kernel())
+    assert (ended.exit_code, shown.exit_code) == (0, 0)
+    assert "skipped" in ended.stdout
+    assert "1 of 2 checks passed, 1 skipped" in ended.output
+    assert [one["skipped"] for one in json.loads(shown.stdout)] == [False, True]
 
 
 def test_a_known_exception_is_not_run_and_the_rest_is() -> None:

@@ -113,12 +113,12 @@ def autorec_trial_finished(trial: Trial) -> None:
 
 @hookspec
 def autorec_report_sections() -> Components:  # type: ignore[empty-body]
-    """Declare report sections. Called once per kernel; each function is called once when a report is written; a failing one is left out."""
+    """Declare report sections. Called once per kernel; each function is called by `Kernel.report_sections`, which no stage asks yet."""
 
 
 @hookspec
 def autorec_exporters() -> Components:  # type: ignore[empty-body]
-    """Declare exporters. Called once per kernel; the function runs when its format is asked for, and its error reaches the user."""
+    """Declare exporters. Called once per kernel; listed and loaded by a host, no command asks for a format yet."""
 
 
 @hookspec

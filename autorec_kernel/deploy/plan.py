@@ -21,6 +21,7 @@ from autorec_kernel.deploy.quality import Quality, gain
 from autorec_kernel.errors import AutoRecError, UnknownNameError
 from autorec_kernel.models.fit import FitSettings, fit
 from autorec_kernel.records.model import CompressedModel, CompressionStep, TrainedModel
+from autorec_kernel.records.serving_state import without_padding
 from autorec_kernel.serving.graph import Graph
 
 if TYPE_CHECKING:
@@ -156,7 +157,9 @@ def serving_sample(network: Any, features: FeatureSet, rows: int = 32) -> dict[s
         return {}
     if tuple(network.serving_outputs) in (("score",), ("user",)):
         users = np.arange(rows) % max(1, features.schema.users)
-        return features.state().inputs(network.inputs, users=users, lengths=lengths)
+        found = features.state().inputs(network.inputs, users=users, lengths=lengths)
+        short = without_padding(found, features.schema)  # as answers are computed; the exporter takes an axis of one for a constant
+        return {name: value[:, : max(2, short[name].shape[1])] if value.ndim == 2 else value for name, value in found.items()}
     chosen = features.rows("train")[:rows]
     return features.row_inputs(network.inputs, chosen, lengths=lengths)
 

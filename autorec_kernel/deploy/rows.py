@@ -171,7 +171,7 @@ def _ids(raw: Raw, schema: Schema, role: str) -> list[str | None] | None:
 
 
 def _same_meaning(role: str, columns: Iterable[str]) -> str | None:
-    """Return the one column whose name, normalised, is a usual name of the role (`userId` for `user_id`); None if there is no single one."""
+    """Return the one column whose name, normalised, is a usual name of the role (`userId` for `user_id`); None without a single one."""
     found = [name for name in columns if normal(name) in ROLE_NAMES[role]]
     return found[0] if len(found) == 1 else None
 

@@ -27,6 +27,7 @@ __all__ = ["DeviceProfile", "estimate_cost", "solving_seconds"]
 
 _STEPS = 20  # history length assumed for an unbounded history
 _PROBE = 64  # rows of the probe batch
+_SPREAD_US = 0.008  # gathering one neighbour and adding it to its score
 _OPERATORS = 6  # operators of the runtime that a block becomes, on average
 
 
@@ -84,6 +85,7 @@ def estimate_cost(
     item = architecture.outputs.get("item")
     flops += 2 * features.items * network.specs[item].width if item else 0
     latency = profile.floor_us + _OPERATORS * sum(1 for _ in architecture.serving()) * profile.node_us + flops / (profile.gflops * 1e3)
+    latency += sum(_STEPS * spec.width * _SPREAD_US for spec in network.specs.values() if spec.neighbours)
     seconds = solving_seconds(architecture, features, kernel) + _training(network, features, profile, batch_size, epochs)
     return Cost(parameters, stored, round(latency / 1e3, 6), round(seconds, 3))
 

@@ -85,6 +85,12 @@ def test_latency_grows_with_the_network_and_with_the_catalogue(kernel, schema):
     assert many - few == pytest.approx(2 * 8 * (2_000_000 - 9) / (PROFILE.gflops * 1e6), rel=1e-3)
 
 
+def test_reading_neighbours_costs_latency(kernel, schema):
+    wide = replace(schema, items=500, features=tuple(replace(f, size=500) if f.vocabulary == "item" else f for f in schema.features))
+    few, many = (cost_of(kernel, wide, "baselines/item-knn", neighbours=count).latency_ms for count in (20, 400))
+    assert many > 2 * few
+
+
 def test_attention_counts_among_the_operations(kernel, schema):
     nodes = (
         Node("history", "@history", config={"columns": ["history"], "width": 8, "length": 100}),

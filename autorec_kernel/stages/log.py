@@ -71,16 +71,19 @@ def log_to(folder: Path, kernel: Kernel, *others: logging.Handler, level: int = 
     file = LogFile(folder / LOG)
     handlers = (file, *others)
     loggers = [logging.getLogger(name) for name in _packages(kernel)]
-    levels = [logger.level for logger in loggers]
+    found = [(logger.level, logger.propagate) for logger in loggers]
+    own = not logging.getLogger().handlers  # nobody listens at the root: a library that puts a handler there must not echo the log
     for logger in loggers:
         logger.setLevel(level or logger.level)
+        logger.propagate = logger.propagate and not own
         for handler in handlers:
             logger.addHandler(handler)
     try:
         yield file
     finally:
-        for logger, before in zip(loggers, levels, strict=True):
+        for logger, (before, propagates) in zip(loggers, found, strict=True):
             logger.setLevel(before)
+            logger.propagate = propagates
             for handler in handlers:
                 logger.removeHandler(handler)
         file.close()

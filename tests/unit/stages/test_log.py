@@ -20,9 +20,9 @@ from autorec_kernel.stages.workplace import Silent
 def unchanged() -> Iterator[None]:
     """Fail when a logger of the kernel is left in another state."""
     logger = logging.getLogger("autorec_kernel")
-    before = (logger.level, list(logger.handlers))
+    before = (logger.level, list(logger.handlers), logger.propagate)
     yield
-    assert (logger.level, logger.handlers) == before
+    assert (logger.level, logger.handlers, logger.propagate) == before
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
@@ -93,3 +93,24 @@ def test_a_log_that_cannot_be_written_does_not_stop_the_run(tmp_path: Path, caps
         told.note("one")
         told.note("two")
     assert capsys.readouterr().err == ""
+
+
+def test_a_handler_that_a_library_puts_at_the_root_echoes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, heard = logging.getLogger(), []
+    handler = logging.Handler()
+    handler.emit = heard.append  # type: ignore[method-assign]
+    monkeypatch.setattr(root, "handlers", [])
+    with log_to(tmp_path, Kernel(), level=logging.INFO):
+        root.addHandler(handler)
+        logging.getLogger("autorec_kernel.stages").info("quiet")
+    assert heard == [] and read(tmp_path)[0]["message"] == "quiet"
+
+
+def test_a_host_that_listens_at_the_root_still_hears(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, heard = logging.getLogger(), []
+    handler = logging.Handler()
+    handler.emit = heard.append  # type: ignore[method-assign]
+    monkeypatch.setattr(root, "handlers", [handler])
+    with log_to(tmp_path, Kernel(), level=logging.INFO):
+        logging.getLogger("autorec_kernel.stages").info("told")
+    assert [record.getMessage() for record in heard] == ["told"]

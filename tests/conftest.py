@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+for _name in ("SIGINT", "SIGHUP"):  # a suite started in the background inherits them ignored, and so would the processes under test
+    _signal = getattr(signal, _name, None)
+    if _signal is not None and signal.getsignal(_signal) == signal.SIG_IGN:
+        signal.signal(_signal, signal.default_int_handler if _name == "SIGINT" else signal.SIG_DFL)
 
 _HERE = Path(__file__).parent
 _NEED_PLUGINS = ("contracts", "integration", "docs", "unit/plugins")

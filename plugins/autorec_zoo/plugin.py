@@ -16,5 +16,5 @@ def autorec_blueprints() -> tuple[ComponentSpec, ...]:
         ComponentSpec("sasrec", "autorec_zoo.retrieval:SasRec", "Self-attentive sequential recommendation (Kang and McAuley 2018)."),
         ComponentSpec("deepfm", "autorec_zoo.ranking:DeepFm", "Factorization machine and network on shared embeddings (Guo et al. 2017)."),
         ComponentSpec("dcnv2", "autorec_zoo.ranking:Dcnv2", "Deep and cross network, version 2 (Wang et al. 2021)."),
-        ComponentSpec("din", "autorec_zoo.ranking:Din", "Deep interest network: history weighed by the candidate (Zhou et al. 2018)."),
+        ComponentSpec("din", "autorec_zoo.behaviour:Din", "Deep interest network: history weighed by the candidate (Zhou et al. 2018)."),
     )

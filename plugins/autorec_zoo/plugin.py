@@ -13,7 +13,7 @@ def autorec_blueprints() -> tuple[ComponentSpec, ...]:
     """Return the blueprints of this package."""
     return (
         ComponentSpec("mf", "autorec_zoo.retrieval:MatrixFactorization", "Matrix factorisation trained on pairs (Rendle et al. 2009)."),
-        ComponentSpec("sasrec", "autorec_zoo.retrieval:SasRec", "Self-attentive sequential recommendation (Kang and McAuley 2018)."),
+        ComponentSpec("sasrec", "autorec_zoo.sequential.attention:SasRec", "Self-attention over a history (Kang and McAuley 2018)."),
         ComponentSpec("deepfm", "autorec_zoo.ranking:DeepFm", "Factorization machine and network on shared embeddings (Guo et al. 2017)."),
         ComponentSpec("dcnv2", "autorec_zoo.ranking:Dcnv2", "Deep and cross network, version 2 (Wang et al. 2021)."),
         ComponentSpec("din", "autorec_zoo.behaviour:Din", "Deep interest network: history weighed by the candidate (Zhou et al. 2018)."),

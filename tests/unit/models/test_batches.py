@@ -105,7 +105,7 @@ def test_shared_negatives_are_one_draw_a_batch(kernel, features_of):
 
 def test_sequences_are_histories_and_the_items_that_followed(kernel, features_of):
     features = features_of("recommend")
-    batches = Batches(network_for(kernel, features, "zoo/sasrec", max_length=20), features, 64)
+    batches = Batches(network_for(kernel, features, "zoo/sasrec", max_len=20), features, 64)
     assert batches.size == 8
     steps, targets = (np.concatenate([_padded(b[name], 20) for b in epoch(batches)]) for name in (batches.names[0], "@target"))
     history = features.interactions

@@ -185,7 +185,7 @@ def test_validation_sees_a_network_that_serves(fresh):
 
 @pytest.mark.parametrize(
     ("task", "name", "config"),
-    [("recommend", "zoo/mf", {"loss": "bpr"}), ("recommend", "zoo/mf", {"loss": "softmax"}), ("recommend", "zoo/sasrec", {"dropout": 0.0})],
+    [("recommend", "zoo/mf", {"loss": "bpr"}), ("recommend", "zoo/mf", {"loss": "softmax"}), ("recommend", "zoo/sasrec", {"dropout_rate": 0.0})],
 )
 def test_retrievers_learn_what_their_users_chose(fresh, task, name, config):
     network, features = fresh(task, name, **config)

@@ -1,17 +1,19 @@
-"""What every block of this package shares: the one-argument constructor and the defaults of the contract."""
+"""What every block of this package shares: the one-argument constructor, the defaults of the contract, and activations."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, Literal
 
+import torch
 from torch import nn
 
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.records.architecture import Port
 
-__all__ = ["ACTIVATIONS", "Block", "activation"]
+__all__ = ["ACTIVATIONS", "Activation", "Block", "Dice", "activation"]
 
+Activation = Literal["relu", "gelu", "silu", "tanh", "sigmoid", "prelu", "dice", "identity"]
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
     "gelu": nn.GELU,
@@ -21,11 +23,45 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "prelu": nn.PReLU,
     "identity": nn.Identity,
 }
+_DICE_EPSILON, _DICE_MOMENTUM = 1e-8, 0.1
 
 
-def activation(name: str) -> nn.Module:
-    """Return a fresh activation module."""
-    return ACTIVATIONS[name]()
+def activation(name: str, width: int = 1) -> nn.Module:
+    """Return a fresh activation module for values of `width` channels (last axis), which only `dice` needs to know."""
+    return Dice(width) if name == "dice" else ACTIVATIONS[name]()
+
+
+class Dice(nn.Module):
+    """f(s) = p(s)·s + (1 - p(s))·α·s with p(s) = σ((s - E[s]) / √(Var[s] + ε)) a channel (Zhou et al. 2018, equation 3).
+
+    Moments are those of the batch while training and running averages of them in serving, so that a row is answered alike in any batch.
+    α starts at 0 and is learned, one a channel; ε = 1e-8 as in the paper. A batch of one row keeps the running moments.
+    """
+
+    mean: torch.Tensor
+    variance: torch.Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.alpha = nn.Parameter(torch.zeros(width))
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("variance", torch.ones(width))
+
+    def forward(self, values: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        """Return float32 [..., width]; rows whose `mask` (bool [...]) is False do not enter the moments."""
+        mean, variance = self._moments(values, mask) if self.training else (self.mean, self.variance)
+        share = torch.sigmoid((values - mean) * torch.rsqrt(variance + _DICE_EPSILON))
+        return values * (self.alpha + share * (1.0 - self.alpha))
+
+    def _moments(self, values: torch.Tensor, mask: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        rows = values[mask] if mask is not None else values.flatten(0, -2)
+        if len(rows) < 2:
+            return self.mean, self.variance
+        variance, mean = torch.var_mean(rows, 0, correction=0)
+        with torch.no_grad():
+            self.mean.lerp_(mean, _DICE_MOMENTUM)
+            self.variance.lerp_(variance, _DICE_MOMENTUM)
+        return mean, variance
 
 
 class Block:

@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from autorec_blocks.base import Block, activation
+from autorec_blocks.base import Activation, Block, activation
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.errors import ContractError
 from autorec_kernel.records.architecture import Link, Port, TensorSpec
@@ -45,7 +45,7 @@ class Linear(Block):
 
 
 class Mlp(Block):
-    """Affine layers, each followed by an activation and dropout."""
+    """Affine layers, each followed by an activation and dropout; without layers, the input as it is."""
 
     class Config(ComponentConfig):
         """Options."""
@@ -53,28 +53,36 @@ class Mlp(Block):
         hidden_dims: Annotated[tuple[int, ...], Ints(Int(8, 512, log=True), length=Int(1, 4))] = Field(
             (128, 64), description="Width of each layer."
         )
-        activation: Annotated[Literal["relu", "gelu", "silu", "tanh"], Choice("relu", "gelu", "silu", "tanh")] = Field(
+        activation: Annotated[Activation, Choice("relu", "gelu", "silu", "tanh", "prelu", "dice")] = Field(
             "relu", description="Function after each layer."
         )
-        dropout: Annotated[float, Float(0.0, 0.6)] = Field(0.0, description="Share of units dropped while training.")
+        dropout: Annotated[float | tuple[float, ...], Float(0.0, 0.6)] = Field(
+            0.0, description="Share of units dropped while training: one for all layers, or a list whose last entry repeats."
+        )
 
     accepts: ClassVar[tuple[Port, ...]] = ("vector",)
     config: Config
 
     def output(self, specs: Sequence[TensorSpec]) -> TensorSpec:
         """Return a vector as wide as the last layer."""
-        return TensorSpec("vector", specs[0].axis, width=self.config.hidden_dims[-1])
+        return TensorSpec("vector", specs[0].axis, width=(specs[0].width, *self.config.hidden_dims)[-1])
 
     def build(self, specs: Sequence[TensorSpec], arrays: Mapping[str, np.ndarray]) -> nn.Module:
         """Return the stack: float32 [A, D] to [A, hidden_dims[-1]]."""
         layers: list[nn.Module] = []
         width = specs[0].width
-        for size in self.config.hidden_dims:
-            layers += [nn.Linear(width, size), activation(self.config.activation)]
-            if self.config.dropout:
-                layers.append(nn.Dropout(self.config.dropout))
+        for size, rate in zip(self.config.hidden_dims, _rates(self.config.dropout, len(self.config.hidden_dims)), strict=True):
+            layers += [nn.Linear(width, size), activation(self.config.activation, size)]
+            if rate:
+                layers.append(nn.Dropout(rate))
             width = size
         return nn.Sequential(*layers)
+
+
+def _rates(dropout: float | tuple[float, ...], layers: int) -> list[float]:
+    """Return one dropout rate a layer: the last one given repeats, none given means none."""
+    given = dropout if isinstance(dropout, tuple) else (dropout,)
+    return [given[min(layer, len(given) - 1)] if given else 0.0 for layer in range(layers)]
 
 
 class Head(Block):
@@ -109,7 +117,7 @@ class _HeadModule(nn.Module):
         self.offset = nn.Parameter(torch.full((tasks,), offset))
 
     def forward(self, *vectors: torch.Tensor) -> torch.Tensor:
-        total = self.layers[0](vectors[0]) + self.offset
+        total: torch.Tensor = self.layers[0](vectors[0]) + self.offset
         for layer, vector in zip(list(self.layers)[1:], vectors[1:], strict=True):
             total = total + layer(vector)
         return total

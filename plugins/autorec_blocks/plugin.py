@@ -19,6 +19,8 @@ def autorec_model_blocks() -> tuple[ComponentSpec, ...]:
         ComponentSpec("concat", "autorec_blocks.combine:Concat", "Several vectors side by side."),
         ComponentSpec("add", "autorec_blocks.combine:Add", "The sum of several vectors of one width."),
         ComponentSpec("sum-fields", "autorec_blocks.combine:SumFields", "The sum of all fields as one vector."),
+        ComponentSpec("numeric-fields", "autorec_blocks.fields:NumericFields", "Numbers as fields: each times a learned vector."),
+        ComponentSpec("join-fields", "autorec_blocks.fields:JoinFields", "Several sets of fields of one width as one set."),
         ComponentSpec("lookup", "autorec_blocks.combine:Lookup", "Rows of a table picked by an index."),
         ComponentSpec("fm", "autorec_blocks.interact:FactorizationMachine", "Second-order factorization machine (Rendle 2010)."),
         ComponentSpec("cross-network", "autorec_blocks.interact:CrossNetwork", "Explicit feature crosses, version 2 (Wang et al. 2021)."),

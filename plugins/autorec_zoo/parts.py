@@ -1,0 +1,180 @@
+"""What blueprints share: option types, the nodes that read features, the layers above them and the score at the end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Literal
+
+from autorec_kernel.config import ComponentConfig
+from autorec_kernel.errors import ContractError
+from autorec_kernel.records.architecture import Architecture, Node
+from autorec_kernel.records.features import Feature, FeatureKind, FeatureSchema
+from autorec_kernel.space import Choice, Float, Floats, Int, Ints
+
+__all__ = [
+    "Columns",
+    "Ranker",
+    "Rate",
+    "Rates",
+    "Units",
+    "Width",
+    "chosen",
+    "field_nodes",
+    "flat_nodes",
+    "headed",
+    "linear_nodes",
+    "mlp",
+    "start_of",
+    "summed",
+    "target",
+]
+
+Columns = tuple[str, ...] | None  # names of features; None = all suitable ones of the schema
+Units = Annotated[tuple[int, ...], Ints(Int(16, 512, log=True), length=Int(1, 4))]  # one width a layer
+Rates = Annotated[tuple[float, ...], Floats(Float(0.0, 0.6), length=Int(0, 4))]  # one share a layer: the last repeats, empty = none
+Rate = Annotated[float, Float(0.0, 0.6)]
+Width = Annotated[int, Choice(4, 8, 16, 32)]
+Nodes = list[Node]
+
+_CATEGORICAL: tuple[FeatureKind, ...] = ("id", "bag")
+_TABULAR: tuple[FeatureKind, ...] = ("id", "bag", "numeric")
+
+
+class Ranker:
+    """A blueprint that predicts the label of given rows."""
+
+    role: ClassVar[Literal["retriever", "ranker"]] = "ranker"
+    tasks: ClassVar[tuple[str, ...]] = ("rate", "click")
+
+    def __init__(self, config: ComponentConfig) -> None:
+        self.config: Any = config
+
+
+def chosen(features: FeatureSchema, names: Columns, kinds: Sequence[FeatureKind] = _TABULAR, option: str = "features") -> list[Feature]:
+    """Return the features that a feature-list option names, in its order; all of these kinds for None.
+
+    Args:
+        option: The option's name, for the error.
+
+    Raises:
+        ContractError: A named feature does not exist here or is of another kind, or none is left.
+        UnknownNameError: There is no feature of that name.
+    """
+    found = list(features.of(*kinds)) if names is None else [features[name] for name in names]
+    wrong = [feature.name for feature in found if feature.kind not in kinds]
+    if wrong:
+        raise ContractError(f"{option} takes {' or '.join(kinds)} features, and {wrong} are not: leave them out")
+    if not found:
+        raise ContractError(f"{option} needs at least one {' or '.join(kinds)} feature, and the feature set has none")
+    return found
+
+
+def field_nodes(features: FeatureSchema, width: int, names: Columns = None, *, option: str = "features") -> tuple[Nodes, str]:
+    """Return nodes whose last one, named in second place, yields FIELDS [A, F, width]: categories and bags, then one field a number.
+
+    Raises:
+        ContractError: There is no suitable feature.
+    """
+    fields, numbers = _split(chosen(features, names, option=option))
+    nodes: Nodes = []
+    if fields:
+        nodes.append(Node("fields", "@fields", config={"columns": [f.name for f in fields], "width": width}))
+    if numbers:
+        config = {"width": width, "groups": [f.width for f in numbers]}
+        nodes += [_numbers("numbers", numbers), Node("number_fields", "blocks/numeric-fields", ("numbers",), config)]
+    if fields and numbers:
+        nodes.append(Node("all_fields", "blocks/join-fields", ("fields", "number_fields")))
+    return nodes, nodes[-1].id
+
+
+def flat_nodes(features: FeatureSchema, width: int, names: Columns = None, *, option: str = "features") -> tuple[Nodes, str]:
+    """Return nodes whose last one, named in second place, flattens to the embedded categories followed by the plain numbers.
+
+    Raises:
+        ContractError: There is no suitable feature.
+    """
+    fields, numbers = _split(chosen(features, names, option=option))
+    nodes: Nodes = []
+    if fields:
+        nodes.append(Node("fields", "@fields", config={"columns": [f.name for f in fields], "width": width}))
+    if numbers:
+        nodes.append(_numbers("numbers", numbers))
+    if fields and numbers:
+        nodes.append(Node("flat", "blocks/concat", ("fields", "numbers")))
+    return nodes, nodes[-1].id
+
+
+def linear_nodes(
+    features: FeatureSchema, names: Columns = None, *, beside: Sequence[Node] = (), option: str = "features"
+) -> tuple[Nodes, tuple[str, ...]]:
+    """Return the nodes of a first-order model and the names of its parts: VECTORs [A, 1] that are to be summed.
+
+    Args:
+        beside: Nodes that the graph has already; a source of the same numbers among them is read instead of a second one.
+
+    Raises:
+        ContractError: There is no suitable feature.
+    """
+    fields, numbers = _split(chosen(features, names, option=option))
+    nodes: Nodes = []
+    parts: list[str] = []
+    if fields:
+        first = Node("first", "@fields", config={"columns": [f.name for f in fields], "width": 1})
+        nodes += [first, Node("wide", "blocks/sum-fields", ("first",))]
+        parts.append("wide")
+    if numbers:
+        source = _numbers("wide_numbers", numbers)
+        same = next((node.id for node in beside if node.block == "@numeric" and node.config == source.config), "")
+        nodes += [] if same else [source]
+        nodes.append(Node("slope", "blocks/linear", (same or source.id,), {"width": 1, "bias": False, "zero_start": True}))
+        parts.append("slope")
+    return nodes, tuple(parts)
+
+
+def mlp(name: str, source: str, units: Sequence[int], rates: Sequence[float] = (), activation: str = "relu") -> Node:
+    """Return a multi-layer perceptron with one dropout rate a layer (the last rate repeats, none = no dropout)."""
+    return Node(name, "blocks/mlp", (source,), {"hidden_dims": list(units), "dropout": list(rates), "activation": activation})
+
+
+def target(features: FeatureSchema) -> tuple[str, str, float]:
+    """Return the label, its link and where the offset starts.
+
+    Raises:
+        ContractError: The data has no label.
+    """
+    if not features.tasks:
+        raise ContractError("a ranker predicts a label, and the data has none")
+    label = next(iter(features.tasks))
+    return label, features.tasks[label], start_of(features, label)
+
+
+def start_of(features: FeatureSchema, label: str) -> float:
+    """Return where the offset of a head starts: the mean label, as a logit for 0/1 labels."""
+    mean = features.label_range[label][2]
+    if features.tasks[label] != "logit":
+        return mean
+    share = min(max(mean, 1e-4), 1 - 1e-4)
+    return math.log(share / (1 - share))
+
+
+def headed(features: FeatureSchema, nodes: Sequence[Node], parts: Sequence[str]) -> Architecture:
+    """Return the graph that predicts the label by one affine layer over all parts."""
+    label, link, offset = target(features)
+    head = Node("score", "blocks/head", tuple(parts), {"tasks": [label], "link": link, "offset": offset})
+    return Architecture((*nodes, head), {label: "score"}, "row")
+
+
+def summed(features: FeatureSchema, nodes: Sequence[Node], parts: Sequence[str]) -> Architecture:
+    """Return the graph that predicts the label by the plain sum of its parts, each a VECTOR [A, 1], and an offset."""
+    label, link, offset = target(features)
+    score = Node("score", "blocks/sum-scores", tuple(parts), {"task": label, "link": link, "offset": offset})
+    return Architecture((*nodes, score), {label: "score"}, "row")
+
+
+def _numbers(name: str, numbers: Sequence[Feature]) -> Node:
+    return Node(name, "@numeric", config={"columns": [f.name for f in numbers]})
+
+
+def _split(features: Sequence[Feature]) -> tuple[list[Feature], list[Feature]]:
+    return [f for f in features if f.kind in _CATEGORICAL], [f for f in features if f.kind == "numeric"]

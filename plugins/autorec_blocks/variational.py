@@ -1,0 +1,113 @@
+"""Blocks of autoencoders on histories: a bag of steps, dropped at random, and a Gaussian code drawn in training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, ClassVar
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import nn
+from torch.nn import functional
+
+from autorec_blocks.base import Block
+from autorec_kernel.config import ComponentConfig
+from autorec_kernel.errors import ContractError
+from autorec_kernel.records.architecture import Port, TensorSpec
+from autorec_kernel.space import Float
+
+__all__ = ["Bag", "Reparameterise"]
+
+Steps = tuple[torch.Tensor, torch.Tensor]  # int64 [A, L], mask bool [A, L]
+
+
+class Bag(Block):
+    """The table rows of a history, summed and divided by a power of their number: W x / ‖x‖ of a multi-hot x, never built.
+
+    `power` 0 sums, 0.5 divides by the length of the multi-hot vector (Liang et al. 2018, section 2.2), 1 takes the mean.
+    While training, steps are dropped and the others scaled up (denoising); only the newest `newest` steps count.
+    """
+
+    class Config(ComponentConfig):
+        """Options."""
+
+        power: Annotated[float, Float(0.0, 1.0)] = Field(1.0, description="The sum is divided by this power of the number of steps.")
+        dropout: Annotated[float, Float(0.0, 0.8)] = Field(0.0, description="Share of steps dropped while training.")
+        newest: int = Field(0, ge=0, description="Steps that count, from the end; 0 = all.")
+
+    accepts: ClassVar[tuple[Port, ...]] = ("sequence", "table")
+    config: Config
+
+    def output(self, specs: Sequence[TensorSpec]) -> TensorSpec:
+        """Return a vector as wide as the table.
+
+        Raises:
+            ContractError: The history does not come as rows, or the second input is no table of numbers.
+        """
+        if not specs[0].index or specs[1].index or specs[1].neighbours:
+            raise ContractError("a bag takes a history of item rows (@history with index = true) and a table of numbers")
+        return TensorSpec("vector", specs[0].axis, width=specs[1].width)
+
+    def build(self, specs: Sequence[TensorSpec], arrays: Mapping[str, np.ndarray]) -> nn.Module:
+        """Return the module: int64 [A, L] with its mask and table [R, D] to [A, D]."""
+        return _Bag(self.config)
+
+
+class _Bag(nn.Module):
+    def __init__(self, config: Bag.Config) -> None:
+        super().__init__()
+        self.power, self.rate, self.newest = config.power, config.dropout, config.newest
+
+    def forward(self, history: Steps, table: torch.Tensor) -> torch.Tensor:
+        ids, mask = history
+        weights = self._weights(mask, table.dtype)
+        if torch.compiler.is_exporting():  # the runtime has no embedding bag; a gather and a product say the same
+            return torch.matmul(weights.unsqueeze(1), functional.embedding(ids, table)).squeeze(1)
+        return functional.embedding_bag(ids, table, mode="sum", per_sample_weights=weights)
+
+    def _weights(self, mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        real = mask.to(dtype)
+        if self.newest:
+            after = real.sum(1, keepdim=True) - real.cumsum(1)
+            real = real * (after < self.newest).to(dtype)
+        count = real.sum(1, keepdim=True).clamp(min=1.0)
+        return functional.dropout(real, self.rate, self.training) / count**self.power
+
+
+class Reparameterise(Block):
+    """A Gaussian code: mean + ε · exp(½ log-variance) with fresh ε in training, the mean alone in serving (Kingma and Welling 2014)."""
+
+    class Config(ComponentConfig):
+        """Options."""
+
+        spread: Annotated[float, Float(0.1, 1.0)] = Field(1.0, gt=0, description="Factor of the noise.")
+
+    accepts: ClassVar[tuple[Port, ...]] = ("vector", "vector")
+    config: Config
+
+    def output(self, specs: Sequence[TensorSpec]) -> TensorSpec:
+        """Return a vector as wide as the mean.
+
+        Raises:
+            ContractError: Mean and log-variance differ in width, or are no numbers.
+        """
+        if specs[0].width != specs[1].width or specs[0].index or specs[1].index:
+            raise ContractError(f"a mean of width {specs[0].width} does not go with a log-variance of width {specs[1].width}")
+        return TensorSpec("vector", specs[0].axis, width=specs[0].width)
+
+    def build(self, specs: Sequence[TensorSpec], arrays: Mapping[str, np.ndarray]) -> nn.Module:
+        """Return the module: mean [A, D], log-variance [A, D] to [A, D]."""
+        return _Reparameterise(self.config.spread)
+
+
+class _Reparameterise(nn.Module):
+    def __init__(self, spread: float) -> None:
+        super().__init__()
+        self.spread = spread
+
+    def forward(self, mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
+        if not self.training:
+            return mean
+        noise: torch.Tensor = torch.randn_like(mean) * torch.exp(0.5 * log_variance)
+        return mean + self.spread * noise

@@ -5,10 +5,10 @@ from __future__ import annotations
 from autorec_blocks.counts import BiasTable
 from autorec_blocks.ease import Ease
 from autorec_blocks.interact import FactorizationMachine
-from autorec_blocks.losses import SampledSoftmaxLoss
 from autorec_blocks.neighbours import ItemSimilarity
-from autorec_blocks.pool import Pool, TargetAttention
+from autorec_blocks.pool import AttentionWeights, Pool
 from autorec_blocks.sequence import Encoder, Gru, Positions
+from autorec_blocks.softmax_losses import SampledSoftmaxLoss
 from autorec_kernel.testing import ModelBlockContract
 from autorec_kernel.testing.block_inputs import ITEMS, USERS
 
@@ -33,9 +33,9 @@ class TestPool(ModelBlockContract):
     configs = tuple(Pool.Config(mode=mode) for mode in ("mean", "sum", "max", "last"))
 
 
-class TestTargetAttention(ModelBlockContract):
-    component = TargetAttention
-    configs = (TargetAttention.Config(softmax=True), TargetAttention.Config(activation="prelu", attention_dims=(8,)))
+class TestAttentionWeights(ModelBlockContract):
+    component = AttentionWeights
+    configs = (AttentionWeights.Config(softmax=True), AttentionWeights.Config(activation="dice", attention_dims=(8,)))
 
 
 class TestFactorizationMachine(ModelBlockContract):

@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from autorec_blocks.losses import BprLoss, PointwiseLoss, SampledSoftmaxLoss, SoftmaxLoss
+from autorec_blocks.losses import PointwiseLoss
+from autorec_blocks.retrieval_losses import BprLoss
+from autorec_blocks.softmax_losses import SampledSoftmaxLoss, SoftmaxLoss
 from autorec_kernel.errors import ContractError
 from autorec_kernel.records.architecture import TensorSpec
 from autorec_kernel.testing.block_cases import build

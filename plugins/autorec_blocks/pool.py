@@ -1,4 +1,4 @@
-"""Blocks that turn a history into one vector."""
+"""Blocks that weigh the steps of a history and turn it into one vector."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ import numpy as np
 import torch
 from pydantic import Field
 from torch import nn
+from torch.nn import functional
 
-from autorec_blocks.base import Block, activation
+from autorec_blocks.base import Activation, Block, Dice, activation
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.errors import ContractError
 from autorec_kernel.records.architecture import Port, TensorSpec
 from autorec_kernel.space import Choice, Int, Ints
 
-__all__ = ["Pool", "TargetAttention"]
+__all__ = ["AttentionWeights", "Pool"]
 
 Steps = tuple[torch.Tensor, torch.Tensor]
 
@@ -63,50 +64,88 @@ class _Pool(nn.Module):
         return torch.where(mask.any(1, keepdim=True), highest, torch.zeros_like(highest))
 
 
-class TargetAttention(Block):
-    """DIN's local activation unit (Zhou et al. 2018, section 4.3): weights from (step, target, difference, product), not normalised."""
+class AttentionWeights(Block):
+    """One weight a step from its fit to a target; padded steps weigh exactly 0.
+
+    `unit`: DIN's local activation unit, a perceptron over (step, target, difference, product), not normalised unless asked (Zhou et al.
+    2018, section 4.3). `bilinear`: hᵀ W e, normalised over the history (DIEN, Zhou et al. 2019, equation 7).
+    """
 
     class Config(ComponentConfig):
         """Options."""
 
+        form: Literal["unit", "bilinear"] = Field("unit", description="How step and target are compared.")
         attention_dims: Annotated[tuple[int, ...], Ints(Int(8, 128, log=True), length=Int(1, 2))] = Field(
             (64, 32), description="Hidden widths of the activation unit."
         )
-        activation: Literal["relu", "sigmoid", "prelu", "tanh"] = Field("sigmoid", description="Function inside the unit.")
+        activation: Activation = Field("sigmoid", description="Function inside the unit.")
         softmax: bool = Field(False, description="Whether weights are normalised over the history.")
 
     accepts: ClassVar[tuple[Port, ...]] = ("sequence", "vector")
     config: Config
 
     def output(self, specs: Sequence[TensorSpec]) -> TensorSpec:
-        """Return a vector as wide as a step.
+        """Return a sequence of width 1.
 
         Raises:
-            ContractError: History and target differ in width.
+            ContractError: The unit is to compare a history with a target of another width.
         """
-        if specs[0].width != specs[1].width:
-            raise ContractError(f"target attention compares a history of width {specs[0].width} with a target of width {specs[1].width}")
-        return TensorSpec("vector", specs[1].axis, width=specs[0].width)
+        if specs[0].index or specs[1].index:
+            raise ContractError("attention weights compare embedded steps with an embedded target, not row indices")
+        if self.config.form == "unit" and specs[0].width != specs[1].width:
+            raise ContractError(f"attention compares a history of width {specs[0].width} with a target of width {specs[1].width}")
+        return TensorSpec("sequence", specs[1].axis, width=1)
 
     def build(self, specs: Sequence[TensorSpec], arrays: Mapping[str, np.ndarray]) -> nn.Module:
-        """Return the module: [A, L, E] with its mask and [A, E] to [A, E]."""
-        return _TargetAttention(specs[0].width, self.config)
+        """Return the module: [A, L, E] with its mask and [A, D] to [A, L, 1] with the mask."""
+        if self.config.form == "bilinear":
+            return _Bilinear(specs[0].width, specs[1].width, self.config.softmax)
+        return _Unit(specs[0].width, self.config)
 
 
-class _TargetAttention(nn.Module):
-    def __init__(self, width: int, config: TargetAttention.Config) -> None:
+class _Weights(nn.Module):
+    """Turns scores [A, L] into weights: normalised over real steps or not, 0 on padding."""
+
+    def __init__(self, softmax: bool) -> None:
         super().__init__()
-        sizes = (4 * width, *config.attention_dims)
-        layers: list[nn.Module] = []
-        for before, after in pairwise(sizes):
-            layers += [nn.Linear(before, after), activation(config.activation)]
-        self.unit = nn.Sequential(*layers, nn.Linear(sizes[-1], 1, bias=not config.softmax))
-        self.softmax = config.softmax
+        self.softmax = softmax
 
-    def forward(self, value: Steps, target: torch.Tensor) -> torch.Tensor:
+    def score(self, steps: torch.Tensor, mask: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        raise NotImplementedError
+
+    def forward(self, value: Steps, target: torch.Tensor) -> Steps:
         steps, mask = value
-        wanted = target.unsqueeze(1).expand_as(steps)
-        weights = self.unit(torch.cat([steps, wanted, steps - wanted, steps * wanted], -1)).squeeze(-1)
+        scores = self.score(steps, mask, target)
         if self.softmax:
-            weights = torch.softmax(weights.masked_fill(~mask, -1e9), 1)
-        return ((weights * mask.to(steps.dtype)).unsqueeze(-1) * steps).sum(1)
+            scores = torch.softmax(scores.masked_fill(~mask, -1e9), 1)
+        return scores.masked_fill(~mask, 0.0).unsqueeze(-1), mask
+
+
+class _Bilinear(_Weights):
+    def __init__(self, width: int, target: int, softmax: bool) -> None:
+        super().__init__(softmax)
+        self.weight = nn.Linear(target, width, bias=False)
+
+    def score(self, steps: torch.Tensor, mask: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return torch.matmul(steps, self.weight(target).unsqueeze(-1)).squeeze(-1)
+
+
+class _Unit(_Weights):
+    """The first layer is applied in parts, so that the target is multiplied once a row instead of once a step."""
+
+    def __init__(self, width: int, config: AttentionWeights.Config) -> None:
+        super().__init__(config.softmax)
+        sizes = (4 * width, *config.attention_dims)
+        layers = [(nn.Linear(before, after), activation(config.activation, after)) for before, after in pairwise(sizes)]
+        last = nn.Linear(sizes[-1], 1, bias=not config.softmax)  # an offset cancels in a softmax
+        self.unit = nn.Sequential(*(part for layer in layers for part in layer), last)
+
+    def score(self, steps: torch.Tensor, mask: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        first, *others = self.unit
+        own, wanted, apart, product = first.weight.chunk(4, 1)
+        pairs = torch.cat([steps, steps * target.unsqueeze(1)], -1)
+        hidden = functional.linear(pairs, torch.cat([own + apart, product], 1))
+        hidden = hidden + functional.linear(target, wanted - apart, first.bias).unsqueeze(1)
+        for layer in others:
+            hidden = layer(hidden, mask) if isinstance(layer, Dice) else layer(hidden)
+        return hidden.squeeze(-1)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from autorec_blocks.pool import Pool, TargetAttention
+from autorec_blocks.pool import Pool
 from autorec_blocks.sequence import Encoder, Gru, Positions
 from autorec_kernel.errors import ContractError
 from autorec_kernel.records.architecture import TensorSpec
@@ -93,22 +93,3 @@ def test_pooling_an_empty_history_gives_finite_gradients(mode):
     module_of(Pool(Pool.Config(mode=mode)))((steps, MASK)).sum().backward()
     assert torch.isfinite(steps.grad).all()
     assert not steps.grad[~MASK].any()
-
-
-@pytest.mark.parametrize("softmax", [False, True])
-def test_target_attention_weighs_each_real_step_by_its_unit(softmax):
-    target = torch.randn(4, 4, generator=torch.Generator().manual_seed(3))
-    module = module_of(TargetAttention(TargetAttention.Config(softmax=softmax)), SPEC, TensorSpec("vector", width=4))
-    expected = torch.zeros(4, 4)
-    for row, length in enumerate(LENGTHS.tolist()):
-        pairs = [torch.cat([s, target[row], s - target[row], s * target[row]]) for s in STEPS[row, :length]]
-        weights = torch.stack([module.unit(pair)[0] for pair in pairs]) if pairs else torch.zeros(0)
-        weights = torch.softmax(weights, 0) if softmax and pairs else weights
-        expected[row] = (weights[:, None] * STEPS[row, :length]).sum(0)
-    noisy = torch.where(MASK[..., None], STEPS, torch.full_like(STEPS, 5.0))
-    assert torch.allclose(module((noisy, MASK), target), expected, atol=1e-5)
-
-
-def test_target_attention_compares_equal_widths():
-    with pytest.raises(ContractError, match="width"):
-        TargetAttention(TargetAttention.Config()).output([SPEC, TensorSpec("vector", width=5)])

@@ -51,6 +51,7 @@ def export_onnx(network: Any, sample: Mapping[str, np.ndarray]) -> bytes:
         BundleError: torch cannot export the network.
     """
     arguments = _tensors(network, tile_rows(sample, _TRACE_ROWS))
+    getattr(network, "store", lambda: None)()  # what depends on no row is exported as tables
     shapes = tuple(dict.fromkeys(range(2 if _free(tensor) else 1), torch.export.Dim.AUTO) for tensor in arguments)
     with _quiet():
         try:

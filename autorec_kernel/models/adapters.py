@@ -19,21 +19,25 @@ def adapt_spec(spec: TensorSpec, port: Port) -> TensorSpec:
     """Return what `spec` becomes on `port`.
 
     Raises:
-        ContractError: Tables and losses convert to nothing else; a row index [A] only to a sequence of one step.
+        ContractError: Tables and losses convert to nothing else; a row index [A] only to a sequence of one step; only what has one row
+            a user or an item becomes a table.
     """
     if spec.port == port:
         return spec
+    if port == "table" and spec.axis != "row" and not spec.index and spec.port in ("vector", "fields"):
+        return replace(spec, port="table", fields=0, width=_flat_width(spec), tasks=(), link=None)
     if spec.index and spec.port == "vector" and port == "sequence":
         return replace(spec, port="sequence")
     if spec.index or spec.port in ("table", "loss") or port in ("table", "loss"):
         raise ContractError(f"a {'row index' if spec.index else spec.port} cannot be adapted to a {port}")
     width = _flat_width(spec)
+    rows = 0 if spec.axis == "row" else spec.rows
     if port == "vector":
-        return replace(spec, port="vector", fields=0, width=width, rows=0, tasks=(), link=None)
+        return replace(spec, port="vector", fields=0, width=width, rows=rows, tasks=(), link=None)
     if port == "scores":
         return replace(spec, port="scores", fields=0, width=1, rows=0, tasks=("score",), link="value")
     depth = 1 if port == "sequence" else _count(spec)
-    return replace(spec, port=port, fields=depth, width=_cell_width(spec), rows=0, tasks=(), link=None)
+    return replace(spec, port=port, fields=depth, width=_cell_width(spec), rows=rows, tasks=(), link=None)
 
 
 def adapt_module(spec: TensorSpec, port: Port) -> nn.Module:
@@ -44,7 +48,7 @@ def adapt_module(spec: TensorSpec, port: Port) -> nn.Module:
         return _Project(spec)
     if spec.index:
         return _IndexSteps()
-    return {"vector": _ToVector, "fields": _ToFields, "sequence": _ToSequence}[port](spec.port)
+    return {"vector": _ToVector, "fields": _ToFields, "sequence": _ToSequence, "table": _ToVector}[port](spec.port)
 
 
 def masked_mean(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from autorec_kernel.features import FeatureSet
     from autorec_kernel.models.network import Network
 
-__all__ = ["Batches", "to_tensors"]
+__all__ = ["Batch", "Batches", "negatives_of", "to_tensors"]
 
 Batch = dict[str, torch.Tensor]
 _BUCKET = 32  # batches whose sequences are sorted by length together
@@ -37,7 +37,7 @@ class Batches:
         self.network, self.features, self.device = network, features, device
         self.sequential = network.architecture.batching == "sequence"
         self.size = max(8, size // 8) if self.sequential else size
-        self.negatives = next((node.config for node in network.architecture.nodes if node.block == "@negatives"), None)
+        self.negatives = negatives_of(network) if NEGATIVES in network.training_inputs else None
         self.names = [name for name in network.training_inputs if not name.startswith("@")]
         self.labels = [name.removeprefix(LABEL) for name in network.training_inputs if name.startswith(LABEL)]
         self.lengths = {name: length for name, length in network.lengths.items() if length}
@@ -127,6 +127,11 @@ class Batches:
 
 def _by(lengths: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return rows[np.argsort(lengths[rows], kind="stable")]
+
+
+def negatives_of(network: Network) -> Mapping[str, Any]:
+    """Return the config of the graph's `@negatives` source."""
+    return next(node.config for node in network.architecture.nodes if node.block == "@negatives")
 
 
 def to_tensors(arrays: dict[str, np.ndarray], device: str) -> Batch:

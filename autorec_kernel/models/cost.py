@@ -7,14 +7,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from autorec_kernel.contracts.models import SolvingBlock
-from autorec_kernel.models.adapters import adapt_spec
-from autorec_kernel.models.network import Network, accepted_ports, build_network, infer_specs, make_blocks
+from autorec_kernel.models.batches import to_tensors
+from autorec_kernel.models.entities import BlankEntities
+from autorec_kernel.models.network import Network, build_network
 from autorec_kernel.models.sources import LABEL, NEGATIVES, TARGET
+from autorec_kernel.models.specs import adapted_specs, infer_specs, make_blocks
 from autorec_kernel.models.unsolved import Unsolved
 from autorec_kernel.records.architecture import Architecture
 from autorec_kernel.records.features import FeatureSchema
@@ -62,9 +65,7 @@ def solving_seconds(architecture: Architecture, features: FeatureSchema, kernel:
     for node in architecture.nodes:
         block = None if node.is_source else blocks[node.id]
         if isinstance(block, SolvingBlock):
-            ports = accepted_ports(block, len(node.inputs), node.id)
-            adapted = [adapt_spec(specs[name], port) for name, port in zip(node.inputs, ports, strict=True)]
-            total += block.seconds(adapted, features)
+            total += block.seconds(adapted_specs(node, block, specs), features)
     return total
 
 
@@ -76,11 +77,12 @@ def estimate_cost(
     Args:
         epochs: Passes over the training rows that a network with weights would take.
     """
-    network = build_network(architecture, features, kernel).eval()
+    network = build_network(architecture, features, kernel).attach(BlankEntities(features)).eval()
     waiting = [part.stored for part in network.modules() if isinstance(part, Unsolved)]
     weights = [*network.parameters(), *network.buffers()]
     parameters = sum(weight.numel() for weight in weights) + sum(count for count, _ in waiting)
     stored = sum(weight.numel() * weight.element_size() for weight in weights) + sum(size for _, size in waiting)
+    network.store()
     flops = _flops(lambda: network.serve(*(_input(name, network, features, 1) for name in network.inputs)))
     item = architecture.outputs.get("item")
     flops += 2 * features.items * network.specs[item].width if item else 0
@@ -95,9 +97,9 @@ def _training(network: Network, features: FeatureSchema, profile: DeviceProfile,
         return 0.0
     batch = {name: _input(name, network, features, _PROBE) for name in network.training_inputs}
     forward = _flops(lambda: network.loss(batch)) / _PROBE
-    sequences = network.architecture.batching == "sequence"
-    rows = features.users if sequences else features.events
-    steps = math.ceil(rows / (max(8, batch_size // 8) if sequences else batch_size))
+    batching = network.architecture.batching
+    rows = {"sequence": features.users, "user": features.users, "item": features.items}.get(batching, features.events)
+    steps = math.ceil(rows / (max(8, batch_size // 8) if batching == "sequence" else batch_size))
     weights = sum(p.numel() for p in network.parameters())
     step = profile.step_us * 1e-6 + 24 * weights / (profile.gbytes * 1e9)  # AdamW reads and writes about 24 bytes a weight
     return epochs * (3 * forward * rows / (profile.gflops * 1e9) + steps * step)
@@ -112,12 +114,14 @@ def _flops(call: Callable[[], object]) -> int:
 def _input(name: str, network: Network, features: FeatureSchema, rows: int) -> torch.Tensor:
     if name.startswith(LABEL):
         return torch.zeros(rows)
-    sequential = network.architecture.batching == "sequence"
+    sequential = network.architecture.batching in ("sequence", "session", "user")
     steps = max(network.lengths.values(), default=0) or _STEPS
     if name == TARGET:
         return torch.ones((rows, steps) if sequential else (rows,), dtype=torch.int64)
     if name == NEGATIVES:
         return _negatives(network, rows)
+    if name.startswith("@"):
+        return to_tensors(BlankEntities(features).inputs([name], np.zeros(rows, np.int64)), "cpu")[name]
     feature = features[name]
     if feature.kind == "numeric":
         return torch.zeros(rows, feature.width)

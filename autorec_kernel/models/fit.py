@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from autorec_kernel.models.batches import Batches
+from autorec_kernel.models.batching import BatchSource, batches_for
 
 if TYPE_CHECKING:
     from autorec_kernel.features import FeatureSet
@@ -83,7 +83,7 @@ def fit(
     network.to(device)
     learned = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(learned, lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    batches, best = Batches(network, features, settings.batch_size, device, settings.id_dropout), None
+    batches, best = batches_for(network, features, settings.batch_size, device, settings.id_dropout), None
     with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
         _seed(int(torch_seed.generate_state(1)[0]), device)
         for epoch in range(1, settings.epochs + 1):
@@ -109,7 +109,7 @@ def fit(
 
 def _epoch(
     network: Network,
-    batches: Batches,
+    batches: BatchSource,
     optimizer: torch.optim.Optimizer,
     settings: FitSettings,
     rng: np.random.Generator,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,17 +11,23 @@ from torch import nn
 
 from autorec_kernel.contracts.models import ModelBlock, SolvingBlock
 from autorec_kernel.errors import ContractError
-from autorec_kernel.models.adapters import adapt_module, adapt_spec
+from autorec_kernel.models.adapters import adapt_module
+from autorec_kernel.models.entities import split_name
 from autorec_kernel.models.losses import pointwise_loss
-from autorec_kernel.models.sources import LABEL, EmbeddingStore, Source, source_for, source_spec, vocabularies
+from autorec_kernel.models.memory import Memory
+from autorec_kernel.models.reach import reach_of
+from autorec_kernel.models.sources import LABEL, EmbeddingStore, Source, on_entity, source_for, vocabularies
+from autorec_kernel.models.specs import accepted_ports, adapted_specs, infer_specs, make_blocks
+from autorec_kernel.models.stored import StoredTables
 from autorec_kernel.models.unsolved import Unsolved
-from autorec_kernel.records.architecture import Architecture, Node, Port, TensorSpec
+from autorec_kernel.records.architecture import Architecture, Node
 from autorec_kernel.records.features import FeatureSchema
 
 if TYPE_CHECKING:
     from autorec_kernel.kernel import Kernel
+    from autorec_kernel.models.entities import EntityInputs
 
-__all__ = ["Network", "accepted_ports", "build_network", "infer_specs", "make_blocks"]
+__all__ = ["Network", "build_network"]
 
 Arrays = Mapping[str, Mapping[str, np.ndarray]]  # node id -> what its block's `solve` returned
 
@@ -35,6 +41,8 @@ class Network(nn.Module):
         serving_outputs: ("score",) catalogue scores | ("user",) factorised | task names.
         lengths: History input -> longest history it reads, 0 = all of it; a source that reads less cuts it.
         solved: Prefixes of the state of closed forms, which no training changes.
+        loss_nodes: Ids of the losses that are summed.
+        tables: Values that depend on no row.
     """
 
     def __init__(self, architecture: Architecture, features: FeatureSchema, blocks: Mapping[str, ModelBlock], arrays: Arrays) -> None:
@@ -48,14 +56,15 @@ class Network(nn.Module):
         self.adapters = nn.ModuleDict()
         for node in architecture.nodes:
             self._add(node, features, blocks, arrays, stores)  # type: ignore[arg-type]
-        self.inputs = self._input_names(architecture.serving())
-        self.training_inputs = self._input_names(iter(architecture.nodes))
+        self._counts = {"user": features.users, "item": features.items}
+        self._reach = reach_of(architecture, self.specs)
+        self.loss_nodes = self._reach.losses
+        self.inputs = self._input_names(node for node in self._reach.serving if node.id not in self._reach.static)
+        self.training_inputs = self._training_names()
         self.lengths = self._history_lengths()
         self.solved = tuple(f"parts.{_key(name)}." for name in arrays)
-        self._reached = self._reaching(architecture.outputs["user"]) if "user" in architecture.outputs else set()
-        self.loss_nodes = tuple(node.id for node in architecture.nodes if self.specs[node.id].port == "loss")
-        if not self.loss_nodes:
-            self.training_inputs += tuple(f"{LABEL}{task}" for task in self.tasks)
+        self.tables = StoredTables(self, self._reach.stored)
+        self._memory = Memory(architecture.nodes, self.specs)
 
     def _widths(self, features: FeatureSchema) -> dict[int, dict[str, int]]:
         found: dict[int, dict[str, int]] = {}
@@ -79,28 +88,45 @@ class Network(nn.Module):
             self.parts[key] = source_for(node, self.specs[node.id], features, stores)
             return
         block = blocks[node.id]
-        specs = [self.specs[name] for name in node.inputs]
-        ports = accepted_ports(block, len(specs), node.id)
-        for position, (spec, port) in enumerate(zip(specs, ports, strict=True)):
-            if spec.port != port:
-                self.adapters[f"{key}:{position}"] = adapt_module(spec, port)
-        adapted = [adapt_spec(spec, port) for spec, port in zip(specs, ports, strict=True)]
+        ports = accepted_ports(block, len(node.inputs), node.id)
+        for position, (name, port) in enumerate(zip(node.inputs, ports, strict=True)):
+            if self.specs[name.lstrip("~")].port != port:
+                self.adapters[f"{key}:{position}"] = adapt_module(self.specs[name.lstrip("~")], port)
         if node.shares:
             self.parts[key] = self.parts[_key(node.shares)]
         elif isinstance(block, SolvingBlock) and node.id not in arrays:
             self.parts[key] = Unsolved(self.specs[node.id])
         else:
-            self.parts[key] = block.build(adapted, arrays.get(node.id, {}))
+            self.parts[key] = block.build(adapted_specs(node, block, self.specs), arrays.get(node.id, {}))
 
-    def _input_names(self, nodes: Iterator[Node]) -> tuple[str, ...]:
+    def part(self, name: str) -> nn.Module:
+        """Return the module of a node."""
+        return self.parts[_key(name)]
+
+    def _input_names(self, nodes: Iterable[Node]) -> tuple[str, ...]:
         names: dict[str, None] = {}
         for node in nodes:
             if node.is_source:
-                source = self.parts[_key(node.id)]
+                source = self.part(node.id)
                 assert isinstance(source, Source)
                 extra = {"@target": ("@target",), "@negatives": ("@negatives",)}.get(node.block, ())
                 names.update(dict.fromkeys((*source.names, *extra)))
         return tuple(names)
+
+    def _training_names(self) -> tuple[str, ...]:
+        """Return what a batch holds; of the entity axes only that which batches are made of, the others are read whole."""
+        names = self._input_names(self._reach.training)
+        foreign = tuple(f"@{axis}:" for axis in ("user", "item") if axis != self.architecture.batching)
+        labels = () if self.loss_nodes else tuple(f"{LABEL}{task}" for task in self.tasks)
+        return (*(name for name in names if not name.startswith(foreign)), *labels)
+
+    def entity_names(self, nodes: Iterable[Node]) -> list[str]:
+        """Return the inputs `@axis:feature` that nodes read of users or items."""
+        return list(self._input_names(node for node in nodes if on_entity(node)))
+
+    def entity_count(self, name: str) -> int:
+        """Return how many users or items an input `@axis:feature` has, row 0 included."""
+        return self._counts[split_name(name)[0]]
 
     def _history_lengths(self) -> dict[str, int]:
         found: dict[str, int] = {}
@@ -111,7 +137,7 @@ class Network(nn.Module):
                 found[name] = 0 if 0 in (known, length) else max(known, length)
         for node in self.architecture.nodes:
             if node.block == "@history":
-                source = self.parts[_key(node.id)]
+                source = self.part(node.id)
                 assert isinstance(source, Source)
                 source.cut = source.length if source.length != found[source.names[0]] else 0
         return found
@@ -122,24 +148,37 @@ class Network(nn.Module):
         outputs = tuple(self.architecture.outputs)
         return ("user",) if "user" in outputs else outputs
 
-    def forward(self, batch: Mapping[str, torch.Tensor]) -> dict[str, Any]:
-        """Return every node's value for a training batch."""
-        return self._run(self.architecture.nodes, batch)
+    def attach(self, entities: EntityInputs) -> Network:
+        """Say where the inputs of users and items are found, for graphs that have something on their axes; return the network."""
+        self.tables.attach(entities)
+        return self
 
-    def _run(self, nodes: Sequence[Node], batch: Mapping[str, torch.Tensor]) -> dict[str, Any]:
-        values: dict[str, Any] = {}
-        for node in nodes:
-            part = self.parts[_key(node.id)]
-            values[node.id] = part(batch) if node.is_source else part(*self._arguments(node, values))
+    def forward(self, batch: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+        """Return the value of every node that training needs, for one batch."""
+        missing = [name for name in self.entity_names(self._reach.training) if name not in batch]
+        whole = {name: self.tables.all_of(self, name) for name in missing}
+        values = self.run(self._reach.training, {**batch, **whole}, {})
+        self._memory.keep(values, batch)
         return values
 
-    def _arguments(self, node: Node, values: Mapping[str, Any]) -> list[Any]:
+    def run(self, nodes: Iterable[Node], batch: Mapping[str, torch.Tensor], values: dict[str, Any]) -> dict[str, Any]:
+        """Compute nodes in order; `values` holds what is known already and receives the rest."""
+        for node in nodes:
+            values[node.id] = self.value(node, values, batch)
+        return values
+
+    def value(self, node: Node, values: Mapping[str, Any], batch: Mapping[str, torch.Tensor]) -> Any:
+        """Return the value of one node."""
         key = _key(node.id)
+        part = self.parts[key]
+        if node.is_source:
+            return part(batch)
         found = []
         for position, name in enumerate(node.inputs):
+            value = self._memory.read(name[1:], batch) if name.startswith("~") else values[name]
             adapter = f"{key}:{position}"
-            found.append(self.adapters[adapter](values[name]) if adapter in self.adapters else values[name])
-        return found
+            found.append(self.adapters[adapter](value) if adapter in self.adapters else value)
+        return part(*found)
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -169,6 +208,23 @@ class Network(nn.Module):
         column = value[:, spec.tasks.index(task)] if task in spec.tasks else value[:, 0]
         return pointwise_loss(column, batch[f"{LABEL}{task}"], spec.link or "value")
 
+    def train(self, mode: bool = True) -> Network:
+        """Switch between training and serving; what was stored for serving is computed again after training."""
+        if mode:
+            self.tables.forget()
+            self._memory.clear()
+        return super().train(mode)
+
+    def store(self) -> Network:
+        """Compute what depends on no row, unless it is known; return the network."""
+        if self.tables.names and not torch.compiler.is_exporting() and not self.tables.fresh(self):
+            for name, value in self.tables.compute(self).items():
+                self.register_buffer(f"stored_{_key(name)}", value, persistent=False)
+        return self
+
+    def _stored(self, name: str) -> torch.Tensor:
+        return self.get_buffer(f"stored_{_key(name)}")
+
     def serve(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Run the serving graph.
 
@@ -182,17 +238,10 @@ class Network(nn.Module):
 
     def raw(self, *tensors: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return the serving outputs before links are applied."""
+        self.store()
         batch = dict(zip(self.inputs, tensors, strict=True))
-        factorised = self.serving_outputs == ("user",)
-        values = self._run([node for node in self.architecture.serving() if not factorised or node.id in self._reached], batch)
+        values = self.run(self._reach.serving, batch, {name: self._stored(name) for name in self.tables.names})
         return {name: values[self.architecture.outputs[name]] for name in self.serving_outputs}
-
-    def _reaching(self, output: str) -> set[str]:
-        reached = {output}
-        for node in reversed(self.architecture.nodes):
-            if node.id in reached:
-                reached.update(node.inputs)
-        return reached
 
     def _linked(self, name: str, value: torch.Tensor) -> torch.Tensor:
         if name in ("user", "score"):
@@ -203,10 +252,11 @@ class Network(nn.Module):
 
     @torch.no_grad()
     def item_vectors(self) -> torch.Tensor:
-        """Return float32 [N, D] of a factorised retriever; nodes that depend on no row are computed once."""
+        """Return float32 [N, D] of a factorised retriever."""
         name = self.architecture.outputs["item"]
-        reached = self._reaching(name)
-        table: torch.Tensor = self._run([node for node in self.architecture.nodes if node.id in reached], {})[name]
+        if name in self.tables.names:
+            return self.store()._stored(name)
+        table: torch.Tensor = self.value(self.architecture[name], {}, {})
         return table.detach()
 
     def note_met(self) -> None:
@@ -241,40 +291,6 @@ def build_network(
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         return Network(architecture, features, blocks, arrays or {})
-
-
-def make_blocks(architecture: Architecture, kernel: Kernel) -> dict[str, ModelBlock]:
-    """Return node id → configured block of every node that is not a source."""
-    return {node.id: kernel.create("model-block", node.block, **node.config) for node in architecture.nodes if not node.is_source}
-
-
-def infer_specs(architecture: Architecture, features: FeatureSchema, blocks: Mapping[str, ModelBlock]) -> dict[str, TensorSpec]:
-    """Return node id → spec, without allocating anything."""
-    specs: dict[str, TensorSpec] = {}
-    for node in architecture.nodes:
-        if node.is_source:
-            specs[node.id] = source_spec(node, features, architecture.batching)
-            continue
-        ports = accepted_ports(blocks[node.id], len(node.inputs), node.id)
-        adapted = [adapt_spec(_spec(specs, name, node), port) for name, port in zip(node.inputs, ports, strict=True)]
-        specs[node.id] = blocks[node.id].output(adapted)
-    return specs
-
-
-def accepted_ports(block: ModelBlock, count: int, where: str) -> tuple[Port, ...]:
-    """Return the port of each of `count` inputs; a variadic block repeats its last one."""
-    ports = block.accepts
-    if block.variadic and count >= len(ports):
-        return ports + (ports[-1],) * (count - len(ports))
-    if count != len(ports):
-        raise ContractError(f"node {where!r} has {count} inputs, its block takes {len(ports)}{' or more' if block.variadic else ''}")
-    return ports
-
-
-def _spec(specs: Mapping[str, TensorSpec], name: str, node: Node) -> TensorSpec:
-    if name.startswith("~"):
-        raise ContractError(f"node {node.id!r} reads {name!r}: values of the previous step need session batching, which nothing trains yet")
-    return specs[name]
 
 
 def _key(name: str) -> str:

@@ -17,12 +17,10 @@ from filelock import FileLock
 from autorec_kernel.contracts.models import SolvingBlock
 from autorec_kernel.errors import ContractError
 from autorec_kernel.files import atomic_write
-from autorec_kernel.models.adapters import adapt_spec
-from autorec_kernel.models.network import accepted_ports, infer_specs, make_blocks
+from autorec_kernel.models.specs import adapted_specs, infer_specs, make_blocks
 from autorec_kernel.records.architecture import Architecture, Node, TensorSpec
 
 if TYPE_CHECKING:
-    from autorec_kernel.contracts.models import ModelBlock
     from autorec_kernel.features import FeatureSet
     from autorec_kernel.kernel import Kernel
 
@@ -53,7 +51,7 @@ def solve_blocks(
     for node in architecture.nodes:
         block = None if node.is_source else blocks[node.id]
         if isinstance(block, SolvingBlock):
-            adapted = _adapted(node, block, specs)
+            adapted = adapted_specs(node, block, specs)
             digest = _digest(node, adapted, features.digest, seed)
             path = cache / f"solve-{digest}" if cache and features.digest else None
             with _turn(path):
@@ -70,11 +68,6 @@ def _turn(path: Path | None) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"):
         yield
-
-
-def _adapted(node: Node, block: ModelBlock, specs: Mapping[str, TensorSpec]) -> list[TensorSpec]:
-    ports = accepted_ports(block, len(node.inputs), node.id)
-    return [adapt_spec(specs[name], port) for name, port in zip(node.inputs, ports, strict=True)]
 
 
 def _solve(

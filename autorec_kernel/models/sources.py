@@ -10,12 +10,12 @@ from torch import nn
 from torch.nn import functional
 
 from autorec_kernel.errors import ContractError, UnknownNameError
-from autorec_kernel.records.architecture import SOURCES, Batching, Node, TensorSpec
+from autorec_kernel.records.architecture import SOURCES, Axis, Batching, Node, TensorSpec
 from autorec_kernel.records.features import Feature, FeatureSchema
 
-__all__ = ["LABEL", "NEGATIVES", "TARGET", "EmbeddingStore", "Source", "source_for", "source_spec"]
+__all__ = ["INTERACTIONS", "LABEL", "NEGATIVES", "TARGET", "EmbeddingStore", "Source", "on_entity", "source_for", "source_spec"]
 
-TARGET, NEGATIVES, LABEL = "@target", "@negatives", "@label:"
+TARGET, NEGATIVES, LABEL, INTERACTIONS = "@target", "@negatives", "@label:", "@interactions"
 _INITIAL_SCALE = 0.05  # standard deviation of a fresh embedding
 
 
@@ -130,6 +130,9 @@ class Source(nn.Module):
     def _labels(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         return batch[self.names[0]].unsqueeze(1)
 
+    def _interactions(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        return batch[self.names[0]]
+
     def _table(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         return self.store.table(self.keys[0])
 
@@ -153,14 +156,17 @@ def source_spec(node: Node, features: FeatureSchema, batching: Batching) -> Tens
     if node.block not in SOURCES:
         raise UnknownNameError("source", node.block, SOURCES)
     config, width, index = node.config, int(node.config.get("width", 1)), bool(node.config.get("index", False))
-    columns = _columns(node, features)
+    columns, axis = _columns(node, features), _axis(node)
+    count_of_entities = {"user": features.users, "item": features.items}.get(axis, 0)
     if node.block == "@fields":
         bags = [column.name for column in columns if column.kind == "bag"]
         if index and bags:
             raise ContractError(f"source {node.id!r} passes row indices on, which the bags {bags} have several of")
-        return TensorSpec("fields", fields=len(columns), width=1 if index else width, index=index)
+        return TensorSpec("fields", axis, fields=len(columns), width=1 if index else width, rows=count_of_entities, index=index)
     if node.block == "@numeric":
-        return TensorSpec("vector", width=sum(column.width for column in columns))
+        return TensorSpec("vector", axis, width=sum(column.width for column in columns), rows=count_of_entities)
+    if node.block == "@interactions":
+        return TensorSpec("vector", axis, width=features.items if axis == "user" else features.users, rows=count_of_entities)
     if node.block == "@history":
         return TensorSpec("sequence", width=1 if index else width, index=index, rows=columns[0].size)
     if node.block == "@table":
@@ -171,7 +177,7 @@ def source_spec(node: Node, features: FeatureSchema, batching: Batching) -> Tens
     if node.block == "@candidate":
         return TensorSpec("vector", width=width, index=index, rows=features.items)
     if node.block == "@target":
-        port = "sequence" if batching == "sequence" else "vector"
+        port = "sequence" if batching in ("sequence", "session", "user") else "vector"
         return TensorSpec(port, width=width, index=index, rows=features.items)  # type: ignore[arg-type]
     count = int(config.get("count", 1))
     if config.get("shared", False):
@@ -183,6 +189,8 @@ def source_for(node: Node, spec: TensorSpec, features: FeatureSchema, stores: Ma
     """Build the module of a source node."""
     columns = _columns(node, features)
     names = [f"{LABEL}{node.config['task']}"] if node.block == "@labels" else [column.name for column in columns]
+    if on_entity(node):
+        names = [f"@{_axis(node)}:{name}" for name in names or [INTERACTIONS]]
     keys = [vocabulary_key(node, column.vocabulary) for column in columns]
     if node.block in ("@target", "@negatives", "@table"):
         names, keys = [], [vocabulary_key(node, str(node.config.get("table", "item")))]
@@ -192,12 +200,29 @@ def source_for(node: Node, spec: TensorSpec, features: FeatureSchema, stores: Ma
 
 def vocabularies(node: Node, spec: TensorSpec, features: FeatureSchema) -> dict[str, int]:
     """Return vocabulary key → rows that this source needs in the store of its width."""
-    if spec.index or node.block in ("@numeric", "@labels", "@constant"):
+    if spec.index or node.block in ("@numeric", "@labels", "@constant", "@interactions"):
         return {}
     if node.block in ("@target", "@negatives", "@table"):
         name = str(node.config.get("table", "item"))
         return {vocabulary_key(node, name): _rows(features, name)}
     return {vocabulary_key(node, column.vocabulary): column.size for column in _columns(node, features)}
+
+
+def on_entity(node: Node) -> bool:
+    """Return whether a source has one row a user or an item of the data instead of one a batch row."""
+    return node.block == "@interactions" or (node.is_source and "axis" in node.config)
+
+
+def _axis(node: Node) -> Axis:
+    """Return what A counts.
+
+    Raises:
+        ContractError: It is no axis.
+    """
+    axis = str(node.config.get("of" if node.block == "@interactions" else "axis", "row"))
+    if axis not in (("user", "item") if on_entity(node) else ("row",)):
+        raise ContractError(f"source {node.id!r} ({node.block}) has one row a user or an item, not a {axis!r}")
+    return axis  # type: ignore[return-value]
 
 
 def vocabulary_key(node: Node, vocabulary: str) -> str:
@@ -221,4 +246,8 @@ def _columns(node: Node, features: FeatureSchema) -> list[Feature]:
     wrong = [column.name for column in columns if column.kind not in kinds[node.block]]
     if wrong or not columns:
         raise ContractError(f"source {node.id!r} ({node.block}) needs {' or '.join(kinds[node.block])} columns, got {wrong or 'none'}")
+    axis = _axis(node)
+    other = [column.name for column in columns if axis != "row" and column.depends != axis]
+    if other:
+        raise ContractError(f"source {node.id!r} has one row a {axis}, but {other} depend on more than the {axis}")
     return columns

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from autorec_kernel.models.entities import Entities
 from autorec_kernel.models.fit import FitReport, FitSettings, fit
 from autorec_kernel.models.network import Network, build_network
 from autorec_kernel.models.solve import solve_blocks
@@ -57,7 +58,7 @@ def train(
     solving = np.random.SeedSequence(seed, spawn_key=(SOLVE,))  # the same for all trials, which share what is solved
     arrays = solve_blocks(architecture, features, kernel, seed=solving, cache=cache)
     weights_seed = int(seed_of(seed, trial, INIT).generate_state(1)[0])
-    network = build_network(architecture, schema, kernel, arrays, weights_seed)
+    network = build_network(architecture, schema, kernel, arrays, weights_seed).attach(Entities(features))
     if not network.trainable or not settings.epochs:
         return network.eval(), FitReport()
     report = fit(network, features, settings, seed=seed_of(seed, trial, TRAIN), validate=validate, device=device, deadline=deadline)

@@ -16,7 +16,18 @@ Port = Literal["fields", "vector", "sequence", "scores", "table", "loss"]
 Axis = Literal["row", "user", "item"]
 Link = Literal["logit", "probability", "value"]
 Batching = Literal["row", "sequence", "user", "item", "session"]
-SOURCES: tuple[str, ...] = ("@fields", "@numeric", "@history", "@candidate", "@target", "@negatives", "@labels", "@table", "@constant")
+SOURCES: tuple[str, ...] = (
+    "@fields",
+    "@numeric",
+    "@history",
+    "@candidate",
+    "@target",
+    "@negatives",
+    "@labels",
+    "@interactions",
+    "@table",
+    "@constant",
+)
 _TRAINING_ONLY = frozenset({"@target", "@negatives", "@labels"})
 _SIZES = ("hidden_dims", "width", "layers", "cross_layers", "neighbours")  # config keys that tell a node's size
 
@@ -28,10 +39,10 @@ class TensorSpec:
     Args:
         port: fields [A, F, E] | vector [A, D] | sequence [A, L, E] with mask bool [A, L] | scores [A, T] or [A, N] | table [R, D]
             | loss [].
-        axis: What A counts.
+        axis: What A counts: rows of a batch, or all users or items of the data (row 0 included).
         fields: F of a `fields` value.
         width: E or D; 1 for an index.
-        rows: R of a `table`; N of catalogue scores.
+        rows: R of a `table`; N of catalogue scores; the number of entities where the axis is not `row`.
         tasks: Names of the T columns of `scores`; empty for catalogue scores.
         link: Scale of `scores`.
         index: True when the value is int64 rows of a vocabulary instead of float32 numbers.
@@ -56,9 +67,11 @@ class Node:
     Args:
         id: Unique name in the graph.
         block: Component id (`blocks/mlp`), or a source `@fields`, `@numeric`, `@history`, `@candidate`, `@target`, `@negatives`,
-            `@labels`, `@table`, `@constant`.
-        inputs: Ids of the nodes it reads; `~id` is that node's value at the previous step of the same batch slot.
-        config: Options; sources take `columns`, `width`, `table`, `index`, `count`, `shared`, `task`.
+            `@labels`, `@interactions`, `@table`, `@constant`.
+        inputs: Ids of the nodes it reads; `~id`, which may be declared later, is that node's value at the previous step of the same
+            batch slot, detached: zeros where a session begins, and in serving.
+        config: Options; sources take `columns`, `width`, `table`, `tag`, `length`, `steps`, `index`, `count`, `shared`, `task`, `axis`
+            (`item`, `user`: one row an entity instead of one a batch row) and `of` (the entity whose interactions are read).
         shares: The node whose parameters it uses.
     """
 
@@ -94,10 +107,14 @@ class Architecture:
     def __post_init__(self) -> None:
         known: set[str] = set()
         for node in self.nodes:
-            missing = [name for name in node.inputs if name.lstrip("~") not in known and not name.startswith("~")]
+            missing = [name for name in node.inputs if name not in known and not name.startswith("~")]
             if missing or node.id in known:
                 raise ContractError(f"node {node.id!r} " + (f"reads {missing} before they exist" if missing else "is declared twice"))
             known.add(node.id)
+        for node in self.nodes:
+            lost = [name for name in node.inputs if name.startswith("~") and name[1:] not in known]
+            if lost:
+                raise ContractError(f"node {node.id!r} reads the previous step of {lost}, which do not exist")
         for task, name in self.outputs.items():
             if name not in known:
                 raise ContractError(f"output {task!r} names the unknown node {name!r}")
@@ -109,11 +126,11 @@ class Architecture:
         return next(node for node in self.nodes if node.id == name)
 
     def serving(self) -> Iterator[Node]:
-        """Yield the nodes that the outputs reach backwards, in topological order."""
+        """Yield the nodes that the outputs reach backwards, in topological order; a previous step is zeros there and reaches nothing."""
         reached = set(self.outputs.values())
         for node in reversed(self.nodes):
             if node.id in reached:
-                reached.update(name.lstrip("~") for name in node.inputs)
+                reached.update(name for name in node.inputs if not name.startswith("~"))
                 if node.shares:
                     reached.add(node.shares)
         return (node for node in self.nodes if node.id in reached)
@@ -122,11 +139,15 @@ class Architecture:
         """Return the Merkle digest: 16 hex digits; node names do not matter, structure and configs do."""
         marks: dict[str, str] = {}
         for node in self.nodes:
-            inputs = [("~" if name.startswith("~") else "") + marks.get(name.lstrip("~"), "") for name in node.inputs]
+            inputs = [self._previous(name[1:]) if name.startswith("~") else marks[name] for name in node.inputs]
             share = marks.get(node.shares, "") if node.shares else ""
             marks[node.id] = _hash([node.block, _plain(node.config), inputs, share])
         losses = sorted(marks[node.id] for node in self.nodes)
         return _hash([sorted((task, marks[name]) for task, name in self.outputs.items()), self.batching, losses])
+
+    def _previous(self, name: str) -> str:
+        """Return a mark of a node that may come later: which one it is, by its kind, options and place."""
+        return f"~{self[name].block}{_hash(_plain(self[name].config))}{[node.id for node in self.nodes].index(name)}"
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""

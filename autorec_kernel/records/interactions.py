@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autorec_kernel.records.lists import take_lists
+from autorec_kernel.records.lists import offsets_of, take_lists
 
 __all__ = ["Interactions"]
 
@@ -33,6 +33,13 @@ class Interactions:
     def of(self, user: int) -> np.ndarray:
         """Return int32 item rows of one user, oldest first."""
         return self.items[self.offsets[user] : self.offsets[user + 1]]
+
+    def transposed(self) -> Interactions:
+        """Return the item-by-user matrix: the users of each item, in order of user row."""
+        order = np.argsort(self.items, kind="stable")
+        owners = np.repeat(np.arange(self.users, dtype=np.int32), np.diff(self.offsets))
+        offsets = offsets_of(np.bincount(self.items, minlength=self.item_count))
+        return Interactions(offsets, owners[order], self.values[order], self.item_count, self.users, False)
 
     def take(self, users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return (offsets int64 [n + 1], items int32) of the given users, in that order."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from autorec_kernel.contracts.models import SolvingBlock
 from autorec_kernel.errors import AutoRecError, ContractError, PluginError
 from autorec_kernel.records.architecture import Architecture
 from autorec_kernel.records.features import FeatureSchema
@@ -80,12 +81,17 @@ def _offer(kernel: Kernel, name: str, task: str, baseline: bool, features: Featu
         return Offer(name, kind.role, baseline, False, error.message)
     if not isinstance(architecture, Architecture):
         raise ContractError(f"architecture() returned {type(architecture).__name__}, expected Architecture")
-    return Offer(name, kind.role, baseline, _learns(architecture, kernel))
+    return Offer(name, kind.role, baseline, _learns(architecture, features, kernel))
 
 
-def _learns(architecture: Architecture, kernel: Kernel) -> bool:
-    blocks = [kernel.load("model-block", node.block) for node in architecture.nodes if not node.is_source]
-    return not any(hasattr(block, "solve") for block in blocks)
+def _learns(architecture: Architecture, features: FeatureSchema, kernel: Kernel) -> bool:
+    """Return whether there is a loss, or nothing that is solved: a ranker of learned parts has its task's loss."""
+    from autorec_kernel.models.specs import infer_specs, make_blocks
+
+    blocks = make_blocks(architecture, kernel)
+    if any(spec.port == "loss" for spec in infer_specs(architecture, features, blocks).values()):
+        return True
+    return not any(isinstance(block, SolvingBlock) for block in blocks.values())
 
 
 def assemble_space(kernel: Kernel, fitting: tuple[Offer, ...], features: FeatureSchema, evaluator: str) -> SearchSpace:

@@ -137,11 +137,6 @@ def test_the_wrong_number_of_inputs_is_told(network_of, count, message):
         network_of(USER[0], Node("pairs", "blocks/fm", ("field",) * count), outputs={"rating": "pairs"})
 
 
-def test_values_of_the_previous_step_are_refused_for_now(network_of):
-    with pytest.raises(ContractError, match="session batching"):
-        network_of(USER[0], Node("deep", "blocks/mlp", ("~deep",)), outputs={"rating": "deep"})
-
-
 def test_a_solved_block_holds_its_arrays_as_state_that_is_not_trained(network_of):
     table = np.arange(9, dtype=np.float32)[:, None]
     counts = Node("counts", "blocks/item-counts", (), {"rows": 9})

@@ -51,7 +51,7 @@ def test_history_candidate_and_item_table_of_one_width_are_the_same_parameter(ne
     assert list(network.stores) == ["4"]
     assert len(list(network.parameters())) == 1
     assert all(network.parts[f"n_{name}"].store is network.stores["4"] for name in ("history", "candidate", "items"))
-    values = network(batch)
+    values = network.run(network.architecture.nodes, batch, {})
     assert torch.equal(values["history"][0][0], values["items"][[1, 2, 3, 4]])
     assert torch.equal(values["candidate"], values["items"][batch["item_id"]])
 
@@ -98,7 +98,7 @@ def test_a_source_that_reads_less_than_another_sees_the_newest_steps(network_of,
     )
     network = network_of(*nodes, outputs={"user": "long_user", "item": "items"})
     assert network.lengths == {"history": 4}
-    ids, mask = network(batch)["short"]
+    ids, mask = network.run(network.architecture.nodes, batch, {})["short"]
     assert ids.tolist() == [[3, 4], [5, 0], [7, 8], [0, 0]]
     assert torch.equal(mask, ids != 0)
     assert network(batch)["long"][0].shape == (4, 4, 4)
@@ -108,7 +108,11 @@ def test_a_source_that_reads_more_steps_than_the_batch_holds_is_padded(network_o
     nodes = (history("all", 0, width=4), history("short", 3, index=True), Node("user", "blocks/pool", ("all",)), *_items())
     network = network_of(*nodes, outputs={"user": "user", "item": "items"})
     assert network.lengths == {"history": 0}
-    assert network({"history": torch.tensor([[5, 6], [7, 0]])})["short"][0].tolist() == [[5, 6, 0], [7, 0, 0]]
+    batch = {"history": torch.tensor([[5, 6], [7, 0]])}
+    assert network.run(network.architecture.nodes, batch, {})["short"][0].tolist() == [
+        [5, 6, 0],
+        [7, 0, 0],
+    ]
 
 
 def test_numbers_stand_side_by_side_and_a_constant_is_one(network_of, batch):

@@ -1,0 +1,46 @@
+"""Which batches a graph is trained on follows from its `batching` alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from autorec_kernel.models.batches import Batch, Batches
+from autorec_kernel.models.entity_batches import EntityBatches
+from autorec_kernel.models.session_batches import SessionBatches
+
+if TYPE_CHECKING:
+    from autorec_kernel.features import FeatureSet
+    from autorec_kernel.models.network import Network
+
+__all__ = ["BatchSource", "batches_for"]
+
+
+class BatchSource(Protocol):
+    """Training batches, epoch by epoch."""
+
+    def __len__(self) -> int:
+        """Return how many batches an epoch has."""
+        ...
+
+    def epoch(self, rng: np.random.Generator) -> Iterator[Batch]:
+        """Yield everything once, in an order drawn from `rng`."""
+        ...
+
+
+def batches_for(network: Network, features: FeatureSet, size: int, device: str = "cpu", id_dropout: float = 0.0) -> BatchSource:
+    """Return the batches of one network on one feature set.
+
+    Args:
+        size: Rows, users, items or sessions a batch; with sequence batching, one sequence counts as eight rows.
+        device: Where the tensors go.
+        id_dropout: Share of user and item ids that a ranker sees as unknown, so that it learns to answer strangers.
+    """
+    batching = network.architecture.batching
+    if batching == "session":
+        return SessionBatches(network, features, size, device)
+    if batching in ("user", "item"):
+        return EntityBatches(network, features, size, device)
+    return Batches(network, features, size, device, id_dropout)

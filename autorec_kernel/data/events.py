@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autorec_kernel.data.labels import check_label
+from autorec_kernel.data.labels import check_further_label, check_label
 from autorec_kernel.data.understand import Understood
 from autorec_kernel.errors import DataError
 from autorec_kernel.records.dataset import MISSING_TIME, Clock, Task
@@ -56,13 +56,17 @@ def select_events(events: Understood, task: Task, threshold: float | None, where
     Raises:
         DataError: A column the task needs is missing, or fewer rows, users or items are left than the minimum.
     """
-    names: dict[str, str] = {column.role: column.name for column in events.columns if column.role not in ("feature", "ignore")}
+    used = [column for column in events.columns if column.role not in ("feature", "ignore")]
+    names: dict[str, str] = {column.role: column.name for column in reversed(used)}  # of several labels the first, the primary one
     table = events.table
     keep, dropped = _kept(table, names, task, threshold)
     if "label" in names:
         label = table[names["label"]]
         assert isinstance(label, np.ndarray)
         check_label(names["label"], label[keep], task, where)
+    for column in used:
+        if column.role == "label" and column.name != names["label"]:
+            check_further_label(column.name, np.asarray(table[column.name])[keep], where)
     _check_sizes(table, names, keep, dropped, task, where)
     rows = np.flatnonzero(keep)
     table = table.take(rows)

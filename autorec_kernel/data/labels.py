@@ -9,9 +9,10 @@ from autorec_kernel.data.numbers import is_missing_token, parse_numbers
 from autorec_kernel.data.profile import as_coded
 from autorec_kernel.errors import DataError
 from autorec_kernel.records.dataset import Task
+from autorec_kernel.records.schema import Kind
 from autorec_kernel.records.table import Coded, ColumnData
 
-__all__ = ["check_label", "is_answer", "read_label"]
+__all__ = ["check_further_label", "check_label", "is_answer", "read_further_label", "read_label"]
 
 _YES = frozenset(("1", "1.0", "true", "t", "yes", "y", "click", "clicked", "bought", "like", "liked", "positive", "pos"))
 _NO = frozenset(("0", "0.0", "false", "f", "no", "n", "skip", "skipped", "dislike", "disliked", "negative", "neg", "-1", "-1.0"))
@@ -32,6 +33,38 @@ def read_label(name: str, column: ColumnData, task: Task, threshold: float | Non
     if task == "click" and threshold is not None:
         return np.where(np.isnan(values), np.nan, (values >= threshold).astype(np.float64)), []
     return values, []
+
+
+def read_further_label(name: str, column: ColumnData, kind: Kind | None, where: str) -> tuple[np.ndarray, Kind, list[str]]:
+    """Return float64 [n] (NaN = unknown), the kind and notes for the report.
+
+    Args:
+        kind: categorical = answers, read as 0 and 1; numeric = numbers; None = answers where the column holds 0 and 1 or two words.
+
+    Raises:
+        DataError: A value is not a number, infinite, or answers have more than two values.
+    """
+    chosen: Kind = kind or ("categorical" if _holds_answers(column) else "numeric")
+    try:
+        values, notes = _binary(name, column, where) if chosen == "categorical" else (to_numbers(name, column, where), [])
+    except DataError as error:
+        hint = f"make 0 and 1, or numbers, of it; or --role {name}=ignore"
+        raise DataError(error.message, where=where, hint=hint) from error
+    _refuse_huge(name, values, where)
+    return values, chosen, notes
+
+
+def check_further_label(name: str, values: np.ndarray, where: str) -> None:
+    """Refuse a further label that has nothing to predict.
+
+    Raises:
+        DataError: It is empty, or has one value only.
+    """
+    distinct = np.unique(values[~np.isnan(values)])
+    if len(distinct) < 2:
+        told = f"is constant ({distinct[0]:g})" if len(distinct) else "is empty"
+        hint = f"leave it out: --role {name}=ignore"
+        raise DataError(f"label column {name!r} {told}, there is nothing to predict", where=where, hint=hint)
 
 
 def is_answer(values: np.ndarray) -> bool:
@@ -57,6 +90,15 @@ def check_label(name: str, values: np.ndarray, task: Task, where: str) -> None:
     if len(distinct) == 1:
         told = f"label column {name!r} is constant ({distinct[0]:g}), there is nothing to predict"
         raise DataError(told, where=where, hint="use --task recommend, or choose another label: --role COLUMN=label")
+
+
+def _holds_answers(column: ColumnData) -> bool:
+    if not isinstance(column, Coded) and (not isinstance(column, np.ndarray) or column.ndim != 1):
+        return False
+    values = as_coded(column).compact().values
+    present = values[~is_missing_token(values)] if len(values) else values
+    numbers, good = parse_numbers(present) if len(present) else (np.zeros(0), np.zeros(0, bool))
+    return is_answer(values) or bool(good.all() and np.isin(numbers, (0, 1)).all()) or (len(present) == 2 and not good.any())
 
 
 def _binary(name: str, column: ColumnData, where: str) -> tuple[np.ndarray, list[str]]:

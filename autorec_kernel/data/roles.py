@@ -25,7 +25,7 @@ SPLIT_NAMES = {
     **dict.fromkeys(("test", "testing", "eval", "holdout", "te"), "test"),
 }
 _ROLE: dict[str, Role] = {"user": "user", "item": "item"}
-_SINGLE = ("user", "item", "label", "time", "position", "session", "split")
+_SINGLE = ("user", "item", "time", "position", "session", "split")
 
 
 class Said(NamedTuple):
@@ -71,7 +71,7 @@ def infer_roles(raw: Mapping[str, ColumnData], facts: Mapping[str, Profile], giv
     Args:
         raw: Raw event columns.
         facts: Their profiles.
-        given: Column -> role as the user said; never changed.
+        given: Column -> role as the user said; never changed. Several columns may be labels, other roles have one column.
     """
     search = _Search(raw, facts, given)
     _find_split(search)

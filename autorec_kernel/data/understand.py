@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
 
 from autorec_kernel.data.kinds import convert, infer_kind, to_numbers
-from autorec_kernel.data.labels import read_label
+from autorec_kernel.data.labels import read_further_label, read_label
 from autorec_kernel.data.numbers import matches, trimmed
 from autorec_kernel.data.profile import Profile, as_coded, profile
 from autorec_kernel.data.remarks import counted_answers, unread_times
@@ -49,7 +49,8 @@ def understand_events(
     """
     facts = {name: profile(column) for name, column in raw.columns.items()}
     said = infer_roles(raw.columns, facts, roles, task)
-    _check_kinds(said, kinds)
+    labels = [name for name, role in roles.items() if role == "label"]  # in the order in which they were named
+    _check_kinds(said, kinds, labels[1:])
     columns: list[Column] = []
     typed: dict[str, ColumnData] = {}
     notes: list[str] = []
@@ -57,6 +58,9 @@ def understand_events(
         role = said[name].role
         if role in ("feature", "ignore"):
             described, values = feature(name, column, facts[name], said[name], kinds.get(name), "events", raw.name)
+        elif name in labels[1:]:
+            described, values, more = _further_label(_described(name, said[name], facts[name]), column, kinds.get(name), raw.name)
+            notes += more
         else:
             described = _described(name, said[name], facts[name])
             values, more = _role_column(name, role, column, task, threshold, raw.name)
@@ -64,8 +68,9 @@ def understand_events(
         columns.append(described)
         if values is not None:
             typed[name] = values
-    notes += [*unread_times(columns, facts), *counted_answers(columns, facts, task, threshold)]
-    return Understood((*columns, *refused_columns(raw, "events")), Table(typed, raw.rows), tuple(notes))
+    judged = [column for column in columns if column.name not in labels[1:]]
+    notes += [*unread_times(columns, facts), *counted_answers(judged, facts, task, threshold)]
+    return Understood((*_in_order(columns, labels), *refused_columns(raw, "events")), Table(typed, raw.rows), tuple(notes))
 
 
 def feature(
@@ -106,13 +111,31 @@ def refused_columns(raw: Raw, source: Source) -> tuple[Column, ...]:
     return tuple(Column(name, "ignore", "categorical", source, reason) for name, reason in raw.refused.items())
 
 
-def _check_kinds(said: Mapping[str, Said], kinds: Mapping[str, str]) -> None:
+def _check_kinds(said: Mapping[str, Said], kinds: Mapping[str, str], further: Sequence[str]) -> None:
     for name in kinds:
         role = said[name].role
         fixed = _ROLE_KINDS.get(role)
-        if fixed is not None and kinds[name] != fixed:
+        if name in further and kinds[name] not in ("categorical", "numeric"):
+            told = f"column {name!r} is a further label, whose kind is 'categorical' (0 and 1) or 'numeric'"
+            raise UsageError(told, hint=f"--kind {name}=categorical, or --kind {name}=numeric")
+        if name not in further and fixed is not None and kinds[name] != fixed:
             told = f"column {name!r} is the {role}, whose kind is always {fixed!r}"
             raise UsageError(told, hint=f"give it another role: --role {name}=feature")
+
+
+def _further_label(described: Column, column: ColumnData, kind: str | None, where: str) -> tuple[Column, ColumnData, list[str]]:
+    """Explain and convert a label beside the primary one: a task of its own, whose values say what it predicts."""
+    values, found, notes = read_further_label(described.name, column, cast("Kind | None", kind), where)
+    holds = "0 and 1" if found == "categorical" else "numbers"
+    return replace(described, kind=found, reason=f"{described.reason} (a further task: {holds})"), values, notes
+
+
+def _in_order(columns: Sequence[Column], labels: Sequence[str]) -> list[Column]:
+    """Return the columns with the labels among themselves in the order in which they were named: the first is the primary one."""
+    if len(labels) < 2:
+        return list(columns)
+    ordered = iter([next(column for column in columns if column.name == name) for name in labels])
+    return [next(ordered) if column.role == "label" else column for column in columns]
 
 
 def _described(name: str, said: Said, facts: Profile) -> Column:

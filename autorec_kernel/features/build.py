@@ -17,7 +17,7 @@ from autorec_kernel.features.compute import Fitted, Sides, stored
 from autorec_kernel.features.digest import digest_of
 from autorec_kernel.features.entities import Entities, aligned, entities_of, labelled, prepare
 from autorec_kernel.features.feature_set import FeatureSet
-from autorec_kernel.features.labels import label_name, label_range, labels_of, link_of
+from autorec_kernel.features.labels import label_range, labels_of, tasks_of
 from autorec_kernel.features.parts import Part, kept_columns, part_of
 from autorec_kernel.features.plan import Chosen, candidates, fit_candidates
 from autorec_kernel.features.profile import default_task, profile_of
@@ -85,7 +85,7 @@ def build_features(
 class _Values:
     """Collects the values of fitted ops on the training view; an op whose values break the contract adds nothing."""
 
-    def __init__(self, train: Table, labels: np.ndarray, sides: Sides) -> None:
+    def __init__(self, train: Table, labels: dict[str, np.ndarray], sides: Sides) -> None:
         self.train, self.labels, self.sides = train, labels, sides
         self.static: dict[str, np.ndarray] = {}
         self.rows: dict[str, np.ndarray] = {}
@@ -141,15 +141,14 @@ def _known(table: Table) -> Table:
 def _schema(fitted: tuple[Fitted, ...], entities: Entities, dataset: Dataset, task: str, part: Part) -> FeatureSchema:
     features = tuple(feature for op in fitted for feature in op.features)
     ids = {f.vocabulary: f.name for f in reversed(features) if f.kind == "id" and f.vocabulary == f.depends}
-    name = label_name(dataset.schema)
     return FeatureSchema(
         features,
         user=ids.get("user", ""),
         item=ids.get("item", ""),
         users=entities.users.size,
         items=entities.items.size,
-        tasks={name: link_of(task)},
-        label_range={name: label_range(part.label)},
+        tasks=tasks_of(dataset.schema, task),
+        label_range={name: label_range(label) for name, label in part.labels.items()},
         events=part.rows,
         ordered=dataset.protocol.clock != "none",
     )

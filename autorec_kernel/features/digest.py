@@ -24,7 +24,7 @@ def digest_of(features: FeatureSet) -> str:
         _add(sha, np.frombuffer(name.encode(), np.uint8), array)
     for split in ("train", "valid"):
         part = features.parts[split]
-        _add(sha, part.label, *(part.ints(name) for name in sorted(part.events) if name.startswith("@")))
+        _add(sha, *part.labels.values(), *(part.ints(name) for name in sorted(part.events) if name.startswith("@")))
         for _, array in sorted(part.values.items()):
             _add(sha, array)
     return sha.hexdigest()

@@ -88,14 +88,15 @@ class FeatureSet:
         return rows if count >= len(rows) else np.sort(rng.choice(rows, count, replace=False))
 
     def labels(self, task: str = "") -> np.ndarray:
-        """Return float32 [all rows]: 0/1 for a logit task, the number for a value task.
+        """Return float32 [all rows]: 0/1 for a logit task, the number for a value task; NaN where a further label is unknown.
 
         Args:
-            task: Label name of the schema, or the kind of task; "" = the only one.
+            task: Label name of the schema; the kind of task or "" = the primary one.
         """
         if task and task not in self.schema.tasks and task != self.task:
             raise UnknownNameError("label", task, self.schema.tasks)
-        return self._kept("labels", lambda: np.concatenate([part.label for part in self.parts.values()]))  # type: ignore[no-any-return]
+        name = task if task in self.schema.tasks else next(iter(self.schema.tasks))
+        return self._kept(("labels", name), lambda: np.concatenate([part.labels[name] for part in self.parts.values()]))  # type: ignore[no-any-return]
 
     def row_inputs(self, names: Iterable[str], rows: np.ndarray, *, lengths: Lengths | None = None) -> dict[str, np.ndarray]:
         """Return feature name → values of event rows; dynamic ones as they were strictly before the row (or at the cut).
@@ -222,7 +223,7 @@ class FeatureSet:
         rolling = self.protocol.state == "rolling"
         holding = Part(Table({name: events[name] for name in kept}, events.rows), labels_of(events, self.columns, self.task))
         fitted = self._folded((self.parts["valid"], holding)) if rolling else self.fitted
-        part = part_of(events, holding.label, fitted, self.sides, kept, cut=not rolling)
+        part = part_of(events, holding.labels, fitted, self.sides, kept, cut=not rolling)
         self.parts = {**self.parts, "test": part}
         self._cache = {key: value for key, value in self._cache.items() if key in (("state", "train"), "interactions")}
 
@@ -294,7 +295,6 @@ class FeatureSet:
         return with_own(value, feature, part, local, items) if split == "train" and items is not None else value
 
     def _evaluation(self, split: str) -> EvaluationSet:
-        before = joined(self._before(split) if split != "train" else [self.parts["train"]])
-        past, judged = Part(before, np.zeros(0, np.float32)).ranking(), self._part(split).ranking()
-        found = collect(past, judged, self._first(split), exclude=not self.repeating, ids=self.entities.user_ids)
+        past = Part(joined(self._before(split) if split != "train" else [self.parts["train"]]), {}).ranking()
+        found = collect(past, self._part(split).ranking(), self._first(split), exclude=not self.repeating, ids=self.entities.user_ids)
         return replace(found, users=np.where(found.users < self.schema.users, found.users, 0))

@@ -1,4 +1,4 @@
-"""What each task learns: a number for `rate`, 0 or 1 for `click` and `recommend`."""
+"""What each task learns: a number for `rate`, 0 or 1 for `click` and `recommend`; further labels bring tasks of their own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from autorec_kernel.features.entities import POSITIVE, label_of
 from autorec_kernel.records.schema import Schema
 from autorec_kernel.records.table import Table
 
-__all__ = ["label_name", "label_range", "labels_of", "link_of"]
+__all__ = ["label_name", "label_range", "labels_of", "tasks_of"]
 
 
 def label_name(schema: Schema) -> str:
@@ -17,17 +17,21 @@ def label_name(schema: Schema) -> str:
     return column.name if column is not None else "event"
 
 
-def link_of(task: str) -> str:
-    """Return the scale of predictions: value for `rate`, logit otherwise."""
-    return "value" if task == "rate" else "logit"
+def tasks_of(schema: Schema, task: str) -> dict[str, str]:
+    """Return label name → scale of its prediction, the primary label first.
+
+    The primary one is a value for `rate` and a logit otherwise; of a further one its kind decides: numbers are values, 0 and 1 logits.
+    """
+    further = {column.name: "logit" if column.kind == "categorical" else "value" for column in schema.labels[1:]}
+    return {label_name(schema): "value" if task == "rate" else "logit", **further}
 
 
-def labels_of(events: Table, schema: Schema, task: str) -> np.ndarray:
-    """Return float32 [n]; numbers beyond 1e30 are cut."""
+def labels_of(events: Table, schema: Schema, task: str) -> dict[str, np.ndarray]:
+    """Return label name → float32 [n], NaN = unknown, in the order of `tasks_of`; numbers beyond 1e30 are cut."""
     label = label_of(events, schema)
-    if task != "rate" or label is None:
-        return np.asarray(events[POSITIVE], dtype=np.float32)
-    return np.asarray(np.clip(label, -1e30, 1e30), dtype=np.float32)
+    primary = label if task == "rate" and label is not None else np.asarray(events[POSITIVE])
+    columns = {label_name(schema): primary} | {column.name: np.asarray(events[column.name]) for column in schema.labels[1:]}
+    return {name: np.asarray(np.clip(values, -1e30, 1e30), dtype=np.float32) for name, values in columns.items()}
 
 
 def label_range(label: np.ndarray) -> tuple[float, float, float]:

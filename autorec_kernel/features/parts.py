@@ -25,13 +25,18 @@ class Part:
 
     Args:
         events: The kernel's columns (int64), and the columns that folding and on-demand programs read.
-        label: float32 [n], what the task learns; NaN on context rows without one.
+        labels: Label name → float32 [n], what each task learns, the primary one first; NaN where it is unknown.
         values: Feature name → int32 or float32 [n, …]: row features and point-in-time features.
     """
 
     events: Table
-    label: np.ndarray
+    labels: Mapping[str, np.ndarray]
     values: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def label(self) -> np.ndarray:
+        """Return float32 [n], the primary label: NaN on context rows without one only."""
+        return next(iter(self.labels.values()))
 
     @property
     def rows(self) -> int:
@@ -57,11 +62,12 @@ def kept_columns(fitted: Iterable[Fitted], events: Table) -> set[str]:
     return found & set(events)
 
 
-def part_of(events: Table, label: np.ndarray, fitted: Sequence[Fitted], sides: Sides, kept: set[str], *, cut: bool) -> Part:
+def part_of(events: Table, labels: Mapping[str, np.ndarray], fitted: Sequence[Fitted], sides: Sides, kept: set[str], *, cut: bool) -> Part:
     """Compute the values of a split.
 
     Args:
         events: Prepared events.
+        labels: What `labels_of` returned.
         fitted: Ops whose tables hold every event that the split may see; each row reads strictly before itself.
         cut: Read the state at the end of the tables instead.
     """
@@ -73,7 +79,7 @@ def part_of(events: Table, label: np.ndarray, fitted: Sequence[Fitted], sides: S
         found = compute(op, event_columns(op.program.inputs, events, sides), ReadContext(events.rows, latest=cut))
         values |= {name: stored(found[name]) for name in wanted}
     columns = {name: column for name, column in events.items() if name in kept}
-    return Part(Table(columns, events.rows), label.astype(np.float32), values)
+    return Part(Table(columns, events.rows), labels, values)
 
 
 def joined(parts: Sequence[Part]) -> Table:

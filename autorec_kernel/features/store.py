@@ -121,20 +121,27 @@ def load(folder: Path) -> FeatureSet:
         Sides(users, items, entities.users, entities.items, roles["user"], roles["item"], roles["time"]),
         tuple(_load_op(op, arrays, f"op.{number}.") for number, op in enumerate(meta["ops"])),
         {name: arrays[f"static.{name}"] for name in meta["static"]},
-        {split: _load_part(arrays, split, part) for split, part in meta["parts"].items()},
+        {split: _load_part(arrays, split, part, list(meta["schema"]["tasks"])) for split, part in meta["parts"].items()},
         meta["digest"],
     )
 
 
 def _save_part(writer: _Writer, split: str, part: Part) -> dict[str, Any]:
-    writer.array(f"{split}.label", part.label)
+    for number, label in enumerate(part.labels.values()):
+        writer.array(_label_name(split, number), label)
     writer.arrays(f"{split}.value.", part.values)
     return {"rows": part.rows, "events": writer.table(f"{split}.event.", part.events), "values": list(part.values)}
 
 
-def _load_part(arrays: Mapping[str, np.ndarray], split: str, meta: Mapping[str, Any]) -> Part:
+def _load_part(arrays: Mapping[str, np.ndarray], split: str, meta: Mapping[str, Any], tasks: list[str]) -> Part:
     events = _load_table(arrays, f"{split}.event.", meta["events"], meta["rows"])
-    return Part(events, arrays[f"{split}.label"], {name: arrays[f"{split}.value.{name}"] for name in meta["values"]})
+    labels = {task: arrays[_label_name(split, number)] for number, task in enumerate(tasks)}
+    return Part(events, labels, {name: arrays[f"{split}.value.{name}"] for name in meta["values"]})
+
+
+def _label_name(split: str, number: int) -> str:
+    """Return the array that holds a label: the primary one has the name alone, as it has where it is the only one."""
+    return f"{split}.label.{number}" if number else f"{split}.label"
 
 
 def _load_op(meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray], prefix: str) -> Fitted:

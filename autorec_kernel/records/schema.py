@@ -30,13 +30,21 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """All columns of a data set, in file order."""
+    """All columns of a data set, in file order; several labels stand among themselves in the order in which they were named."""
 
     columns: tuple[Column, ...] = ()
 
     def role(self, role: Role) -> Column | None:
         """Return the event column that plays `role`, or None."""
         return next((c for c in self.columns if c.role == role and c.source == "events"), None)
+
+    @property
+    def labels(self) -> tuple[Column, ...]:
+        """Return the label columns: the primary one, which the protocol and the run's metric are about, then the further tasks.
+
+        The kind of a further one says what it holds: `categorical` 0 and 1, `numeric` numbers.
+        """
+        return tuple(c for c in self.columns if c.role == "label" and c.source == "events")
 
     def features(self, source: Source) -> tuple[Column, ...]:
         """Return the feature columns of one table."""

@@ -83,6 +83,7 @@ def tiny_dataset(
     seed: int = 0,
     positive_threshold: float | None = None,
     order: np.ndarray | None = None,
+    further: bool = False,
 ) -> Dataset:
     """Return a data set split in time: 70 % train, 15 % valid, 15 % test.
 
@@ -91,12 +92,15 @@ def tiny_dataset(
         positive_threshold: Of the protocol; `click` takes 4 unless told otherwise, and its label is 1 from there on, else 0.
         clock: What `@clock` holds: the time, the position inside the user, or 0.
         order: int64 [480], a permutation in which the rows are stored; the splits hold the same rows.
+        further: Whether the label `rating` is followed by two more: `like` (0 and 1, one row in eight unknown), which only good ratings
+            bring about, and `minutes`, a number that grows with the rating.
     """
     events = tiny_events(seed)
     events = events.with_columns({CLOCK: _clock(events, clock)})
     threshold = 4.0 if task == "click" and positive_threshold is None else positive_threshold
     if task == "click":
         events = events.with_columns({"rating": (np.asarray(events["rating"]) >= threshold).astype(np.float64)})
+    events = _with_further_labels(events, seed) if further else events
     shuffled = events if order is None else events.take(order)
     place = np.asarray(shuffled[ORDER])
     first, second = int(0.7 * events.rows), int(0.85 * events.rows)
@@ -105,7 +109,16 @@ def tiny_dataset(
     state: Literal["cut", "rolling"] = "cut" if task == "recommend" else "rolling"
     protocol = Protocol("temporal", clock, state, "last", threshold, seed=seed, reason="made by hand")
     users, items = tiny_tables(seed)
-    return Dataset(_schema(), train, valid, SealedView(lambda: test, test.rows), protocol, users, items, f"tiny-{seed}-{task}-{clock}")
+    return Dataset(
+        _schema(further),
+        train,
+        valid,
+        SealedView(lambda: test, test.rows),
+        protocol,
+        users,
+        items,
+        f"tiny-{seed}-{task}-{clock}{'-further' * further}",
+    )
 
 
 def _walk(user: int, rng: np.random.Generator) -> np.ndarray:
@@ -128,12 +141,23 @@ def _clock(events: Table, clock: Clock) -> np.ndarray:
     return position
 
 
-def _schema() -> Schema:
+def _with_further_labels(events: Table, seed: int) -> Table:
+    rng = np.random.default_rng([seed, 2])
+    rating = np.asarray(events["rating"])
+    good = rating >= (4.0 if rating.max() > 1.0 else 1.0)
+    like = (good & (rng.random(events.rows) < 0.6)).astype(np.float64)
+    like[rng.random(events.rows) < 0.125] = np.nan
+    return events.with_columns({"like": like, "minutes": 10.0 * good + rng.gamma(2.0, 3.0, events.rows)})
+
+
+def _schema(further: bool) -> Schema:
+    more = (Column("like", "label", "categorical", missing=0.125, distinct=2), Column("minutes", "label", "numeric"))
     return Schema(
         (
             Column("user_id", "user", "id", distinct=_USERS),
             Column("item_id", "item", "id", distinct=_ITEMS),
             Column("rating", "label", "numeric", distinct=5),
+            *(more if further else ()),
             Column("timestamp", "time", "time"),
             Column("device", "feature", "categorical", missing=0.25, distinct=3),
             Column("price", "feature", "numeric", missing=0.1),

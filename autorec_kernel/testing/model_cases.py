@@ -25,13 +25,17 @@ TARGET = Target("device", threads=1)
 
 
 @lru_cache(maxsize=8)
-def features_for(kernel: Any, task: str, clock: str = "time") -> Any:
-    """Return the feature set of the tiny data set, made by the kernel's feature ops (those that are installed when it has none)."""
+def features_for(kernel: Any, task: str, clock: str = "time", further: bool = False) -> Any:
+    """Return the feature set of the tiny data set, made by the kernel's feature ops (those that are installed when it has none).
+
+    Args:
+        further: Whether it has three labels, `rating`, `like` and `minutes`, instead of the first alone.
+    """
     from autorec_kernel.features import build_features
     from autorec_kernel.kernel import Kernel
 
     able = kernel if any(row.usable for row in kernel.components("feature-op")) else Kernel.discover()
-    return build_features(tiny_dataset(task=task, clock=clock), able, task=task, history_length=8)  # type: ignore[arg-type]
+    return build_features(tiny_dataset(task=task, clock=clock, further=further), able, task=task, history_length=8)  # type: ignore[arg-type]
 
 
 def schemas() -> dict[str, FeatureSchema]:
@@ -48,6 +52,11 @@ def schemas() -> dict[str, FeatureSchema]:
     sizes: dict[str, Any] = {"user": "user_id", "item": "item_id", "users": 21, "items": 31, "events": 400}
     click: dict[str, Any] = {"tasks": {"rating": "logit"}, "label_range": {"rating": (0.0, 1.0, 0.4)}}
     rate: dict[str, Any] = {"tasks": {"rating": "value"}, "label_range": {"rating": (1.0, 5.0, 3.2)}}
+    several: dict[str, Any] = {
+        "tasks": {"rating": "logit", "like": "logit", "minutes": "value"},
+        "label_range": {"rating": (0.0, 1.0, 0.4), "like": (0.0, 1.0, 0.2), "minutes": (0.5, 40.0, 12.0)},
+    }
+    mixed: dict[str, Any] = {"tasks": rate["tasks"] | {"like": "logit"}, "label_range": several["label_range"] | rate["label_range"]}
     return {
         "recommend, everything": FeatureSchema((user, item, history, *side), **sizes, **click, ordered=True),
         "recommend, ids only": FeatureSchema((user, item), **sizes, **click),
@@ -57,6 +66,9 @@ def schemas() -> dict[str, FeatureSchema]:
         "click, no users or items": FeatureSchema(side[:3], **click, events=400),
         "rate, everything": FeatureSchema((user, item, history, *side), **sizes, **rate, ordered=True),
         "rate, ids only": FeatureSchema((user, item), **sizes, **rate),
+        "click, three labels": FeatureSchema((user, item, history, *side), **sizes, **several, ordered=True),
+        "rate, two labels": FeatureSchema((user, item, *side), **sizes, **mixed),
+        "recommend, three labels": FeatureSchema((user, item, history, *side), **sizes, **several, ordered=True),
     }
 
 

@@ -28,6 +28,7 @@ class Linear(Block):
         width: Annotated[int, Int(1, 1024, log=True)] = Field(64, description="Output dimension.")
         bias: bool = Field(True, description="Whether an offset is learned.")
         zero_start: bool = Field(False, description="Whether training starts from zero weights, as suits a linear model.")
+        initial_scale: float = Field(0.0, ge=0, description="Standard deviation of the first weights, offset 0; 0 = by the input's width.")
 
     accepts: ClassVar[tuple[Port, ...]] = ("vector",)
     config: Config
@@ -39,8 +40,10 @@ class Linear(Block):
     def build(self, specs: Sequence[TensorSpec], arrays: Mapping[str, np.ndarray]) -> nn.Module:
         """Return the layer: float32 [A, D] to [A, width]."""
         layer = nn.Linear(specs[0].width, self.config.width, bias=self.config.bias)
-        if self.config.zero_start:
-            nn.init.zeros_(layer.weight)
+        if self.config.initial_scale and layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+        if self.config.zero_start or self.config.initial_scale:
+            nn.init.normal_(layer.weight, 0.0, 0.0 if self.config.zero_start else self.config.initial_scale)
         return layer
 
 

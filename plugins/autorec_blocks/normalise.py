@@ -1,4 +1,4 @@
-"""Vectors on a common scale: unit length, so that inner products are cosines."""
+"""Functions of one vector: unit length, so that inner products are cosines; an activation with an offset."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pydantic import Field
 from torch import nn
 from torch.nn import functional
 
-from autorec_blocks.base import Block
+from autorec_blocks.base import Activation, Block, activation
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.errors import ContractError
 from autorec_kernel.records.architecture import Port, TensorSpec
-from autorec_kernel.space import Float
+from autorec_kernel.space import Choice, Float
 
-__all__ = ["Normalise"]
+__all__ = ["Activate", "Normalise"]
 
 
 class Normalise(Block):
@@ -57,3 +57,48 @@ class _Normalise(nn.Module):
 
     def forward(self, vector: torch.Tensor) -> torch.Tensor:
         return functional.normalize(vector, dim=1, eps=1e-6) / self.temperature
+
+
+class Activate(Block):
+    """shift + scale · f(x + b), each number for itself, then dropout: what follows a product that was made elsewhere."""
+
+    class Config(ComponentConfig):
+        """Options."""
+
+        activation: Annotated[Activation, Choice("relu", "gelu", "silu", "tanh", "sigmoid", "identity")] = Field(
+            "sigmoid", description="The function f."
+        )
+        bias: bool = Field(True, description="Whether the offset b is learned; it starts at 0.")
+        scale: float = Field(1.0, description="Factor of its value.")
+        shift: float = Field(0.0, description="Added after that.")
+        dropout: Annotated[float, Float(0.0, 0.6)] = Field(0.0, description="Share of units dropped while training.")
+
+    accepts: ClassVar[tuple[Port, ...]] = ("vector",)
+    config: Config
+
+    def output(self, specs: Sequence[TensorSpec]) -> TensorSpec:
+        """Return a vector as wide as the input.
+
+        Raises:
+            ContractError: The input holds row indices.
+        """
+        if specs[0].index:
+            raise ContractError("activate takes a vector of numbers, got row indices")
+        return TensorSpec("vector", specs[0].axis, width=specs[0].width)
+
+    def build(self, specs: Sequence[TensorSpec], arrays: Mapping[str, np.ndarray]) -> nn.Module:
+        """Return the module: float32 [A, D] to [A, D]."""
+        return _Activate(self.config, specs[0].width)
+
+
+class _Activate(nn.Module):
+    def __init__(self, config: Activate.Config, width: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(width)) if config.bias else None
+        self.activation = activation(config.activation, width)
+        self.scale, self.shift, self.dropout = config.scale, config.shift, nn.Dropout(config.dropout)
+
+    def forward(self, vector: torch.Tensor) -> torch.Tensor:
+        value = self.activation(vector if self.bias is None else vector + self.bias)
+        dropped: torch.Tensor = self.dropout(self.shift + self.scale * value)
+        return dropped

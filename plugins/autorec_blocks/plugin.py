@@ -32,6 +32,7 @@ def autorec_model_blocks() -> tuple[ComponentSpec, ...]:
         ComponentSpec("join-tables", "autorec_blocks.tables:JoinTables", "Tables side by side."),
         ComponentSpec("propagate", "autorec_blocks.propagate:Propagate", "A table smoothed over the interaction graph (He et al. 2020)."),
         ComponentSpec("normalise", "autorec_blocks.normalise:Normalise", "Vectors of unit length, or of mean 0 and variance 1."),
+        ComponentSpec("activate", "autorec_blocks.normalise:Activate", "A function of each number of a vector."),
         ComponentSpec("bag", "autorec_blocks.variational:Bag", "The table rows of a history, summed or averaged, some dropped."),
         ComponentSpec("reparameterise", "autorec_blocks.variational:Reparameterise", "A Gaussian code (Kingma and Welling 2014)."),
         ComponentSpec("fm", "autorec_blocks.interact:FactorizationMachine", "Second-order factorization machine (Rendle 2010)."),

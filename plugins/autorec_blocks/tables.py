@@ -11,14 +11,12 @@ from pydantic import Field
 from torch import nn
 from torch.nn import functional
 
-from autorec_blocks.base import Block, activation
+from autorec_blocks.base import Activation, Block, activation
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.errors import ContractError
 from autorec_kernel.records.architecture import Axis, Port, TensorSpec
 
 __all__ = ["FreeTable", "JoinTables", "StackTables", "TableRow", "TableRows", "TableScores"]
-
-OutputFunction = Literal["identity", "sigmoid", "tanh", "relu", "gelu", "silu"]
 
 
 class FreeTable(Block):
@@ -180,7 +178,7 @@ class _TableRow(nn.Module):
 
 
 class TableScores(Block):
-    """One score for every row of a table: f(W x), W the table. With `append-one` and a joined table this is the affine f(W x + b).
+    """One score for every row of a table: shift + scale · f(W x), W the table; `append-one` and a joined table make it f(W x + b).
 
     It is the output layer of an autoencoder (Sedhain et al. 2015, equation 2; Liang et al. 2018, section 2.1).
     """
@@ -188,7 +186,9 @@ class TableScores(Block):
     class Config(ComponentConfig):
         """Options."""
 
-        activation: OutputFunction = Field("identity", description="The function f.")
+        activation: Activation = Field("identity", description="The function f.")
+        scale: float = Field(1.0, description="Factor of its value.")
+        shift: float = Field(0.0, description="Added after that; 4 and 1 bring a sigmoid to ratings from 1 to 5.")
 
     accepts: ClassVar[tuple[Port, ...]] = ("vector", "table")
     config: Config
@@ -208,14 +208,15 @@ class TableScores(Block):
 
     def build(self, specs: Sequence[TensorSpec], arrays: Mapping[str, np.ndarray]) -> nn.Module:
         """Return the module: [A, D], [R, D] to [A, R]."""
-        return _TableScores(self.config.activation)
+        return _TableScores(self.config, specs[1].rows)
 
 
 class _TableScores(nn.Module):
-    def __init__(self, name: str) -> None:
+    def __init__(self, config: TableScores.Config, rows: int) -> None:
         super().__init__()
-        self.activation = activation(name)
+        self.activation = activation(config.activation, rows)
+        self.scale, self.shift = config.scale, config.shift
 
     def forward(self, vectors: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
         scores: torch.Tensor = self.activation(vectors @ table.T)
-        return scores
+        return self.shift + self.scale * scores

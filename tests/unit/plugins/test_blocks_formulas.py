@@ -109,4 +109,4 @@ def test_sum_fields_and_lookup_pick_rows():
     specs = [TensorSpec("table", rows=5, width=2), TensorSpec("fields", fields=1, index=True, rows=5)]
     assert torch.equal(build(Lookup(Lookup.Config()), specs)(table, torch.tensor([[4], [0]])), table[[4, 0]])
     with pytest.raises(ContractError, match="index of one column"):
-        Lookup(Lookup.Config()).output([specs[0], TensorSpec("fields", fields=2, index=True)])
+        Lookup(Lookup.Config()).output([specs[0], TensorSpec("fields", fields=1)])

@@ -13,6 +13,9 @@ def autorec_blueprints() -> tuple[ComponentSpec, ...]:
     """Return the blueprints of this package."""
     return (
         ComponentSpec("mf", "autorec_zoo.retrieval:MatrixFactorization", "Matrix factorisation trained on pairs (Rendle et al. 2009)."),
+        ComponentSpec("autorec-item", "autorec_zoo.autoencoders:ItemAutoRec", "Autoencoder on the ratings of an item (Sedhain 2015)."),
+        ComponentSpec("autorec-user", "autorec_zoo.autoencoders:UserAutoRec", "Autoencoder on the ratings of a user (Sedhain 2015)."),
+        ComponentSpec("multvae", "autorec_zoo.autoencoders:MultVae", "Variational autoencoder on a history (Liang et al. 2018)."),
         ComponentSpec("sasrec", "autorec_zoo.sequential.attention:SasRec", "Self-attention over a history (Kang and McAuley 2018)."),
         ComponentSpec("deepfm", "autorec_zoo.ranking:DeepFm", "Factorization machine and network on shared embeddings (Guo et al. 2017)."),
         ComponentSpec("dcnv2", "autorec_zoo.ranking:Dcnv2", "Deep and cross network, version 2 (Wang et al. 2021)."),

@@ -26,7 +26,8 @@ class ComponentSpec:
         summary: One sentence ending in a full stop; `autorec plugins list` prints it.
         requires: Names of optional packages (as pip or import calls them); without them the component is listed as unavailable.
         extra: The pip extra of the declaring distribution that brings `requires`.
-        tags: Free labels, for example `baseline`.
+        tags: Free labels. The kernel reads `baseline` and `later` (blueprints: fitted first of all; not among the first candidates)
+            and `default` and `fallback` (evaluators, strategies, executors).
 
     Raises:
         ContractError: A field does not have this form.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from autorec_kernel.contracts.models import SolvingBlock
@@ -35,6 +35,7 @@ class Offer:
     baseline: bool
     trained: bool  # learns by gradient
     reason: str = ""  # empty when it fits
+    later: bool = False  # tagged `later`: in the space, and not among the first candidates
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ def offers(kernel: Kernel, task: str, features: FeatureSchema) -> tuple[Offer, .
         if broken:
             found.append(Offer(row.id, "", baseline, False, f"it is broken: {broken}"))
         elif offer is not None:
-            found.append(offer)
+            found.append(replace(offer, later="later" in row.tags))
     return tuple(sorted(found, key=lambda offer: (not offer.baseline, offer.id)))
 
 
@@ -113,7 +114,7 @@ def assemble_space(kernel: Kernel, fitting: tuple[Offer, ...], features: Feature
 
 def _role_genes(kernel: Kernel, usable: list[Offer], role: str, features: FeatureSchema, evaluator: str) -> list[Gene]:
     names = [offer.id for offer in usable]
-    default = next((offer.id for offer in usable if not offer.baseline), names[0])
+    default = min(usable, key=lambda offer: (offer.baseline, offer.later, offer.id)).id
     genes = [Gene(role, Choice(*names), default, PIPELINE, (role,))]
     for offer in usable:
         genes += genes_of(kernel.load("blueprint", offer.id).Config, offer.id, role, (offer.id,))
@@ -156,10 +157,10 @@ def training_key(genotype: Genotype, features: FeatureSchema, kernel: Kernel) ->
 
 
 def first_proposals(space: SearchSpace, offers: Sequence[Offer]) -> tuple[tuple[Proposal, ...], tuple[Proposal, ...]]:
-    """Return the default genotype of each baseline, and of each other blueprint, that fits the data."""
+    """Return the default genotype of each baseline, and of each other blueprint that fits the data and is not tagged `later`."""
     found: dict[bool, list[Proposal]] = {True: [], False: []}
     for offer in offers:
-        if not offer.reason:
+        if not offer.reason and not offer.later:
             word = "baseline" if offer.baseline else "blueprint"
             genotype = space.canonical({"pipeline": offer.role, offer.role: offer.id})
             found[offer.baseline].append(Proposal(genotype, None, f"{word} {offer.id}"))

@@ -8,7 +8,7 @@ from loop_kit import OFFERS, SPACE, FakeKernel
 from autorec_kernel.errors import PluginError
 from autorec_kernel.records.features import Feature, FeatureSchema
 from autorec_kernel.search.genes import Offer, assemble_space, decode, first_proposals, training_key
-from autorec_kernel.space import Genotype
+from autorec_kernel.space import Choice, Gene, Genotype, SearchSpace
 
 SCHEMA = FeatureSchema(
     (
@@ -61,3 +61,16 @@ def test_without_a_blueprint_that_fits_there_is_no_space() -> None:
     offers = (Offer("b/heavy", "retriever", True, False, "needs items"),)
     with pytest.raises(PluginError, match="b/heavy: needs items"):
         assemble_space(FakeKernel(), offers, SCHEMA, "training/full")  # type: ignore[arg-type]
+
+
+def test_blueprints_tagged_later_are_in_the_space_and_not_among_the_first_candidates() -> None:
+    offers = (Offer("z/exotic", "retriever", False, True, later=True), Offer("z/usual", "retriever", False, True))
+    space = SearchSpace(
+        [
+            Gene("pipeline", Choice("retriever"), "retriever"),
+            Gene("retriever", Choice("z/exotic", "z/usual"), "z/usual", "pipeline", ("retriever",)),
+        ]
+    )
+    _, blueprints = first_proposals(space, offers)
+    assert [proposal.genotype["retriever"] for proposal in blueprints] == ["z/usual"]
+    assert space["retriever"].domain.contains("z/exotic")

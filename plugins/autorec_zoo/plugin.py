@@ -12,7 +12,11 @@ __all__ = ["autorec_blueprints"]
 def autorec_blueprints() -> tuple[ComponentSpec, ...]:
     """Return the blueprints of this package."""
     return (
-        ComponentSpec("mf", "autorec_zoo.retrieval:MatrixFactorization", "Matrix factorisation trained on pairs (Rendle et al. 2009)."),
+        ComponentSpec("mf", "autorec_zoo.factorisation:MatrixFactorization", "Factors of users and items, for ranking a catalogue."),
+        ComponentSpec("bpr-mf", "autorec_zoo.factorisation:BprMf", "Matrix factorisation trained on pairs (Rendle et al. 2009)."),
+        ComponentSpec("biased-mf", "autorec_zoo.factorisation:BiasedMf", "Biases and factors that predict a label (Koren 2009)."),
+        ComponentSpec("neumf", "autorec_zoo.factorisation:NeuMf", "Product and network of factors (He et al. 2017)."),
+        ComponentSpec("lightgcn", "autorec_zoo.graph:LightGcn", "Factors smoothed over the interaction graph (He et al. 2020)."),
         ComponentSpec("autorec-item", "autorec_zoo.autoencoders:ItemAutoRec", "Autoencoder on the ratings of an item (Sedhain 2015)."),
         ComponentSpec("autorec-user", "autorec_zoo.autoencoders:UserAutoRec", "Autoencoder on the ratings of a user (Sedhain 2015)."),
         ComponentSpec("multvae", "autorec_zoo.autoencoders:MultVae", "Variational autoencoder on a history (Liang et al. 2018)."),

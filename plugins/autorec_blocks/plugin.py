@@ -37,12 +37,11 @@ def autorec_model_blocks() -> tuple[ComponentSpec, ...]:
         ComponentSpec("reparameterise", "autorec_blocks.variational:Reparameterise", "A Gaussian code (Kingma and Welling 2014)."),
         ComponentSpec("fm", "autorec_blocks.interact:FactorizationMachine", "Second-order factorization machine (Rendle 2010)."),
         ComponentSpec("pairs", "autorec_blocks.interact:Pairs", "The product of every pair of fields."),
-        ComponentSpec("multiply", "autorec_blocks.interact:Multiply", "The product of several vectors, number by number."),
         ComponentSpec("cross", "autorec_blocks.cross:Cross", "One explicit feature cross: vector, matrix or mixture (Wang 2017, 2021)."),
         ComponentSpec("bilinear-pairs", "autorec_blocks.bilinear:BilinearPairs", "Field pairs through matrices (Huang et al. 2019)."),
         ComponentSpec("bilinear", "autorec_blocks.bilinear:Bilinear", "One number from two vectors through matrices (Mao et al. 2023)."),
         ComponentSpec("cin", "autorec_blocks.cin:CompressedInteraction", "Compressed interaction network (Lian et al. 2018)."),
-        ComponentSpec("gate", "autorec_blocks.gates:Gate", "Gates a number or a group, learned or from a context."),
+        ComponentSpec("feature-gate", "autorec_blocks.gates:FeatureGate", "Gates a number or a group, learned or from a context."),
         ComponentSpec("senet", "autorec_blocks.gates:Senet", "Fields weighed by squeeze and excitation (Hu et al. 2018)."),
         ComponentSpec("attention-pool", "autorec_blocks.gates:AttentionPool", "Fields pooled by learned attention (Xiao et al. 2017)."),
         ComponentSpec(
@@ -51,6 +50,7 @@ def autorec_model_blocks() -> tuple[ComponentSpec, ...]:
         ComponentSpec("hash-crosses", "autorec_blocks.fields:HashCrosses", "Weights of hashed category pairs (Cheng et al. 2016)."),
         ComponentSpec("positions", "autorec_blocks.sequence:Positions", "Learned positions counted from the newest step."),
         ComponentSpec("gru", "autorec_blocks.sequence:Gru", "Gated recurrent unit over a history (Cho et al. 2014)."),
+        ComponentSpec("continued-gru", "autorec_blocks.sequence:ContinuedGru", "Gated recurrent unit that goes on from a given state."),
         ComponentSpec("encoder", "autorec_blocks.sequence:Encoder", "Self-attention encoder, causal or not (Vaswani et al. 2017)."),
         ComponentSpec("pool", "autorec_blocks.pool:Pool", "One vector from a history: mean, sum, max or last step."),
         ComponentSpec(

@@ -7,11 +7,16 @@ from autorec_kernel.registry.spec import ComponentSpec
 
 __all__ = ["autorec_blueprints"]
 
+_RANKING = ("ranking",)
+
 
 @hookimpl
 def autorec_blueprints() -> tuple[ComponentSpec, ...]:
     """Return the blueprints of this package."""
     return (
+        ComponentSpec("dssm", "autorec_zoo.towers:Dssm", "Two towers and their inner product (Huang et al. 2013)."),
+        ComponentSpec("facebook-dssm", "autorec_zoo.towers:FaceBookDssm", "Two towers that learn labels beside recall."),
+        ComponentSpec("youtube-dnn", "autorec_zoo.towers:YouTubeDnn", "Mean of a history through a network (Covington et al. 2016)."),
         ComponentSpec("mf", "autorec_zoo.factorisation:MatrixFactorization", "Factors of users and items, for ranking a catalogue."),
         ComponentSpec("bpr-mf", "autorec_zoo.factorisation:BprMf", "Matrix factorisation trained on pairs (Rendle et al. 2009)."),
         ComponentSpec("biased-mf", "autorec_zoo.factorisation:BiasedMf", "Biases and factors that predict a label (Koren 2009)."),
@@ -21,7 +26,29 @@ def autorec_blueprints() -> tuple[ComponentSpec, ...]:
         ComponentSpec("autorec-user", "autorec_zoo.autoencoders:UserAutoRec", "Autoencoder on the ratings of a user (Sedhain 2015)."),
         ComponentSpec("multvae", "autorec_zoo.autoencoders:MultVae", "Variational autoencoder on a history (Liang et al. 2018)."),
         ComponentSpec("sasrec", "autorec_zoo.sequential.attention:SasRec", "Self-attention over a history (Kang and McAuley 2018)."),
-        ComponentSpec("deepfm", "autorec_zoo.ranking:DeepFm", "Factorization machine and network on shared embeddings (Guo et al. 2017)."),
-        ComponentSpec("dcnv2", "autorec_zoo.ranking:Dcnv2", "Deep and cross network, version 2 (Wang et al. 2021)."),
+        ComponentSpec("lr", "autorec_zoo.ranking.linear:LogisticRegression", "A weight for every category and number.", tags=_RANKING),
+        ComponentSpec(
+            "fm", "autorec_zoo.ranking.factorised:FactorizationMachine", "Products of all field pairs (Rendle 2010).", tags=_RANKING
+        ),
+        ComponentSpec("widedeep", "autorec_zoo.ranking.linear:WideDeep", "Crosses beside a network (Cheng et al. 2016).", tags=_RANKING),
+        ComponentSpec(
+            "deepfm", "autorec_zoo.ranking.factorised:DeepFm", "FM and network on shared embeddings (Guo et al. 2017).", tags=_RANKING
+        ),
+        ComponentSpec("dcn", "autorec_zoo.ranking.crossed:Dcn", "Deep and cross network (Wang et al. 2017).", tags=_RANKING),
+        ComponentSpec("dcnv2", "autorec_zoo.ranking.crossed:Dcnv2", "Deep and cross network, version 2 (Wang et al. 2021).", tags=_RANKING),
+        ComponentSpec("afm", "autorec_zoo.ranking.factorised:Afm", "Field pairs pooled by attention (Xiao et al. 2017).", tags=_RANKING),
+        ComponentSpec(
+            "fibinet", "autorec_zoo.ranking.factorised:FiBiNet", "Reweighed fields, bilinear pairs (Huang et al. 2019).", tags=_RANKING
+        ),
+        ComponentSpec(
+            "edcn", "autorec_zoo.ranking.crossed:Edcn", "Crosses and network bridged in each layer (Chen et al. 2021).", tags=_RANKING
+        ),
+        ComponentSpec("autoint", "autorec_zoo.ranking.attentive:AutoInt", "Self-attention among fields (Song et al. 2019).", tags=_RANKING),
+        ComponentSpec(
+            "xdeepfm", "autorec_zoo.ranking.attentive:XDeepFm", "Compressed interaction network (Lian et al. 2018).", tags=_RANKING
+        ),
+        ComponentSpec(
+            "finalmlp", "autorec_zoo.ranking.attentive:FinalMlp", "Two gated networks, bilinear fusion (Mao et al. 2023).", tags=_RANKING
+        ),
         ComponentSpec("din", "autorec_zoo.behaviour:Din", "Deep interest network: history weighed by the candidate (Zhou et al. 2018)."),
     )

@@ -51,4 +51,10 @@ def autorec_blueprints() -> tuple[ComponentSpec, ...]:
             "finalmlp", "autorec_zoo.ranking.attentive:FinalMlp", "Two gated networks, bilinear fusion (Mao et al. 2023).", tags=_RANKING
         ),
         ComponentSpec("din", "autorec_zoo.behaviour:Din", "Deep interest network: history weighed by the candidate (Zhou et al. 2018)."),
+        ComponentSpec(
+            "shared-bottom", "autorec_zoo.multitask:SharedBottom", "One network for all tasks, a tower each.", tags=("multi-task",)
+        ),
+        ComponentSpec("esmm", "autorec_zoo.multitask:Esmm", "Clicks and conversions over all impressions (Ma 2018).", tags=("multi-task",)),
+        ComponentSpec("mmoe", "autorec_zoo.multitask:Mmoe", "Experts mixed by a gate a task (Ma et al. 2018).", tags=("multi-task",)),
+        ComponentSpec("ple", "autorec_zoo.multitask:Ple", "Layers of own and shared experts (Tang et al. 2020).", tags=("multi-task",)),
     )

@@ -1,0 +1,107 @@
+"""What rankers of several labels share: which labels there are, a head for each, and how their losses are put together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal
+
+from autorec_kernel.errors import ContractError
+from autorec_kernel.records.architecture import Architecture, Node
+from autorec_kernel.records.features import FeatureSchema
+from autorec_kernel.space import Choice
+from autorec_zoo.parts import start_of
+
+__all__ = ["Balance", "TaskType", "TaskTypes", "chain", "finished", "heads", "tasks_of"]
+
+TaskType = Literal["classification", "regression"]
+TaskTypes = tuple[TaskType, ...] | None
+Balance = Annotated[Literal["none", "uncertainty"], Choice("none", "uncertainty")]
+
+_TYPES: dict[str, TaskType] = {"logit": "classification", "probability": "classification", "value": "regression"}
+
+
+def tasks_of(features: FeatureSchema, count: int | None, types: TaskTypes) -> dict[str, TaskType]:
+    """Return label → classification (0 and 1) or regression (a number), the primary label first.
+
+    Args:
+        count, types: What the options say; None = whatever the data has.
+
+    Raises:
+        ContractError: There is one label only, or the options say otherwise than the data.
+    """
+    found = {name: _TYPES[link] for name, link in features.tasks.items()}
+    if len(found) < 2:
+        raise ContractError(f"several labels are needed, and the data has {len(found)}; name them: --role COLUMN=label for each")
+    if count is not None and count != len(found):
+        raise ContractError(f"num_tasks is {count}, and the data has {len(found)} labels: {', '.join(found)}")
+    if types is not None and tuple(types) != tuple(found.values()):
+        told = ", ".join(f"{name} ({kind})" for name, kind in found.items())
+        raise ContractError(f"task_types is {', '.join(types) or 'empty'}, and the labels of the data are {told}")
+    return found
+
+
+def chain(features: FeatureSchema, first: str, second: str) -> tuple[str, str]:
+    """Return the labels of two events of which the second follows the first, such as click and conversion.
+
+    Args:
+        first, second: Their names; "" = the first labels of the data that are left.
+
+    Raises:
+        ContractError: A name is none of the labels, a label is a number, or the primary label is neither of the two.
+    """
+    wrong = [name for name in (first, second) if name and name not in features.tasks]
+    if wrong or (first and first == second):
+        raise ContractError(f"click and conversion must be two of the labels {', '.join(features.tasks)}; got {first!r} and {second!r}")
+    free = iter([name for name in features.tasks if name not in (first, second)])
+    pair = first or next(free, ""), second or next(free, "")
+    if not all(pair):
+        raise ContractError(f"a click and a conversion label are needed, and the data has {len(features.tasks)} labels")
+    numbers = [name for name in pair if features.tasks[name] != "logit"]
+    if numbers or next(iter(features.tasks)) not in pair:
+        told = f"{numbers[0]!r} holds numbers" if numbers else f"the primary label {next(iter(features.tasks))!r} is neither"
+        raise ContractError(f"click and conversion are {pair[0]!r} and {pair[1]!r}, of which both must be 0 or 1: {told}")
+    return pair
+
+
+def heads(features: FeatureSchema, ends: Mapping[str, tuple[str, str]], given: Mapping[str, str] | None = None) -> list[Node]:
+    """Return a head for each entry of `ends`: name → (label, node it reads).
+
+    Args:
+        given: Name → label of an event without which the head's own cannot be: its offset starts at the share among those.
+    """
+    found = []
+    for name, (label, source) in ends.items():
+        start = start_of(features, label)
+        if given and name in given:
+            share = features.label_range[label][2] / max(features.label_range[given[name]][2], 1e-4)
+            share = min(max(share, 1e-4), 1 - 1e-4)
+            start = math.log(share / (1 - share))
+        found.append(Node(name, "blocks/head", (source,), {"tasks": [label], "link": features.tasks[label], "offset": start}))
+    return found
+
+
+def finished(
+    features: FeatureSchema, nodes: Sequence[Node], tasks: Mapping[str, TaskType], ends: Mapping[str, str], balance: str
+) -> Architecture:
+    """Return the graph with a head for each task and, where they are balanced, the losses.
+
+    Args:
+        ends: Label → the node its head reads.
+        balance: none = the tasks' default losses added up; uncertainty = weighed by learned variances.
+    """
+    names = {label: f"score_{number}" for number, label in enumerate(tasks)}
+    scores = heads(features, {names[label]: (label, ends[label]) for label in tasks})
+    losses = _balanced(names, tasks) if balance == "uncertainty" else []
+    return Architecture((*nodes, *scores, *losses), names, "row")
+
+
+def _balanced(scores: Mapping[str, str], tasks: Mapping[str, TaskType]) -> list[Node]:
+    nodes: list[Node] = []
+    for number, label in enumerate(tasks):
+        nodes += [
+            Node(f"label_{number}", "@labels", config={"task": label}),
+            Node(f"loss_{number}", "blocks/pointwise-loss", (scores[label], f"label_{number}")),
+        ]
+    losses = tuple(f"loss_{number}" for number in range(len(tasks)))
+    return [*nodes, Node("loss", "blocks/uncertainty-weighting", losses, {"kinds": list(tasks.values())})]

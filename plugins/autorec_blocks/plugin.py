@@ -52,6 +52,12 @@ def autorec_model_blocks() -> tuple[ComponentSpec, ...]:
         ComponentSpec("gru", "autorec_blocks.sequence:Gru", "Gated recurrent unit over a history (Cho et al. 2014)."),
         ComponentSpec("continued-gru", "autorec_blocks.sequence:ContinuedGru", "Gated recurrent unit that goes on from a given state."),
         ComponentSpec("encoder", "autorec_blocks.sequence:Encoder", "Self-attention encoder, causal or not (Vaswani et al. 2017)."),
+        ComponentSpec("dilated-convolution", "autorec_blocks.convolution:DilatedConvolution", "Causal convolution (Yuan et al. 2019)."),
+        ComponentSpec("additive-attention", "autorec_blocks.sequence_attention:AdditiveAttention", "Steps attend back (Li et al. 2017)."),
+        ComponentSpec("join-steps", "autorec_blocks.sequence_attention:JoinSteps", "Several sequences side by side."),
+        ComponentSpec("capsules", "autorec_blocks.capsules:Capsules", "Interests of a history by routing (Li et al. 2019)."),
+        ComponentSpec("project-fields", "autorec_blocks.capsules:ProjectFields", "One small network applied to every field."),
+        ComponentSpec("label-attention", "autorec_blocks.capsules:LabelAttention", "The mix of fields that a target picks (Li 2019)."),
         ComponentSpec("pool", "autorec_blocks.pool:Pool", "One vector from a history: mean, sum, max or last step."),
         ComponentSpec(
             "attention-weights", "autorec_blocks.pool:AttentionWeights", "One weight a step from its fit to a target (Zhou 2018)."
@@ -65,6 +71,7 @@ def autorec_model_blocks() -> tuple[ComponentSpec, ...]:
         ComponentSpec("bias-table", "autorec_blocks.counts:BiasTable", "Shrunken user or item deviations from the mean label."),
         ComponentSpec("item-similarity", "autorec_blocks.neighbours:ItemSimilarity", "Neighbours of each item by shrunken cosine."),
         ComponentSpec("ease", "autorec_blocks.ease:Ease", "Closed-form item-item weights without self-loops (Steck 2019)."),
+        ComponentSpec("directed", "autorec_blocks.directed:DirectedWeights", "Closed form of what follows a faded history."),
         ComponentSpec("neighbour-scores", "autorec_blocks.neighbours:NeighbourScores", "Catalogue scores from neighbours of a history."),
         ComponentSpec("experts", "autorec_blocks.experts:Experts", "Networks of one shape side by side (Jacobs et al. 1991)."),
         ComponentSpec("gate", "autorec_blocks.experts:Gate", "A mixture of experts whose weights a vector decides (Ma et al. 2018)."),
@@ -73,6 +80,7 @@ def autorec_model_blocks() -> tuple[ComponentSpec, ...]:
         ComponentSpec(
             "uncertainty-weighting", "autorec_blocks.task_losses:UncertaintyWeighting", "Losses with learned weights (Kendall 2018)."
         ),
+        ComponentSpec("scale-loss", "autorec_blocks.scale_loss:ScaleLoss", "A factor for an auxiliary loss."),
         ComponentSpec("pointwise-loss", "autorec_blocks.losses:PointwiseLoss", "Cross-entropy or squared error on labels."),
         ComponentSpec("kl-loss", "autorec_blocks.losses:KlLoss", "Divergence from the standard normal (Kingma and Welling 2014)."),
         ComponentSpec("masked-mse-loss", "autorec_blocks.losses:MaskedMseLoss", "Squared error on observed entries (Sedhain 2015)."),

@@ -1,4 +1,4 @@
-"""Blocks that make and join sets of fields: numbers as fields, several sets as one."""
+"""Blocks that make and join sets of fields: numbers as fields, several sets as one, hashed crosses of categories."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from autorec_blocks.base import Block
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.errors import ContractError
 from autorec_kernel.records.architecture import Port, TensorSpec
-from autorec_kernel.space import Choice
+from autorec_kernel.space import Choice, Int
 
-__all__ = ["JoinFields", "NumericFields"]
+__all__ = ["HashCrosses", "JoinFields", "NumericFields"]
+
+_PRIME = 2**31 - 1
 
 
 class NumericFields(Block):
@@ -64,7 +66,7 @@ class _NumericFields(nn.Module):
         if not self.grouped:
             return numbers.unsqueeze(-1) * self.weight
         spread = (self.belongs.unsqueeze(-1) * self.weight).transpose(0, 1).flatten(1)  # [D, F·E]
-        return (numbers @ spread).unflatten(1, (-1, self.weight.shape[1]))
+        return (numbers @ spread).reshape(numbers.shape[0], -1, self.weight.shape[1])
 
 
 class JoinFields(Block):
@@ -95,3 +97,56 @@ class JoinFields(Block):
 class _Join(nn.Module):
     def forward(self, *fields: torch.Tensor) -> torch.Tensor:
         return torch.cat(fields, 1)
+
+
+class HashCrosses(Block):
+    """A weight for every pair of categories that occur together, found by hashing: crosses of a wide model (Cheng et al. 2016, equation 1).
+
+    Pair (i, j) of columns with rows a, b reads bucket ((m_i a + n_j b + k_ij) mod p) mod buckets, p = 2³¹-1 (Carter and Wegman 1979), with
+    fixed factors. A pair with an unknown row (0) weighs nothing.
+    """
+
+    class Config(ComponentConfig):
+        """Options."""
+
+        buckets: Annotated[int, Int(1024, 1_048_576, log=True)] = Field(
+            32_768, ge=1, description="Weights that all pairs share by hashing."
+        )
+
+    accepts: ClassVar[tuple[Port, ...]] = ("fields",)
+    config: Config
+
+    def output(self, specs: Sequence[TensorSpec]) -> TensorSpec:
+        """Return a vector of width 1.
+
+        Raises:
+            ContractError: The input is no index of at least two columns.
+        """
+        if not specs[0].index or specs[0].fields < 2:
+            raise ContractError("crosses take the indices of at least two columns (a @fields source with index = true)")
+        return TensorSpec("vector", specs[0].axis, width=1)
+
+    def build(self, specs: Sequence[TensorSpec], arrays: Mapping[str, np.ndarray]) -> nn.Module:
+        """Return the module: int64 [A, F] to float32 [A, 1]."""
+        return _HashCrosses(specs[0].fields, self.config.buckets)
+
+
+class _HashCrosses(nn.Module):
+    left: torch.Tensor
+    right: torch.Tensor
+    factors: torch.Tensor
+
+    def __init__(self, fields: int, buckets: int) -> None:
+        super().__init__()
+        self.buckets = buckets
+        self.weight = nn.Parameter(torch.zeros(buckets, 1))
+        left, right = torch.triu_indices(fields, fields, 1).unbind(0)
+        drawn = np.random.default_rng(0).integers(1, _PRIME, (3, len(left)))  # fixed: training and serving hash alike
+        for name, tensor in (("left", left), ("right", right), ("factors", torch.from_numpy(drawn))):
+            self.register_buffer(name, tensor, persistent=False)
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        left, right = rows.index_select(1, self.left), rows.index_select(1, self.right)
+        mixed = left * self.factors[0] + right * self.factors[1] + self.factors[2]
+        weights = nn.functional.embedding(mixed % _PRIME % self.buckets, self.weight).squeeze(-1)
+        return (weights * ((left > 0) & (right > 0))).sum(1, keepdim=True)

@@ -1,9 +1,9 @@
-"""Blocks that multiply features: factorization machine and cross network."""
+"""Blocks that multiply what they are given: factorization machine, all field pairs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -12,10 +12,10 @@ from torch import nn
 
 from autorec_blocks.base import Block
 from autorec_kernel.config import ComponentConfig
+from autorec_kernel.errors import ContractError
 from autorec_kernel.records.architecture import Port, TensorSpec
-from autorec_kernel.space import Int
 
-__all__ = ["CrossNetwork", "FactorizationMachine"]
+__all__ = ["FactorizationMachine", "Pairs", "pair_count", "partners"]
 
 
 class FactorizationMachine(Block):
@@ -44,37 +44,60 @@ class _Fm(nn.Module):
         self.reduce = reduce
 
     def forward(self, fields: torch.Tensor) -> torch.Tensor:
-        pairs = 0.5 * (fields.sum(1) ** 2 - (fields**2).sum(1))
+        total = fields.sum(1)
+        pairs = 0.5 * (total * total - (fields * fields).sum(1))
         return pairs.sum(1, keepdim=True) if self.reduce else pairs
 
 
-class CrossNetwork(Block):
-    """x_{l+1} = x_0 ⊙ (W_l x_l + b_l) + x_l (DCN-V2, Wang et al. 2021, equation 1)."""
+class Pairs(Block):
+    """The product of every pair of fields, one field a pair; pairs run by distance: (0,1), (1,2), …, (F-1,0), (0,2), ….
+
+    Each of the F(F-1)/2 pairs occurs once. Distances are turns of the whole set, which cost a fifth of picking pairs one by one.
+    """
 
     class Config(ComponentConfig):
-        """Options."""
+        """No options."""
 
-        cross_layers: Annotated[int, Int(1, 5)] = Field(2, description="Number of crosses; the degree is one more.")
-
-    accepts: ClassVar[tuple[Port, ...]] = ("vector",)
-    config: Config
+    accepts: ClassVar[tuple[Port, ...]] = ("fields",)
 
     def output(self, specs: Sequence[TensorSpec]) -> TensorSpec:
-        """Return a vector as wide as the input."""
-        return TensorSpec("vector", specs[0].axis, width=specs[0].width)
+        """Return one field a pair.
+
+        Raises:
+            ContractError: There is a single field.
+        """
+        return TensorSpec("fields", specs[0].axis, fields=pair_count(specs[0]), width=specs[0].width)
 
     def build(self, specs: Sequence[TensorSpec], arrays: Mapping[str, np.ndarray]) -> nn.Module:
-        """Return the module: float32 [A, D] to [A, D]."""
-        return _Cross(specs[0].width, self.config.cross_layers)
+        """Return the module: float32 [A, F, E] to [A, F(F-1)/2, E]."""
+        return _Pairs(pair_count(specs[0]))
 
 
-class _Cross(nn.Module):
-    def __init__(self, width: int, layers: int) -> None:
+class _Pairs(nn.Module):
+    def __init__(self, count: int) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(nn.Linear(width, width) for _ in range(layers))
+        self.count = count
 
-    def forward(self, first: torch.Tensor) -> torch.Tensor:
-        value = first
-        for layer in self.layers:
-            value = first * layer(value) + value
-        return value
+    def forward(self, fields: torch.Tensor) -> torch.Tensor:
+        products = torch.cat([fields * other for other in partners(fields)], 1)
+        return products[:, : self.count]
+
+
+def partners(fields: torch.Tensor) -> list[torch.Tensor]:
+    """Return the fields [A, F, E] turned by 1, 2, …, F // 2 places: the second members of the pairs that field 0, 1, … F-1 leads.
+
+    For even F the last turn holds each of its pairs twice: only its first F/2 fields are wanted.
+    """
+    count = fields.shape[1]
+    return [torch.cat([fields[:, turn:], fields[:, :turn]], 1) for turn in range(1, count // 2 + 1)]
+
+
+def pair_count(spec: TensorSpec) -> int:
+    """Return F(F-1)/2 of a `fields` value.
+
+    Raises:
+        ContractError: There is a single field, or the fields are row indices.
+    """
+    if spec.fields < 2 or spec.index:
+        raise ContractError(f"pairs need at least two fields of numbers, got {spec.fields}{' of row indices' if spec.index else ''}")
+    return spec.fields * (spec.fields - 1) // 2

@@ -70,13 +70,18 @@ def chosen(features: FeatureSchema, names: Columns, kinds: Sequence[FeatureKind]
     return found
 
 
-def field_nodes(features: FeatureSchema, width: int, names: Columns = None, *, option: str = "features") -> tuple[Nodes, str]:
-    """Return nodes whose last one, named in second place, yields FIELDS [A, F, width]: categories and bags, then one field a number.
+def field_nodes(
+    features: FeatureSchema, width: int, names: Columns = None, *, least: int = 1, option: str = "features"
+) -> tuple[Nodes, str]:
+    """Return nodes whose last one, named in second place, yields FIELDS [A, F, width], one a feature: ids and bags, then numbers.
 
     Raises:
-        ContractError: There is no suitable feature.
+        ContractError: There are fewer than `least` suitable features.
     """
-    fields, numbers = _split(chosen(features, names, option=option))
+    picked = chosen(features, names, option=option)
+    if len(picked) < least:
+        raise ContractError(f"{option} needs at least {least} features that interact, and there is only {[f.name for f in picked]}")
+    fields, numbers = _split(picked)
     nodes: Nodes = []
     if fields:
         nodes.append(Node("fields", "@fields", config={"columns": [f.name for f in fields], "width": width}))

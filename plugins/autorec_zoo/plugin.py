@@ -50,7 +50,9 @@ def autorec_blueprints() -> tuple[ComponentSpec, ...]:
         ComponentSpec(
             "finalmlp", "autorec_zoo.ranking.attentive:FinalMlp", "Two gated networks, bilinear fusion (Mao et al. 2023).", tags=_RANKING
         ),
-        ComponentSpec("din", "autorec_zoo.behaviour:Din", "Deep interest network: history weighed by the candidate (Zhou et al. 2018)."),
+        ComponentSpec("din", "autorec_zoo.behaviour:Din", "History weighed by the candidate (Zhou et al. 2018).", tags=_RANKING),
+        ComponentSpec("dien", "autorec_zoo.behaviour:Dien", "Interests that evolve towards the candidate (Zhou 2019).", tags=_RANKING),
+        ComponentSpec("bst", "autorec_zoo.behaviour:Bst", "The candidate joins a transformer (Chen et al. 2019).", tags=_RANKING),
         ComponentSpec(
             "shared-bottom", "autorec_zoo.multitask:SharedBottom", "One network for all tasks, a tower each.", tags=("multi-task",)
         ),

@@ -8,7 +8,7 @@ from torch import nn
 
 from autorec_blocks.combine import Add, Concat, Lookup, SumFields
 from autorec_blocks.dense import Head, Linear, Mlp, SumScores
-from autorec_blocks.interact import CrossNetwork, FactorizationMachine
+from autorec_blocks.interact import FactorizationMachine
 from autorec_kernel.errors import ContractError
 from autorec_kernel.records.architecture import TensorSpec
 from autorec_kernel.testing.block_cases import build
@@ -37,25 +37,6 @@ def test_one_field_has_no_pairs():
         torch.zeros(3, 1),
         atol=1e-6,
     )
-
-
-def test_a_cross_layer_follows_its_equation():
-    first = drawn(4, 3)
-    module = build(CrossNetwork(CrossNetwork.Config(cross_layers=2)), [vector(3)])
-    value = first
-    for layer in module.layers:
-        value = first * (value @ layer.weight.T + layer.bias) + value
-    assert torch.allclose(module(first), value, atol=1e-6)
-
-
-def test_crosses_reach_the_degree_that_the_layers_promise():
-    module = build(CrossNetwork(CrossNetwork.Config(cross_layers=2)), [vector(1)])
-    with torch.no_grad():
-        for layer in module.layers:
-            layer.weight.fill_(1.0)
-            layer.bias.zero_()
-    x = torch.tensor([[2.0]])
-    assert module(x).item() == pytest.approx(2 + 2 * 2**2 + 2**3)  # x + 2x² + x³
 
 
 def test_a_linear_layer_can_start_from_zero_and_go_without_offset():

@@ -1,0 +1,1 @@
+"""Rankers over the features of one row: linear, factorised, crossed, attentive."""

@@ -68,6 +68,7 @@ def autorec_model_blocks() -> tuple[ComponentSpec, ...]:
         ComponentSpec("append-step", "autorec_blocks.sequence_parts:AppendStep", "A vector as the newest step of a history."),
         ComponentSpec("next-steps", "autorec_blocks.sequence_parts:NextSteps", "What follows each step of a history."),
         ComponentSpec("item-counts", "autorec_blocks.counts:ItemCounts", "One weight an item: how often it was chosen."),
+        ComponentSpec("popular-items", "autorec_blocks.sampling:PopularItems", "Items drawn by popularity (Hidasi 2018)."),
         ComponentSpec("bias-table", "autorec_blocks.counts:BiasTable", "Shrunken user or item deviations from the mean label."),
         ComponentSpec("item-similarity", "autorec_blocks.neighbours:ItemSimilarity", "Neighbours of each item by shrunken cosine."),
         ComponentSpec("ease", "autorec_blocks.ease:Ease", "Closed-form item-item weights without self-loops (Steck 2019)."),

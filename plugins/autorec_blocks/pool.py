@@ -142,6 +142,7 @@ class _Unit(_Weights):
 
     def score(self, steps: torch.Tensor, mask: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         first, *others = self.unit
+        assert isinstance(first, nn.Linear)
         own, wanted, apart, product = first.weight.chunk(4, 1)
         pairs = torch.cat([steps, steps * target.unsqueeze(1)], -1)
         hidden = functional.linear(pairs, torch.cat([own + apart, product], 1))

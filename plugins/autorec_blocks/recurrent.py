@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from pydantic import Field
 from torch import nn
-from torch.nn import functional
 
 from autorec_blocks.base import Block
 from autorec_kernel.config import ComponentConfig
@@ -70,21 +69,24 @@ class _AttentionGru(nn.Module):
 
     def forward(self, value: Steps, attention: Steps) -> Steps:
         steps, mask = value
-        length, weights = steps.shape[1], attention[0]
-        if torch.compiler.is_exporting() and not isinstance(length, int):  # no loop over a free length: run the longest one, padded
-            missing = self.longest - length
-            steps, weights = functional.pad(steps, (0, 0, 0, missing)), functional.pad(weights, (0, 0, 0, missing))
+        weights, length = attention[0], mask.shape[1]
+        free = torch.compiler.is_exporting() and not isinstance(length, int)
+        if free:  # a graph has no loop over a free length: it runs the longest one, where the last step repeats behind the end
+            place = torch.arange(self.longest, device=steps.device).clamp(max=length - 1)
+            steps, weights = steps.index_select(1, place), weights.index_select(1, place)
         states = self._run(self.inputs(steps).transpose(0, 1), weights.transpose(0, 1))
-        return states[:, :length].masked_fill(~mask.unsqueeze(-1), 0.0), mask
+        if free:
+            states = states.index_select(1, torch.arange(length, device=steps.device))
+        return states.masked_fill(~mask.unsqueeze(-1), 0.0), mask
 
     def _run(self, projected: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         """Return float32 [A, L, H] from input projections [L, A, G·H] and weights [L, A, 1]."""
         state = projected.new_zeros(projected.shape[1], self.hidden)
-        found = []
+        found, rest = [], projected.shape[2] - self.hidden
         for step, weight in zip(projected.unbind(0), weights.unbind(0), strict=True):
             own = self.states(state)
-            gates = torch.sigmoid(step[:, : -self.hidden] + own[:, : -self.hidden])
-            candidate = torch.tanh(step[:, -self.hidden :] + gates[:, : self.hidden] * own[:, -self.hidden :])
+            gates = torch.sigmoid(step[:, :rest] + own[:, :rest])
+            candidate = torch.tanh(step[:, rest:] + gates[:, : self.hidden] * own[:, rest:])
             moved = weight * gates[:, self.hidden :] if self.gated else weight
             state = state + moved * (candidate - state)
             found.append(state)

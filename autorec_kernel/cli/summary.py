@@ -20,6 +20,10 @@ def print_summary(result: Mapping[str, Any], data: str, folder: Path) -> None:
     emit("")
     metric = result["metric"]
     emit_table(("MODEL", f"VALID {metric}", f"TEST {metric}", "95 % INTERVAL", "SERVED MINUS THIS"), _rows(result, metric))
+    tasks = _tasks(result)
+    if tasks:
+        emit("")
+        emit_table(("TASK", "METRIC", "VALID", "TEST", "TEST, SERVED"), tasks)
     emit("")
     for line in (*_outcome(result, folder), f"next:      {_next(result, folder / 'bundle')}"):
         emit(plain_text(line))
@@ -72,6 +76,13 @@ def _rows(result: Mapping[str, Any], metric: str) -> list[tuple[str, ...]]:
     lines.append((f"best {chosen}", _of(best["valid"], metric), _of(best["test"], metric), _interval(best["test_interval"]), ""))
     lines.append(("served (compressed)", "", _of(served["test"], metric), _interval(served["test_interval"]), ""))
     return lines
+
+
+def _tasks(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Return a line for each metric of each task, where the data has several labels."""
+    best, served = result["best"], result["compressed"]["test"]
+    parts = [(name, *name.partition(":")[::2]) for name in best["test"] if ":" in name]
+    return [(task, metric, *(_of(values, name) for values in (best["valid"], best["test"], served))) for name, metric, task in parts]
 
 
 def _outcome(result: Mapping[str, Any], folder: Path) -> list[str]:

@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from autorec_kernel.models.network import Network
     from autorec_kernel.records.serving_state import ServingState
 
-__all__ = ["evaluate_ranking", "predict_rows", "rank_block", "row_metrics"]
+__all__ = ["evaluate_ranking", "predict_rows", "predict_tasks", "rank_block", "row_metrics", "task_metrics"]
 
 _CELLS = 4_000_000  # scores held at a time
 _STEPS = 4_096  # history steps, padding included, read at a time
 _ROWS = 8192  # rows predicted at a time
+_TASK_METRICS = {"logit": ("auc", "log_loss"), "value": ("rmse", "mae")}  # link of a label -> what judges its task
 
 
 def evaluate_ranking(
@@ -76,15 +77,21 @@ def rank_block(
 
 def predict_rows(network: Network, features: FeatureSet, rows: np.ndarray, task: str) -> np.ndarray:
     """Return float32 [rows], predictions in label scale (probability or value), values clipped to the range of the labels."""
-    position = network.tasks.index(task)
-    parts = [np.zeros(0, dtype=np.float32)]
+    return predict_tasks(network, features, rows)[task]
+
+
+def predict_tasks(network: Network, features: FeatureSet, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Return task → what `predict_rows` says of it, for all tasks of the network in one pass."""
+    parts: dict[str, list[np.ndarray]] = {task: [np.zeros(0, dtype=np.float32)] for task in network.tasks}
     with torch.no_grad():
         for start in range(0, len(rows), _ROWS):
             arrays = features.row_inputs(network.inputs, rows[start : start + _ROWS], lengths=_bounded(network.lengths))
             tensors = to_tensors(arrays, "cpu")
-            parts.append(network.serve(*(tensors[name] for name in network.inputs))[position].numpy())
-    low, high, _ = features.schema.label_range[task]
-    return np.clip(np.concatenate(parts), low, high)
+            served = network.serve(*(tensors[name] for name in network.inputs))
+            for task, values in zip(network.tasks, served, strict=True):
+                parts[task].append(values.numpy())
+    ranges = features.schema.label_range
+    return {task: np.clip(np.concatenate(found), *ranges[task][:2]) for task, found in parts.items()}
 
 
 def row_metrics(network: Network, features: FeatureSet, split: Split, task: str, metrics: Sequence[str]) -> tuple[RowResult, np.ndarray]:
@@ -92,6 +99,23 @@ def row_metrics(network: Network, features: FeatureSet, split: Split, task: str,
     rows = features.rows(split)
     predictions = predict_rows(network, features, rows, task)
     return evaluate_rows(metrics, features.labels(task)[rows], predictions, features.user_rows[rows]), predictions
+
+
+def task_metrics(network: Network, features: FeatureSet, split: Split) -> dict[str, float | None]:
+    """Return `metric:label` (`auc:click`) → value for every task of a network, each on the rows of a split whose label is known.
+
+    Nothing where the data has one label, whose metrics go by their plain names.
+    """
+    if len(features.schema.tasks) < 2:
+        return {}
+    rows = features.rows(split)
+    found: dict[str, float | None] = {}
+    for task, predictions in predict_tasks(network, features, rows).items():
+        labels = features.labels(task)[rows]
+        known = ~np.isnan(labels)
+        result = evaluate_rows(_TASK_METRICS[features.schema.tasks[task]], labels[known], predictions[known])
+        found |= {f"{metric}:{task}": value for metric, value in result.values.items()}
+    return found
 
 
 def _bounded(lengths: Mapping[str, int]) -> dict[str, int]:

@@ -35,6 +35,7 @@ class Offer:
     baseline: bool
     trained: bool  # learns by gradient
     reason: str = ""  # empty when it fits
+    missing: tuple[str, ...] = ()  # labels of the data that it does not predict, though it is a ranker
     later: bool = False  # tagged `later`: in the space, and not among the first candidates
 
 
@@ -65,7 +66,17 @@ def offers(kernel: Kernel, task: str, features: FeatureSchema) -> tuple[Offer, .
             found.append(Offer(row.id, "", baseline, False, f"it is broken: {broken}"))
         elif offer is not None:
             found.append(replace(offer, later="later" in row.tags))
-    return tuple(sorted(found, key=lambda offer: (not offer.baseline, offer.id)))
+    return tuple(sorted(_whole(found), key=lambda offer: (not offer.baseline, offer.id)))
+
+
+def _whole(found: Sequence[Offer]) -> list[Offer]:
+    """Return the offers; where several labels were named and some candidate predicts them all, the others do not fit."""
+    if not any(offer.role == "ranker" and not (offer.baseline or offer.missing or offer.reason) for offer in found):
+        return list(found)
+    partial = [bool(offer.missing) and not offer.baseline and not offer.reason for offer in found]
+    told = "it does not predict the label{} {}, which other blueprints do"
+    reasons = [told.format("s" * (len(offer.missing) > 1), ", ".join(offer.missing)) for offer in found]
+    return [replace(offer, reason=why) if some else offer for offer, why, some in zip(found, reasons, partial, strict=True)]
 
 
 def _offer(kernel: Kernel, name: str, task: str, baseline: bool, features: FeatureSchema) -> Offer | None:
@@ -82,7 +93,8 @@ def _offer(kernel: Kernel, name: str, task: str, baseline: bool, features: Featu
         return Offer(name, kind.role, baseline, False, error.message)
     if not isinstance(architecture, Architecture):
         raise ContractError(f"architecture() returned {type(architecture).__name__}, expected Architecture")
-    return Offer(name, kind.role, baseline, _learns(architecture, features, kernel))
+    missing = tuple(label for label in features.tasks if label not in architecture.outputs) if kind.role == "ranker" else ()
+    return Offer(name, kind.role, baseline, _learns(architecture, features, kernel), missing=missing)
 
 
 def _learns(architecture: Architecture, features: FeatureSchema, kernel: Kernel) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from autorec_kernel.contracts.evaluator import EvaluationContext
 from autorec_kernel.deploy.quality import Quality
 from autorec_kernel.evaluation import Comparison, bootstrap_interval, compare_auc, compare_rmse, paired_comparison
-from autorec_kernel.models import evaluate_ranking, row_metrics
+from autorec_kernel.models import evaluate_ranking, row_metrics, task_metrics
 from autorec_kernel.records.trial import Trial
 from autorec_kernel.search.tasks import ARTEFACTS
 from autorec_kernel.stages.search import evaluator_of, metric_of
@@ -22,10 +22,22 @@ if TYPE_CHECKING:
     from autorec_kernel.contracts.evaluator import Evaluator
     from autorec_kernel.features import FeatureSet
     from autorec_kernel.features.feature_set import Split
+    from autorec_kernel.records.features import FeatureSchema
     from autorec_kernel.records.model import TrainedModel
     from autorec_kernel.stages.workplace import Workplace
 
-__all__ = ["METRICS", "Measured", "compare_quality", "context_for", "measure", "plan_digest", "refit", "restored", "trial_comparison"]
+__all__ = [
+    "METRICS",
+    "Measured",
+    "answering",
+    "compare_quality",
+    "context_for",
+    "measure",
+    "plan_digest",
+    "refit",
+    "restored",
+    "trial_comparison",
+]
 
 METRICS: Mapping[str, tuple[str, ...]] = {
     "recommend": ("ndcg@10", "hr@10", "recall@10", "precision@10", "mrr@10", "map@10", "coverage@10", "novelty@10"),
@@ -98,7 +110,8 @@ def measure(network: Any, features: FeatureSet, place: Workplace, split: Split =
     rows, predictions = row_metrics(network, features, split, label, METRICS[task])
     labels = features.labels(label)[features.rows(split)]
     parts = np.asarray(rows.contributions.get(metric, predictions.astype(np.float64)))
-    return Measured(dict(rows.values), Quality(metric, rows.values[metric] or 0.0, parts, labels, task == "click"), rows.counts)
+    every = {**rows.values, **task_metrics(network, features, split)}
+    return Measured(every, Quality(metric, rows.values[metric] or 0.0, parts, labels, task == "click"), rows.counts)
 
 
 def compare_quality(first: Quality, second: Quality, seed: int) -> Comparison | None:
@@ -112,6 +125,14 @@ def compare_quality(first: Quality, second: Quality, seed: int) -> Comparison | 
         return compare_rmse(second.parts, first.parts, rng)
     pair = (first.parts, second.parts) if first.higher else (second.parts, first.parts)
     return paired_comparison(*pair, rng)
+
+
+def answering(trials: Sequence[Trial], schema: FeatureSchema, task: str) -> Sequence[Trial]:
+    """Return the trials that may be served: where several labels were named, those that predict all of them, if there are any."""
+    if task == "recommend" or len(schema.tasks) < 2:
+        return trials
+    whole = [trial for trial in trials if trial.status == "complete" and set(trial.details.get("tasks", ())) == set(schema.tasks)]
+    return whole or trials
 
 
 def trial_comparison(place: Workplace, features: FeatureSet, first: Trial, second: Trial) -> Comparison | None:

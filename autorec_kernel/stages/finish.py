@@ -29,7 +29,8 @@ def finish(place: Workplace, dataset: Dataset, features: FeatureSet, found: Sear
     Raises:
         SearchError: No candidate could be evaluated.
     """
-    chosen = choose(found.trials, list(state.baselines), lambda one, other: judge.trial_comparison(place, features, one, other))
+    trials = judge.answering(found.trials, features.schema, place.recipe.task)
+    chosen = choose(trials, list(state.baselines), lambda one, other: judge.trial_comparison(place, features, one, other))
     if chosen is None:
         raise SearchError(_why_nothing(found), where=str(place.folder), hint="autorec status " + str(place.folder))
     with place.stage("evaluate", "taking up the chosen model"):

@@ -29,6 +29,8 @@ def check_same(place: Workplace, dataset: Dataset) -> dict[str, Any] | None:
         "plugins": plugin_versions(place),
         "device": place.device,
     }
+    if len(dataset.schema.labels) > 1:  # their order says which is the primary one, and a mapping of roles is compared without order
+        mine["labels"] = [column.name for column in dataset.schema.labels]
     recorded = next((record for record in place.journal.records() if record["kind"] == "run"), None)
     if recorded is None:
         place.journal.append("run", **json.loads(json.dumps(mine)))

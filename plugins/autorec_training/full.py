@@ -26,6 +26,7 @@ from autorec_kernel.models import (
     evaluate_ranking,
     row_metrics,
     solving_seconds,
+    task_metrics,
     train,
 )
 from autorec_kernel.records.model import TrainedModel
@@ -76,6 +77,7 @@ class FullTraining:
             return Evaluation("infeasible", cost=cost, error=excess, details=_facts(candidate, FitReport()))
         network, report = self._train(candidate, settings, context, lambda model: self._value(model, context))
         metrics, values = self._judge(network, context)
+        metrics |= _further(network, context)
         name = f"values-{context.trial}-{rung.index}.npy"
         np.save(context.folder / name, values, allow_pickle=False)
         artefacts = {"values": name}
@@ -164,6 +166,12 @@ def _with(metric: str, usual: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((metric, *usual)))
 
 
+def _further(network: Network, context: EvaluationContext) -> dict[str, float]:
+    """Return the defined metrics of every task where the data has several labels."""
+    found = {} if context.task == "recommend" else task_metrics(network, context.features, "valid")
+    return {name: value for name, value in found.items() if value is not None and math.isfinite(value)}
+
+
 def _finite(name: str, value: float | None) -> float:
     if value is None or not math.isfinite(value):
         raise NotFiniteError(f"the validation metric {name} is undefined: {value}")
@@ -178,8 +186,10 @@ def _excess(cost: Cost, solving: float, limits: Mapping[str, float]) -> str:
 
 
 def _facts(candidate: Candidate, report: FitReport) -> dict[str, Any]:
+    several = len(candidate.features.tasks) > 1
     return {
         "blueprint": candidate.blueprint,
+        **({"tasks": list(candidate.architecture.outputs)} if several else {}),
         "architecture": candidate.architecture.readable(),
         "architecture_digest": candidate.architecture.digest(),
         "best_epoch": report.best_epoch,

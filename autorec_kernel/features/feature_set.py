@@ -185,9 +185,9 @@ class FeatureSet:
     @property
     def interactions(self) -> Interactions:
         """Return the positive training events as a sparse matrix, oldest first a user."""
-        ordered, weighted = self.protocol.clock != "none", self.task == "rate"
+        clock, weighted = self.protocol.clock, self.task == "rate"
         return self._kept(  # type: ignore[no-any-return]
-            "interactions", lambda: interactions_of(self.parts["train"], self.schema, ordered=ordered, weighted=weighted)
+            "interactions", lambda: interactions_of(self.parts["train"], self.schema, clock=clock, weighted=weighted)
         )
 
     def sequences(self, length: int) -> tuple[np.ndarray, np.ndarray]:

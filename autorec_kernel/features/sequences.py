@@ -7,6 +7,7 @@ import numpy as np
 from autorec_kernel.features.entities import ITEM, POSITIVE, USER
 from autorec_kernel.features.parts import Part
 from autorec_kernel.records.as_of import gather_last
+from autorec_kernel.records.dataset import CLOCK, Clock
 from autorec_kernel.records.features import FeatureSchema
 from autorec_kernel.records.interactions import Interactions
 from autorec_kernel.records.lists import offsets_of
@@ -14,14 +15,15 @@ from autorec_kernel.records.lists import offsets_of
 __all__ = ["interactions_of", "sequence_windows"]
 
 
-def interactions_of(part: Part, schema: FeatureSchema, *, ordered: bool, weighted: bool) -> Interactions:
+def interactions_of(part: Part, schema: FeatureSchema, *, clock: Clock, weighted: bool) -> Interactions:
     """Return the positive events of known users and items, oldest first a user; `weighted`: with their labels instead of ones."""
     users, items = part.ints(USER), part.ints(ITEM)
     kept = np.flatnonzero((part.ints(POSITIVE) != 0) & (users > 0) & (items > 0))
     kept = kept[np.argsort(users[kept], kind="stable")]
     offsets = offsets_of(np.bincount(users[kept], minlength=schema.users))
     values = np.asarray(part.label[kept], np.float32) if weighted else np.ones(len(kept), np.float32)
-    return Interactions(offsets, items[kept].astype(np.int32), values, schema.users, schema.items, ordered)
+    times = part.ints(CLOCK)[kept] if clock == "time" else None
+    return Interactions(offsets, items[kept].astype(np.int32), values, schema.users, schema.items, clock != "none", times)
 
 
 def sequence_windows(interactions: Interactions, length: int) -> tuple[np.ndarray, np.ndarray]:

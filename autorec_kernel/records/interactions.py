@@ -21,6 +21,7 @@ class Interactions:
         values: float32 [events], labels, or ones.
         users, item_count: Sizes of the two axes, row 0 included.
         ordered: Whether the order inside a user is known (clock time or position).
+        times: int64 [events], when (ns since 1970, UTC); None where the data has no common clock.
     """
 
     offsets: np.ndarray
@@ -29,6 +30,7 @@ class Interactions:
     users: int
     item_count: int
     ordered: bool
+    times: np.ndarray | None = None
 
     def of(self, user: int) -> np.ndarray:
         """Return int32 item rows of one user, oldest first."""

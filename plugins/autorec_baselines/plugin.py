@@ -15,10 +15,16 @@ def autorec_blueprints() -> tuple[ComponentSpec, ...]:
     """Return the baselines of this package."""
     return (
         ComponentSpec("popularity", "autorec_baselines.retrievers:Popularity", "What most people chose.", tags=_BASELINE),
+        ComponentSpec(
+            "recent-popularity", "autorec_baselines.retrievers:RecentPopularity", "What most people chose lately.", tags=_BASELINE
+        ),
         ComponentSpec("item-knn", "autorec_baselines.retrievers:ItemKnn", "Neighbours of the items in a history.", tags=_BASELINE),
         ComponentSpec("ease", "autorec_baselines.retrievers:EaseModel", "Closed-form item-item weights (Steck 2019).", tags=_BASELINE),
         ComponentSpec(
             "recency-ease", "autorec_baselines.retrievers:RecencyEase", "EASE on a history that fades step by step.", tags=_BASELINE
+        ),
+        ComponentSpec(
+            "directed", "autorec_baselines.retrievers:DirectedModel", "What follows a faded history, in closed form.", tags=_BASELINE
         ),
         ComponentSpec("bias", "autorec_baselines.rankers:Bias", "Mean label plus user and item deviations.", tags=_BASELINE),
         ComponentSpec(

@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
-from torch import nn
 
-from autorec_blocks.base import Block
-from autorec_blocks.counts import StoredTable
-from autorec_blocks.neighbours import ItemSimilarity, Neighbours, binary_matrix, top_neighbours
-from autorec_kernel.config import ComponentConfig
-from autorec_kernel.records.architecture import Port, TensorSpec
+from autorec_blocks.neighbours import ItemSimilarity, ItemWeights, ItemWeightsConfig, binary_matrix, top_neighbours, weight_spans
+from autorec_kernel.records.architecture import TensorSpec
 from autorec_kernel.records.features import FeatureSchema
 from autorec_kernel.space import Float
 
 __all__ = ["Ease"]
 
-_BLOCK = 512  # rows of the item-item matrix held at a time
 _FLOPS = 4e10  # of a blocked Cholesky inverse on one core, in multiply-adds a second
-
 _COSINES = 400  # neighbours of an item that the closed form leaves out
 
 Rows = Callable[[int, int], np.ndarray]  # (start, stop) -> float32 [stop - start, N] of the matrix P
 
 
-class Ease(Block):
+class Ease(ItemWeights):
     """B = I - P · diag(1 / diag(P)) with P = (XᵀX + λI)⁻¹ (Steck 2019, equation 8).
 
     With fewer users than items, P = (I - Xᵀ(XXᵀ + λI)⁻¹X) / λ gives the same matrix from the smaller system (Woodbury identity).
@@ -35,24 +29,13 @@ class Ease(Block):
     Stored dense while it fits `megabytes`, else as the weights of largest size in each row.
     """
 
-    class Config(ComponentConfig):
+    class Config(ItemWeightsConfig):
         """Options."""
 
-        rows: int = Field(0, ge=0, description="Rows of the catalogue, row 0 = unknown included.")
         regularisation: Annotated[float, Float(1.0, 3000.0, log=True)] = Field(200.0, description="Ridge penalty λ.")
-        megabytes: float = Field(48.0, gt=0, description="Room for the stored matrix.")
         frequent: int = Field(0, ge=0, description="How many of the most frequent items it is solved on; 0 = all.")
 
-    accepts: ClassVar[tuple[Port, ...]] = ()
-    arrays: ClassVar[tuple[str, ...]] = ("interactions",)
     config: Config
-
-    def output(self, specs: Sequence[TensorSpec]) -> TensorSpec:
-        """Return an item-by-item table, dense or as neighbours."""
-        items = self.config.rows
-        if self._dense(items):
-            return TensorSpec("table", "item", width=items, rows=items)
-        return TensorSpec("table", "item", width=self._kept(items), rows=items, neighbours=True)
 
     def solve(self, specs: Sequence[TensorSpec], arrays: Mapping[str, Any], rng: np.random.Generator) -> Mapping[str, np.ndarray]:
         """Solve the smaller system."""
@@ -61,10 +44,7 @@ class Ease(Block):
         if self.config.frequent:
             return self._frequent(matrix, specs, arrays, rng)
         rows, diagonal = self._precision(matrix)
-        if self._dense(items):
-            return {"values": np.concatenate([_weights(rows, diagonal, *span) for span in _spans(items)])}
-        parts = [top_neighbours(_weights(rows, diagonal, *span), self._kept(items)) for span in _spans(items)]
-        return {"ids": np.concatenate([part[0] for part in parts]), "weights": np.concatenate([part[1] for part in parts])}
+        return self.packed(lambda start, stop: _weights(rows, diagonal, start, stop), items)
 
     def seconds(self, specs: Sequence[TensorSpec], schema: FeatureSchema) -> float:
         """Return the time of the Cholesky inverse, of the selection, and of the cosines where some items keep those."""
@@ -74,15 +54,9 @@ class Ease(Block):
         rows = 2e-9 * schema.events * items if schema.users < items else 0.0  # the Woodbury identity pays for every row of P
         return side**3 / _FLOPS + 2e-8 * items**2 + 1e-9 * schema.events * side + rows + rest
 
-    def build(self, specs: Sequence[TensorSpec], arrays: Mapping[str, np.ndarray]) -> nn.Module:
-        """Return the stored matrix."""
-        return StoredTable(arrays["values"]) if "values" in arrays else Neighbours(arrays)
-
-    def _dense(self, items: int) -> bool:
-        return not self.config.frequent and items**2 * 4 <= self.config.megabytes * 1e6
-
-    def _kept(self, items: int) -> int:
-        return max(1, min(items, int(self.config.megabytes * 1e6 / (8 * items))))
+    def dense(self, items: int) -> bool:
+        """Return whether the whole matrix is stored: not where some items keep their cosines."""
+        return not self.config.frequent and super().dense(items)
 
     def _precision(self, matrix: Any) -> tuple[Rows, np.ndarray]:
         users, items = matrix.shape
@@ -108,17 +82,17 @@ class Ease(Block):
         counts = np.asarray(matrix.sum(0)).ravel()
         chosen = np.sort(np.argsort(-counts, kind="stable")[: self.config.frequent])
         rest = self._cosines(items).solve(specs, arrays, rng)
-        ids, weights = _widened(rest["ids"], self._kept(items)), _widened(rest["weights"], self._kept(items))
+        ids, weights = _widened(rest["ids"], self.kept(items)), _widened(rest["weights"], self.kept(items))
         ids[chosen], weights[chosen] = 0, 0.0
         rows, diagonal = self._precision(matrix[:, chosen].tocsr())
-        for start, stop in _spans(len(chosen)):
-            near, near_weights = top_neighbours(_weights(rows, diagonal, start, stop), self._kept(items))
+        for start, stop in weight_spans(len(chosen)):
+            near, near_weights = top_neighbours(_weights(rows, diagonal, start, stop), self.kept(items))
             ids[chosen[start:stop], : near.shape[1]] = chosen[near]
             weights[chosen[start:stop], : near.shape[1]] = near_weights
         return {"ids": ids, "weights": weights}
 
     def _cosines(self, items: int) -> ItemSimilarity:
-        return ItemSimilarity(ItemSimilarity.Config(rows=items, neighbours=min(self._kept(items), _COSINES)))
+        return ItemSimilarity(ItemSimilarity.Config(rows=items, neighbours=min(self.kept(items), _COSINES)))
 
 
 def _widened(table: np.ndarray, width: int) -> np.ndarray:
@@ -135,7 +109,7 @@ def _inverse(gram: np.ndarray, penalty: float) -> np.ndarray:
     if broken:
         raise ArithmeticError(f"the item matrix is not positive definite with a penalty of {penalty:g}; a larger one is needed")
     inverse, _ = solve(lower, lower=1, overwrite_c=1)
-    for start, stop in _spans(len(inverse)):
+    for start, stop in weight_spans(len(inverse)):
         inverse[start:stop, stop:] = inverse[stop:, start:stop].T
         corner = inverse[start:stop, start:stop]
         inverse[start:stop, start:stop] = np.tril(corner) + np.tril(corner, -1).T
@@ -146,7 +120,3 @@ def _weights(rows: Rows, diagonal: np.ndarray, start: int, stop: int) -> np.ndar
     weights = -rows(start, stop) / diagonal[None, :]
     weights[np.arange(stop - start), np.arange(start, stop)] = 0.0
     return weights
-
-
-def _spans(count: int) -> list[tuple[int, int]]:
-    return [(start, min(start + _BLOCK, count)) for start in range(0, count, _BLOCK)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import nn
 
 from autorec_blocks.base import Block
+from autorec_blocks.counts import StoredTable
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.errors import ContractError
 from autorec_kernel.records.architecture import Port, TensorSpec
@@ -18,9 +19,20 @@ from autorec_kernel.records.features import FeatureSchema
 from autorec_kernel.records.interactions import Interactions
 from autorec_kernel.space import Float, Int
 
-__all__ = ["ItemSimilarity", "NeighbourScores", "Neighbours", "binary_matrix", "top_cells", "top_neighbours"]
+__all__ = [
+    "ItemSimilarity",
+    "ItemWeights",
+    "ItemWeightsConfig",
+    "NeighbourScores",
+    "Neighbours",
+    "binary_matrix",
+    "top_cells",
+    "top_neighbours",
+    "weight_spans",
+]
 
 _ROWS, _CELLS = 256, 4_000_000  # rows and non-zero cells of the item-item matrix held at a time
+_SPAN = 512  # rows of a dense item-item matrix held at a time
 _ITEM_BITS = 24  # of a sort key: 8 bits for the row in its block, 31 for the weight, 24 for the neighbour
 
 
@@ -78,6 +90,53 @@ class Neighbours(nn.Module):
     def forward(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (int32 [N, n], float32 [N, n])."""
         return self.ids, self.weights  # type: ignore[return-value]
+
+
+class ItemWeightsConfig(ComponentConfig):
+    """Options that every solved item-item matrix has."""
+
+    rows: int = Field(0, ge=0, description="Rows of the catalogue, row 0 = unknown included.")
+    megabytes: float = Field(48.0, gt=0, description="Room for the stored matrix.")
+
+
+class ItemWeights(Block):
+    """A solved item-item matrix: stored dense while it fits `megabytes`, else as the weights of largest size in each row."""
+
+    Config: ClassVar[type[ItemWeightsConfig]] = ItemWeightsConfig
+    accepts: ClassVar[tuple[Port, ...]] = ()
+    arrays: ClassVar[tuple[str, ...]] = ("interactions",)
+    config: ItemWeightsConfig
+
+    def output(self, specs: Sequence[TensorSpec]) -> TensorSpec:
+        """Return an item-by-item table, dense or as neighbours."""
+        items = self.config.rows
+        if self.dense(items):
+            return TensorSpec("table", "item", width=items, rows=items)
+        return TensorSpec("table", "item", width=self.kept(items), rows=items, neighbours=True)
+
+    def build(self, specs: Sequence[TensorSpec], arrays: Mapping[str, np.ndarray]) -> nn.Module:
+        """Return the stored matrix."""
+        return StoredTable(arrays["values"]) if "values" in arrays else Neighbours(arrays)
+
+    def dense(self, items: int) -> bool:
+        """Return whether the whole matrix is stored."""
+        return items**2 * 4 <= self.config.megabytes * 1e6
+
+    def kept(self, items: int) -> int:
+        """Return how many weights a row has room for."""
+        return max(1, min(items, int(self.config.megabytes * 1e6 / (8 * items))))
+
+    def packed(self, rows: Callable[[int, int], np.ndarray], items: int) -> dict[str, np.ndarray]:
+        """Return the arrays to store of the matrix whose rows float32 [stop - start, N] are `rows(start, stop)`."""
+        if self.dense(items):
+            return {"values": np.concatenate([rows(*span) for span in weight_spans(items)])}
+        parts = [top_neighbours(rows(*span), self.kept(items)) for span in weight_spans(items)]
+        return {"ids": np.concatenate([part[0] for part in parts]), "weights": np.concatenate([part[1] for part in parts])}
+
+
+def weight_spans(count: int) -> list[tuple[int, int]]:
+    """Return (start, stop) of blocks of rows."""
+    return [(start, min(start + _SPAN, count)) for start in range(0, count, _SPAN)]
 
 
 class ItemSimilarity(Block):

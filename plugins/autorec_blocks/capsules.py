@@ -25,8 +25,9 @@ class Capsules(Block):
     """Behaviour-to-interest dynamic routing (Li et al. 2019, section 4.3): one matrix S for all pairs of step and interest.
 
     Logits b_ij start as fixed random numbers. Each iteration takes w_ij = softmax over interests j of b_ij, c_j = Σ_i w_ij S e_i,
-    u_j = squash(c_j) (equations 6 to 8) and adds u_j · S e_i to b_ij (equation 5). No gradient runs through the logits; S learns in
-    the last iteration. The first logits are those of a step's age, so padding changes nothing; steps older than `max_length` share the last ones.
+    u_j = squash(c_j) (equations 6 to 8) and adds u_j · S e_i to b_ij (equation 5). No gradient runs through the logits; S learns
+    in the last iteration. The first logits belong to a step's age, so padding changes nothing; steps older than `max_length` share
+    the last ones.
     """
 
     class Config(ComponentConfig):

@@ -1,4 +1,4 @@
-"""Cross-entropy over a catalogue in blocks that stay in the processor's cache, its gradient computed on the way."""
+"""Cross-entropy over many items in blocks that stay in the processor's cache, the gradient computed on the way."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["catalogue_cross_entropy"]
+__all__ = ["catalogue_cross_entropy", "sampled_cross_entropy"]
 
 _CELLS = 1 << 19  # scores held at a time: 2 MiB
 
@@ -67,3 +67,67 @@ def _blocks(
             by_rows[start : start + step] = (shares @ items) / count
             by_items.addmm_(shares.T, part, alpha=1 / count)
     return total / count, by_rows, by_items
+
+
+def sampled_cross_entropy(
+    rows: torch.Tensor, chosen: torch.Tensor, others: torch.Tensor, shift: torch.Tensor, wanted: torch.Tensor, drawn: torch.Tensor
+) -> torch.Tensor:
+    """Return the mean of -log softmax over (rows · chosen, rows · others + shift) at the chosen item.
+
+    A drawn item that is the wanted one is left out.
+
+    Args:
+        rows, chosen: float32 [P, D], states and the vectors of their items.
+        others: float32 [K, D], vectors of the drawn items.
+        shift: float32 [K], added to their scores.
+        wanted: int64 [P], rows of the chosen items.
+        drawn: int64 [K], rows of the drawn items.
+
+    Returns:
+        float32 []; 0 for no rows.
+    """
+    loss: torch.Tensor = _SampledCrossEntropy.apply(rows, chosen, others, shift, wanted, drawn)  # type: ignore[no-untyped-call]
+    return loss
+
+
+class _SampledCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        rows: torch.Tensor,
+        chosen: torch.Tensor,
+        others: torch.Tensor,
+        shift: torch.Tensor,
+        wanted: torch.Tensor,
+        drawn: torch.Tensor,
+    ) -> torch.Tensor:
+        with torch.autocast(rows.device.type, enabled=False):
+            loss, *grads = _sampled_blocks(rows.float(), chosen.float(), others.float(), shift, wanted, drawn)
+        ctx.save_for_backward(*grads)
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        return (*(part * grads[0] for part in ctx.saved_tensors), None, None, None)
+
+
+def _sampled_blocks(
+    rows: torch.Tensor, chosen: torch.Tensor, others: torch.Tensor, shift: torch.Tensor, wanted: torch.Tensor, drawn: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    count, step = max(1, len(rows)), max(1, _CELLS // (len(others) + 1))
+    total, own = rows.new_zeros(()), (rows * chosen).sum(1, keepdim=True)
+    by_rows, by_chosen, by_others = torch.zeros_like(rows), torch.zeros_like(chosen), torch.zeros_like(others)
+    for start in range(0, len(rows), step):
+        part = slice(start, start + step)
+        scores = torch.cat([own[part], torch.addmm(shift, rows[part], others.T)], 1)
+        clashing = torch.isin(wanted[part], drawn).nonzero()[:, 0]
+        if len(clashing):
+            hidden = wanted[part][clashing].unsqueeze(1) == drawn
+            scores[clashing, 1:] = scores[clashing, 1:].masked_fill(hidden, -torch.inf)
+        shares = torch.softmax(scores, 1)
+        total -= shares[:, 0].clamp(min=1e-38).log().sum()
+        missing, rest = shares[:, :1] - 1, shares[:, 1:]
+        by_rows[part] = (rest @ others + missing * chosen[part]) / count
+        by_chosen[part] = missing * rows[part] / count
+        by_others.addmm_(rest.T, rows[part], alpha=1 / count)
+    return total / count, by_rows, by_chosen, by_others

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar
 
@@ -12,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from autorec_blocks.base import Block
-from autorec_blocks.cross_entropy import catalogue_cross_entropy
+from autorec_blocks.cross_entropy import catalogue_cross_entropy, sampled_cross_entropy
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.errors import ContractError
 from autorec_kernel.records.architecture import Port, TensorSpec
@@ -66,49 +67,58 @@ class _Softmax(nn.Module):
 
 
 class SampledSoftmaxLoss(Block):
-    """Cross-entropy of the chosen item against negatives shared by the batch; uniform draws need no log-q correction among themselves.
+    """Cross-entropy of the chosen item against negatives shared by the batch, corrected so that it estimates the full softmax.
 
-    The chosen item is drawn with certainty and each of the N others K/N times, so negatives are raised by log(N/K) (Bengio and Senécal
-    2008): the loss then estimates the full softmax. A negative that equals the chosen item is left out, and row 0 is no item.
+    The chosen item is there with certainty and item j K·q_j times on average, so negatives are lowered by log(K·q_j) (Bengio and Senécal
+    2008): q is 1/N for uniform draws, and the share of count^power where a table of log(1 + count) is given as fifth input. A negative
+    that equals the chosen item is left out, and row 0 is no item.
     """
 
     class Config(ComponentConfig):
         """Options."""
 
         temperature: _Temperature = Field(1.0, description="Scores are divided by it.")
-        correct: bool = Field(True, description="Whether negatives are raised by log(N/K).")
+        correct: bool = Field(True, description="Whether negatives are lowered by log(K·q).")
+        power: float = Field(1.0, ge=0, description="Exponent of the counts that negatives were drawn by.")
 
     accepts: ClassVar[tuple[Port, ...]] = ("sequence", "sequence", "table", "table")
+    variadic: ClassVar[bool] = True
     config: Config
 
     def output(self, specs: Sequence[TensorSpec]) -> TensorSpec:
         """Return a loss.
 
         Raises:
-            ContractError: The widths differ, or targets and negatives are not item rows.
+            ContractError: The widths differ, targets and negatives are not item rows, or the counts are no table of numbers.
         """
         if specs[0].width != specs[2].width or not (specs[1].index and specs[3].index):
             raise ContractError("sampled softmax takes states, targets as item rows, an item table as wide, and negatives as item rows")
+        if len(specs) > 5 or any(spec.index or spec.neighbours for spec in specs[4:]):
+            raise ContractError("sampled softmax takes at most one table more: log(1 + count) of each item (blocks/item-counts)")
         return TensorSpec("loss")
 
     def build(self, specs: Sequence[TensorSpec], arrays: Mapping[str, np.ndarray]) -> nn.Module:
-        """Return the module: states [A, L, D], targets int64 [A, L], items [N, D], negatives int64 [K] to []."""
-        return _SampledSoftmax(self.config.temperature, self.config.correct)
+        """Return the module: states [A, L, D], targets int64 [A, L], items [N, D], negatives int64 [K] and counts [N, ≥ 1] to []."""
+        return _SampledSoftmax(self.config)
 
 
 class _SampledSoftmax(nn.Module):
-    def __init__(self, temperature: float, correct: bool) -> None:
+    def __init__(self, config: SampledSoftmaxLoss.Config) -> None:
         super().__init__()
-        self.temperature, self.correct = temperature, correct
+        self.temperature, self.correct, self.power = config.temperature, config.correct, config.power
 
-    def forward(self, states: Steps, targets: Steps, items: torch.Tensor, negatives: torch.Tensor) -> torch.Tensor:
+    def forward(self, states: Steps, targets: Steps, items: torch.Tensor, negatives: torch.Tensor, *counts: torch.Tensor) -> torch.Tensor:
         rows, wanted = real_steps(states, targets)
-        chosen = (rows * functional.embedding(wanted, items)).sum(1, keepdim=True) / self.temperature
-        others = rows @ functional.embedding(negatives, items).T / self.temperature
-        if self.correct:
-            others = others + float(np.log((items.shape[0] - 1) / negatives.shape[0]))
-        others = others.masked_fill(wanted.unsqueeze(1) == negatives.unsqueeze(0), -1e9)
-        return (torch.logsumexp(torch.cat([chosen, others], 1), 1) - chosen[:, 0]).mean()
+        chosen, others = functional.embedding(wanted, items), functional.embedding(negatives, items)
+        shift = self._shift(items, negatives, counts) if self.correct else items.new_zeros(len(negatives))
+        return sampled_cross_entropy(rows / self.temperature, chosen, others, shift, wanted, negatives)
+
+    def _shift(self, items: torch.Tensor, negatives: torch.Tensor, counts: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        """Return float32 [K], -log(K·q) of each negative."""
+        if not counts:
+            return items.new_full((len(negatives),), math.log((len(items) - 1) / len(negatives)))
+        drawn = torch.expm1(counts[0].detach()[1:, 0]).clamp(min=1.0).pow(self.power)
+        return (drawn.sum() / len(negatives)).log() - drawn.log()[(negatives - 1).clamp(min=0)]
 
 
 class InBatchSoftmaxLoss(Block):

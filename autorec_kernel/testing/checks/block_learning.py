@@ -47,7 +47,7 @@ def check_gradient_reaches_every_input(component: Any, config: Any, kernel: Any 
         reached = [False] * len(specs)
         for values, outputs in _passes(module, specs, with_inputs=True):
             floats = [(i, t) for i, value in enumerate(values) for t in tensors_of(value) if t.requires_grad]
-            if not floats or not outputs[0].requires_grad:
+            if not floats or not outputs or not outputs[0].requires_grad:
                 continue
             grads = torch.autograd.grad(_total(outputs), [t for _, t in floats], allow_unused=True, retain_graph=True)
             for (position, _), grad in zip(floats, grads, strict=True):
@@ -66,7 +66,7 @@ def _reached(module: torch.nn.Module, specs: Sequence[TensorSpec], training: boo
     totals = {name: torch.zeros_like(p) for name, p in module.named_parameters()}
     module.train(training)
     for _, outputs in _passes(module, specs):
-        if not outputs[0].requires_grad:
+        if not outputs or not outputs[0].requires_grad:
             continue
         grads = torch.autograd.grad(_total(outputs), list(module.parameters()), allow_unused=True)
         for (name, total), grad in zip(totals.items(), grads, strict=True):

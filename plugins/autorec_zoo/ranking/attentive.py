@@ -8,7 +8,7 @@ from pydantic import Field
 
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.records.architecture import Architecture, Node
-from autorec_kernel.records.features import FeatureSchema
+from autorec_kernel.records.features import Depends, FeatureSchema
 from autorec_kernel.space import Choice, Int, Ints
 from autorec_zoo.parts import Columns, Ranker, Rates, Units, Width, field_nodes, flat_nodes, linear_nodes, mlp, summed, target
 
@@ -115,7 +115,7 @@ class FinalMlp(Ranker):
         target(features)
         config = self.config
         nodes, flat = flat_nodes(features, config.embedding_dim, config.features)
-        streams = (
+        streams: tuple[tuple[str, Depends, Columns, tuple[int, ...]], ...] = (
             ("first", "user", config.first_context, config.hidden_units),
             ("second", "item", config.second_context, config.second_units),
         )

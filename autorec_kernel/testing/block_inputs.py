@@ -31,6 +31,7 @@ _FLAVOURS: dict[Port, dict[str, tuple[TensorSpec, ...]]] = {
     "sequence": {
         "float": (TensorSpec("sequence", width=4), TensorSpec("sequence", width=6)),
         "index": (TensorSpec("sequence", index=True, rows=ITEMS),),
+        "weights": (TensorSpec("sequence", width=1),),
     },
     "scores": _SCORES,
     "table": {
@@ -130,7 +131,8 @@ def _value(spec: TensorSpec, rows: int, mask: torch.Tensor, generator: torch.Gen
         return torch.rand((), generator=generator)
     if spec.port == "vector" and spec.width == 1 and labelled:
         return (torch.rand((rows, 1), generator=generator) > 0.5).float()  # scores and a vector of width one: predictions and labels
-    value = torch.randn((*shape, spec.width), generator=generator)
+    draw = torch.rand if spec.port == "sequence" and spec.width == 1 else torch.randn  # one number a step is a weight in [0, 1)
+    value = draw((*shape, spec.width), generator=generator)
     return (value * mask.unsqueeze(-1), mask) if spec.port == "sequence" else value
 
 

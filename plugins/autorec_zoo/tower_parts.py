@@ -17,14 +17,18 @@ _LINKS = {"classification": "logit", "regression": "value"}
 
 
 def side_features(features: FeatureSchema, names: Columns, side: Literal["user", "item"], option: str) -> list[Feature]:
-    """Return the features that a tower reads: the named ones, or all that depend on this side alone.
+    """Return the features that a tower reads: the named ones, or all that depend on this side alone, running totals left out.
+
+    A total (a user's or an item's events so far) is read as it was at each training row, but at its last and largest value for serving:
+    towers that read it rank worse than without (measured on ml-100k: NDCG@10 0.039 instead of 0.097).
 
     Raises:
         ContractError: A named feature depends on something else, or there is none.
         UnknownNameError: There is no feature of that name.
     """
     suited = features.of("id", "bag", "numeric", "history", depends=(side,))
-    found = list(suited) if names is None else [features[name] for name in names]
+    steady = [feature for feature in suited if feature.kind == "history" or not feature.dynamic]
+    found = steady if names is None else [features[name] for name in names]
     wrong = [feature.name for feature in found if feature.depends != side]
     if wrong:
         raise ContractError(f"{option} takes features of the {side} alone, and {wrong} depend on more: leave them out")
@@ -53,10 +57,13 @@ def read(name: str, features: Sequence[Feature], width: int, *, axis: str = "", 
         parts.append(f"{name}_numbers")
         nodes.append(Node(parts[-1], "@numeric", config={"columns": numbers, **place}))
     for feature in (feature for feature in features if feature.kind == "history"):
-        steps = f"{name}_{feature.name}"
-        nodes.append(Node(steps, "@history", config={"columns": [feature.name], "width": width, "length": length}))
-        nodes.append(Node(f"{steps}_mean", "blocks/pool", (steps,), {"mode": "mean"}))
+        steps, table = f"{name}_{feature.name}", f"{name}_{feature.name}_table"
         parts.append(f"{steps}_mean")
+        nodes += [
+            Node(steps, "@history", config={"columns": [feature.name], "index": True, "length": length}),
+            Node(table, "@table", config={"table": feature.vocabulary, "width": width}),
+            Node(parts[-1], "blocks/bag", (steps, table)),
+        ]
     return [*nodes, Node(f"{name}_all", "blocks/concat", tuple(parts))]
 
 

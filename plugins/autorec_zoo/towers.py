@@ -58,15 +58,15 @@ class Dssm(_Towers):
     class Config(ComponentConfig):
         """Options."""
 
-        user_features: Columns = Field(None, description="Features of the user tower; none named = all of users.")
-        item_features: Columns = Field(None, description="Features of the item tower; none named = all of items.")
+        user_features: Columns = Field(None, description="Features of the user tower; none named = all steady ones of users.")
+        item_features: Columns = Field(None, description="Features of the item tower; none named = all steady ones of items.")
         hidden_units: Units = Field((128,), description="Layers of each tower.")
         dropout_rates: Rates = Field((), description="Share of units dropped after each layer while training; the last repeats.")
         embedding_dim: _Final = Field(64, description="Width of the final vectors.")
         field_dim: _Field = Field(64, description="Width of a feature's embedding.")
         loss: Annotated[Literal["in-batch", "bpr"], Choice("in-batch", "bpr")] = Field("in-batch", description="Training objective.")
         negatives: _Negatives = Field(4, description="Negatives a pair (bpr).")
-        cosine: Annotated[bool, Bool()] = Field(False, description="Whether both vectors have unit length: scores are cosines.")
+        cosine: Annotated[bool, Bool()] = Field(True, description="Whether both vectors have unit length: scores are cosines.")
         temperature: _Temperature = Field(0.1, description="Cosines are divided by it.")
 
     def architecture(self, features: FeatureSchema) -> Architecture:
@@ -93,8 +93,8 @@ class FaceBookDssm(_Towers):
     class Config(ComponentConfig):
         """Options."""
 
-        user_features: Columns = Field(None, description="Features of the user tower; none named = all of users.")
-        item_features: Columns = Field(None, description="Features of the item tower; none named = all of items.")
+        user_features: Columns = Field(None, description="Features of the user tower; none named = all steady ones of users.")
+        item_features: Columns = Field(None, description="Features of the item tower; none named = all steady ones of items.")
         hidden_units: Units = Field((128,), description="Layers of each tower.")
         num_tasks: int | None = Field(None, ge=0, description="Labels learned beside recall, in the data's order; none named = all.")
         task_types: TaskTypes = Field(None, description="What each of them is; none named = what the label's values say.")
@@ -104,7 +104,7 @@ class FaceBookDssm(_Towers):
         pairwise: Annotated[bool, Bool()] = Field(False, description="Whether recall is learned from pairs instead of batches.")
         negatives: _Negatives = Field(4, description="Negatives a pair (pairwise).")
         task_weight: Annotated[float, Float(0.01, 1.0, log=True)] = Field(0.1, gt=0, description="Weight of each label's loss.")
-        cosine: Annotated[bool, Bool()] = Field(False, description="Whether both vectors have unit length: scores are cosines.")
+        cosine: Annotated[bool, Bool()] = Field(True, description="Whether both vectors have unit length: scores are cosines.")
         temperature: _Temperature = Field(0.1, description="Cosines are divided by it.")
 
     def architecture(self, features: FeatureSchema) -> Architecture:

@@ -31,8 +31,8 @@ def linear(values: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
     """
     if not _suits(values, weight):
         return functional.linear(values, weight, bias)
-    found = _Product.apply(values.reshape(-1, values.shape[-1]), weight, bias)  # type: ignore[no-untyped-call]
-    return found.view(*values.shape[:-1], weight.shape[0])  # type: ignore[no-any-return]
+    found: torch.Tensor = _Product.apply(values if values.dim() == 2 else values.reshape(-1, values.shape[-1]), weight, bias)  # type: ignore[no-untyped-call]
+    return found if values.dim() == 2 else found.view(*values.shape[:-1], weight.shape[0])
 
 
 @contextmanager

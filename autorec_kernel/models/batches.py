@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,6 +66,10 @@ class Batches:
 
     def epoch(self, rng: np.random.Generator) -> Iterator[Batch]:
         """Yield every row once, in an order drawn from `rng`; sequences of like length together, so that little padding is computed."""
+        return (job() for job in self.jobs(rng))
+
+    def jobs(self, rng: np.random.Generator) -> Iterator[Callable[[], Batch]]:
+        """Yield what builds each batch of an epoch: calls that depend on nothing but their place in it, so they may run side by side."""
         order = rng.permutation(self.count)
         starts = range(0, self.count, self.size)
         if self.sequential:
@@ -72,9 +77,14 @@ class Batches:
             longest = self.lengths_of_sequences
             order = np.concatenate([_by(longest, order[at : at + group]) for at in range(0, self.count, group)] or [order])
             starts = rng.permutation(np.asarray(starts))  # type: ignore[assignment]
-        for start in starts:
-            part = order[start : start + self.size]
-            yield to_tensors(self._sequences(part, rng) if self.sequential else self._rows(self.rows[part], rng), self.device)
+        key = int(rng.integers(2**63))
+        for number, start in enumerate(starts):
+            yield partial(self._built, order[start : start + self.size], key, number)
+
+    def _built(self, part: np.ndarray, key: int, number: int) -> Batch:
+        """Return one batch; its draws come from the epoch's key and its number."""
+        rng = np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, number]))
+        return to_tensors(self._sequences(part, rng) if self.sequential else self._rows(self.rows[part], rng), self.device)
 
     def _sequences(self, part: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
         steps, targets = self.steps[part], self.targets[part]

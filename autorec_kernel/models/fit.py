@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 
 from autorec_kernel.models.batching import BatchSource, batches_for
+from autorec_kernel.models.optimisers import OptimiserKind
+from autorec_kernel.models.prefetch import delivered
+from autorec_kernel.models.schedules import Schedule, ScheduleKind
+from autorec_kernel.models.sparse import sparse_lookups
+from autorec_kernel.models.stepping import NotFiniteError, Stepper
 
 if TYPE_CHECKING:
     from autorec_kernel.features import FeatureSet
@@ -19,9 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FitReport", "FitSettings", "NotFiniteError", "fit"]
 
-
-class NotFiniteError(ArithmeticError):
-    """The training loss or its gradient became NaN or infinite; the trial ends with status `nan`."""
+Validate = Callable[["Network"], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,14 @@ class FitSettings:
         patience: Epochs without a better validation metric before training stops; 0 = never stop early.
         clip_norm: Largest gradient norm; 0 = unbounded.
         id_dropout: Share of user and item ids hidden from a ranker in each batch.
+        min_delta: How much better a validation value has to be to count as better.
+        optimiser: Rule of the dense parameters; adagrad moves embedding tables with one accumulator a row.
+        sparse: Whether embedding tables get sparse gradients and row-wise steps; auto = where the tables are so large that it pays.
+        schedule: How the learning rate changes over `horizon` epochs (0 = `epochs`), after a linear rise over `warmup` of the steps.
+        factors: Factors that an earlier training's plateaus gave its epochs, to be followed again.
+        precision: auto = bfloat16 on a CUDA device that has it, float32 elsewhere.
+        num_workers: Threads that build batches ahead; -1 = one for a CUDA device, none for the CPU. They change no batch.
+        pin_memory: Whether batches for a CUDA device pass through page-locked memory.
     """
 
     learning_rate: float = 1e-3
@@ -42,18 +54,39 @@ class FitSettings:
     patience: int = 3
     clip_norm: float = 5.0
     id_dropout: float = 0.0
+    min_delta: float = 0.0
+    optimiser: OptimiserKind = "adamw"
+    sparse: Literal["auto", "on", "off"] = "auto"
+    schedule: ScheduleKind = "none"
+    warmup: float = 0.0
+    horizon: int = 0
+    plateau_patience: int = 5
+    plateau_factor: float = 0.5
+    factors: tuple[float, ...] = ()
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    num_workers: int = -1
+    pin_memory: bool = False
 
 
 @dataclass(slots=True)
 class FitReport:
-    """What happened: one loss and one validation value an epoch; the network holds the weights of `best_epoch` (from 1)."""
+    """What happened: one entry an epoch; the network holds the weights of `best_epoch` (from 1).
+
+    Attributes:
+        rates: Learning rate of each epoch's last step.
+        factors: What plateaus have multiplied each epoch's learning rate by.
+        tables: Widths of the embedding tables that were trained row by row.
+    """
 
     losses: list[float] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
+    rates: list[float] = field(default_factory=list)
+    factors: list[float] = field(default_factory=list)
     best_epoch: int = 0
     best_value: float = -math.inf
     stopped_by: str = "epochs"
     seconds: float = 0.0
+    tables: tuple[int, ...] = ()
 
 
 def fit(
@@ -62,7 +95,7 @@ def fit(
     settings: FitSettings,
     *,
     seed: np.random.SeedSequence,
-    validate: Callable[[Network], float] | None,
+    validate: Validate | None,
     device: str = "cpu",
     deadline: float | None = None,
     progress: Callable[[int, float, float], None] | None = None,
@@ -77,21 +110,20 @@ def fit(
     Raises:
         NotFiniteError: The loss or its gradient is NaN or infinite.
     """
-    started, report = time.monotonic(), FitReport()
+    started, report, best = time.monotonic(), FitReport(), None
     order_seed, torch_seed = seed.spawn(2)
-    rng = np.random.default_rng(order_seed)
     network.to(device)
-    learned = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(learned, lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    batches, best = batches_for(network, features, settings.batch_size, device, settings.id_dropout), None
-    with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
-        _seed(int(torch_seed.generate_state(1)[0]), device)
+    batches = batches_for(network, features, settings.batch_size, "cpu", settings.id_dropout)
+    schedule = _schedule(settings, len(batches))
+    with sparse_lookups(network, settings.batch_size, settings.sparse) as tables, _seeded(torch_seed, device):
+        report.tables = tuple(table.weight.shape[1] for table in tables)
+        loop = _Loop(Stepper(network, settings, tables, device), batches, schedule, settings, np.random.default_rng(order_seed), deadline)
         for epoch in range(1, settings.epochs + 1):
-            loss, in_time = _epoch(network, batches, optimizer, settings, rng, deadline)
+            loss, in_time = loop.epoch(epoch)
             value = _judge(network, validate, float(epoch))
-            report.losses.append(loss)
-            report.values.append(value)
-            if value > report.best_value:
+            _write(report, loss, value, loop.rate, schedule)
+            schedule.judged(value)
+            if report.best_epoch == 0 or value > report.best_value + settings.min_delta:
                 report.best_value, report.best_epoch = value, epoch
                 best = _snapshot(network) if validate is not None else None
             if progress is not None:
@@ -107,43 +139,66 @@ def fit(
     return report
 
 
-def _epoch(
-    network: Network,
-    batches: BatchSource,
-    optimizer: torch.optim.Optimizer,
-    settings: FitSettings,
-    rng: np.random.Generator,
-    deadline: float | None,
-) -> tuple[float, bool]:
-    network.train()
-    total, count, in_time = 0.0, 0, True
-    for batch in batches.epoch(rng):
-        optimizer.zero_grad(set_to_none=True)
-        loss = network.loss(batch)
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise NotFiniteError(f"the training loss became {value} after {count} batches; a smaller learning rate may help")
-        loss.backward()  # type: ignore[no-untyped-call]
-        network.note_met()
-        norm = float(torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm or math.inf))
-        if not math.isfinite(norm):
-            raise NotFiniteError(f"the gradient became {norm} after {count} batches; a smaller learning rate may help")
-        optimizer.step()
-        total, count = total + value, count + 1
-        if deadline is not None and time.monotonic() > deadline:
-            in_time = False
-            break
-    return total / max(1, count), in_time
+@dataclass(slots=True)
+class _Loop:
+    """One training's epochs, one after the other."""
+
+    stepper: Stepper
+    batches: BatchSource
+    schedule: Schedule
+    settings: FitSettings
+    rng: np.random.Generator
+    deadline: float | None
+    steps: int = 0
+    rate: float = 0.0
+
+    def epoch(self, number: int) -> tuple[float, bool]:
+        """Return the mean loss of an epoch, and whether it ended in time."""
+        stepper, in_time = self.stepper, True
+        stepper.begin()
+        for batch in delivered(self.batches, self.rng, stepper.device, self.settings.num_workers, pin=self.settings.pin_memory):
+            self.rate = self.schedule.rate(self.steps, number)
+            stepper.step(batch, self.rate)
+            self.steps += 1
+            if self.deadline is not None and time.monotonic() > self.deadline:
+                in_time = False
+                break
+        return stepper.end(), in_time
 
 
-def _seed(seed: int, device: str) -> None:
-    """Seed the generators that training draws from, and no others."""
-    torch.default_generator.manual_seed(seed)
-    if device.startswith("cuda"):
-        torch.cuda.manual_seed(seed)
+def _schedule(settings: FitSettings, steps: int) -> Schedule:
+    return Schedule(
+        settings.schedule,
+        settings.learning_rate,
+        max(1, steps * (settings.horizon or settings.epochs)),
+        settings.warmup,
+        settings.plateau_patience,
+        settings.plateau_factor,
+        settings.min_delta,
+        settings.factors,
+    )
 
 
-def _judge(network: Network, validate: Callable[[Network], float] | None, default: float) -> float:
+def _write(report: FitReport, loss: float, value: float, rate: float, schedule: Schedule) -> None:
+    report.losses.append(loss)
+    report.values.append(value)
+    report.rates.append(rate)
+    report.factors.append(schedule.factor_of(len(report.losses)))
+
+
+@contextmanager
+def _seeded(seed: np.random.SeedSequence, device: str) -> Iterator[None]:
+    """Seed the generators that training draws from, and no others, for a while."""
+    cuda = device.startswith("cuda")
+    with torch.random.fork_rng(devices=[device] if cuda else []):
+        number = int(seed.generate_state(1)[0])
+        torch.default_generator.manual_seed(number)
+        if cuda:
+            torch.cuda.manual_seed(number)
+        yield
+
+
+def _judge(network: Network, validate: Validate | None, default: float) -> float:
     if validate is None:
         return default
     network.eval()

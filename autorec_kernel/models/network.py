@@ -259,16 +259,23 @@ class Network(nn.Module):
         table: torch.Tensor = self.value(self.architecture[name], {}, {})
         return table.detach()
 
+    @property
+    def training_nodes(self) -> tuple[Node, ...]:
+        """Return the nodes that training runs."""
+        return self._reach.training
+
+    def embedding_stores(self) -> list[EmbeddingStore]:
+        """Return the embedding tables, one a width."""
+        return [store for store in self.stores.values() if isinstance(store, EmbeddingStore)]
+
     def note_met(self) -> None:
         """Remember after a backward pass which unknown rows training has met."""
-        for store in self.stores.values():
-            assert isinstance(store, EmbeddingStore)
+        for store in self.embedding_stores():
             store.note_met()
 
     def settle(self) -> None:
         """Finish training: unknown rows take the mean of their vocabulary, but where training has met them."""
-        for store in self.stores.values():
-            assert isinstance(store, EmbeddingStore)
+        for store in self.embedding_stores():
             store.settle_unknown()
 
 

@@ -30,11 +30,14 @@ class EmbeddingStore(nn.Module):
             self.ranges[name] = (start, size)
             start += size
         self.met: set[str] = set()  # vocabularies whose row 0 training has read: missing values, hidden ids
+        self.sparse = False  # whether lookups give a sparse gradient: the fit loop decides
         self.weight = nn.Parameter(torch.empty(start, width).normal_(0.0, _INITIAL_SCALE))
 
     def lookup(self, ids: torch.Tensor) -> torch.Tensor:
         """Return float32 [..., width] of store rows int64 [...]."""
-        return functional.embedding(ids, self.weight)
+        if self.training and not self.sparse and ids.device.type == "cpu":  # the gradient of a selection is four times cheaper here
+            return self.weight.index_select(0, ids.reshape(-1)).view(*ids.shape, self.weight.shape[1])
+        return functional.embedding(ids, self.weight, sparse=self.sparse and self.training)
 
     def table(self, vocabulary: str) -> torch.Tensor:
         """Return float32 [size, width], the rows of one vocabulary."""
@@ -44,9 +47,17 @@ class EmbeddingStore(nn.Module):
     def note_met(self) -> None:
         """Remember after a backward pass which unknown rows were read: those have a gradient."""
         names = [name for name in self.ranges if name not in self.met]
-        if names and self.weight.grad is not None:
-            read = self.weight.grad[[self.ranges[name][0] for name in names]].any(1).tolist()
-            self.met.update(name for name, found in zip(names, read, strict=True) if found)
+        gradient = self.weight.grad
+        if not names or gradient is None:
+            return
+        firsts = torch.tensor([self.ranges[name][0] for name in names], device=gradient.device)
+        if gradient.is_sparse:
+            rows, values = gradient.coalesce().indices()[0], gradient.coalesce().values()
+            at = torch.searchsorted(rows, firsts).clamp(max=max(0, len(rows) - 1))
+            read = (rows[at] == firsts) & values[at].any(1) if len(rows) else torch.zeros_like(firsts, dtype=torch.bool)
+        else:
+            read = gradient[firsts].any(1)
+        self.met.update(name for name, found in zip(names, read.tolist(), strict=True) if found)
 
     @torch.no_grad()
     def settle_unknown(self) -> None:
@@ -76,12 +87,19 @@ class Source(nn.Module):
         self.length = int(node.config.get("length", 0))
         self.cut = 0  # steps to cut the batch's history to, where another source of the same column reads more
         self._store = [store]  # in a list: the network owns the parameters
+        first = [store.ranges[key][0] for key in self.keys] if store is not None else []
+        self.first: torch.Tensor  # int64 [names], where each vocabulary begins in the store
+        self.register_buffer("first", torch.tensor(first, dtype=torch.int64), persistent=False)
 
     @property
     def store(self) -> EmbeddingStore:
         """Return the embedding store."""
         assert self._store[0] is not None
         return self._store[0]
+
+    def reads(self, store: EmbeddingStore) -> bool:
+        """Return whether it reads embeddings of this store."""
+        return self._store[0] is store
 
     def forward(self, batch: Mapping[str, torch.Tensor]) -> Any:
         """Return the value of the node for this batch."""
@@ -91,10 +109,10 @@ class Source(nn.Module):
         if self.spec.index:
             return torch.stack([batch[name] for name in self.names], 1)
         single = [i for i, name in enumerate(self.names) if batch[name].dim() == 1]
+        if len(single) == len(self.names):
+            return self.store.lookup(torch.stack([batch[name] for name in self.names], 1) + self.first)
         ids = torch.stack([batch[self.names[i]] + self.store.ranges[self.keys[i]][0] for i in single], 1) if single else None
         parts = dict(zip(single, self.store.lookup(ids).unbind(1), strict=True)) if ids is not None else {}
-        if ids is not None and len(parts) == len(self.names):
-            return torch.stack([parts[i] for i in range(len(self.names))], 1)
         return torch.stack([parts[i] if i in parts else self._bag(batch[name], i) for i, name in enumerate(self.names)], 1)
 
     def _bag(self, ids: torch.Tensor, position: int) -> torch.Tensor:

@@ -38,7 +38,7 @@ def same(left, right):
 
 
 def test_the_best_weights_of_a_scripted_curve_come_back(fresh):
-    network, features = fresh(dropout=0.0)
+    network, features = fresh(dropout_rates=(0.0,))
     script, seen = iter([0.1, 0.5, 0.9, 0.8, 0.7, 0.6, 1.0]), []
 
     def validate(model):
@@ -95,7 +95,7 @@ def test_a_gradient_that_is_not_finite_ends_the_training_before_the_step(fresh):
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others(fresh):
     found = []
     for seed in (1, 1, 2):
-        network, features = fresh(dropout=0.3)
+        network, features = fresh(dropout_rates=(0.3,))
         run(network, features, replace(FAST, id_dropout=0.2), seed=seed)
         found.append(state(network))
     assert same(found[0], found[1])
@@ -103,7 +103,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(fresh):
 
 
 def test_the_processes_own_randomness_is_left_alone(fresh):
-    network, features = fresh(dropout=0.3)
+    network, features = fresh(dropout_rates=(0.3,))
     torch.manual_seed(1)
     np.random.seed(1)
     kept = torch.get_rng_state(), np.random.get_state()[1].copy()
@@ -116,7 +116,7 @@ def test_the_surroundings_do_not_change_the_result(fresh):
     found = []
     for noise in (1, 2):
         torch.manual_seed(noise)
-        network, features = fresh(dropout=0.3)
+        network, features = fresh(dropout_rates=(0.3,))
         run(network, features)
         found.append(state(network))
     assert same(*found)
@@ -139,7 +139,7 @@ def test_progress_is_told_every_epoch(fresh):
 def test_the_gradient_is_clipped_to_its_norm(fresh):
     steps = {}
     for clip in (0.0, 1e-9):
-        network, features = fresh(dropout=0.0)
+        network, features = fresh(dropout_rates=(0.0,))
         norms = []
         record = torch.optim.AdamW.step
 
@@ -179,13 +179,17 @@ def test_unknown_rows_that_training_reads_are_learned_and_the_others_are_means(f
 
 def test_validation_sees_a_network_that_serves(fresh):
     modes = []
-    run(*fresh(dropout=0.5), validate=lambda model: modes.append((model.training, torch.is_grad_enabled())) or 0.0)
+    run(*fresh(dropout_rates=(0.5,)), validate=lambda model: modes.append((model.training, torch.is_grad_enabled())) or 0.0)
     assert modes == [(False, False)] * 3
 
 
 @pytest.mark.parametrize(
     ("task", "name", "config"),
-    [("recommend", "zoo/mf", {"loss": "bpr"}), ("recommend", "zoo/mf", {"loss": "softmax"}), ("recommend", "zoo/sasrec", {"dropout_rate": 0.0})],
+    [
+        ("recommend", "zoo/mf", {"loss": "bpr"}),
+        ("recommend", "zoo/mf", {"loss": "softmax"}),
+        ("recommend", "zoo/sasrec", {"dropout_rate": 0.0}),
+    ],
 )
 def test_retrievers_learn_what_their_users_chose(fresh, task, name, config):
     network, features = fresh(task, name, **config)
@@ -196,7 +200,7 @@ def test_retrievers_learn_what_their_users_chose(fresh, task, name, config):
 @pytest.mark.parametrize("task", ["rate", "click"])
 @pytest.mark.parametrize("name", ["zoo/deepfm", "zoo/dcnv2", "zoo/din"])
 def test_rankers_learn_sixty_four_rows_by_heart(fresh, task, name, monkeypatch):
-    network, features = fresh(task, name, dropout=0.0)
+    network, features = fresh(task, name, dropout_rates=(0.0,))
     rows = features.rows("train")[:64]
     monkeypatch.setattr(type(features), "rows", lambda self, split: rows)
     report = run(network, features, replace(FAST, epochs=120, batch_size=16, learning_rate=5e-3))

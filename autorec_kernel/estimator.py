@@ -226,19 +226,27 @@ class AutoRec:
         ]
         return pd.DataFrame(rows, columns=["user", "item", "score", "rank", "answered_by"])
 
-    def predict(self, pairs: Any) -> np.ndarray:
+    def predict(self, pairs: Any, label: str = "") -> np.ndarray:
         """Return float64 [n]: the predicted label of every row (for `recommend`, the score of the item for the user).
 
         Args:
             pairs: A frame or file with the user and item columns of the training data, or (user, item) pairs.
+            label: Which one, where several were learned; "" = the primary one.
+
+        Raises:
+            UnknownNameError: The model predicts no such label.
         """
         from autorec_kernel.deploy.rows import read_rows
 
         recommender = self._fitted()
         if isinstance(pairs, (list, tuple)):
-            return recommender.predict([_id(user) for user, _ in pairs], [_id(item) for _, item in pairs]).values
-        rows = read_rows(pairs, recommender, kernel=self._kernel())
-        return recommender.predict(rows.users, rows.items, rows.columns).values
+            found = recommender.predict([_id(user) for user, _ in pairs], [_id(item) for _, item in pairs])
+        else:
+            rows = read_rows(pairs, recommender, kernel=self._kernel())
+            found = recommender.predict(rows.users, rows.items, rows.columns)
+        if label and label not in found.tasks:
+            raise UnknownNameError("label", label, found.tasks)
+        return found.tasks[label] if label else found.values
 
     def _fitted(self) -> Recommender:
         if not self.__sklearn_is_fitted__():

@@ -73,9 +73,11 @@ def predict(
     recommender = Recommender.load(bundle, threads=threads, require_digest=require_digest)
     rows = read_rows(pairs, recommender, kernel=kernel_of(context))
     found = recommender.predict(rows.users, rows.items, rows.columns)
-    names = ("user", "item", "prediction", "known_user", "known_item")
+    further = list(found.tasks)[1:]
+    names = ("user", "item", "prediction", *(f"prediction:{name}" for name in further), "known_user", "known_item")
     blank: Sequence[str | None] = [None] * rows.count
-    columns = (rows.users or blank, rows.items or blank, found.values.tolist(), found.known_users.tolist(), found.known_items.tolist())
+    values = (found.values.tolist(), *(found.tasks[name].tolist() for name in further))
+    columns = (rows.users or blank, rows.items or blank, *values, found.known_users.tolist(), found.known_items.tolist())
     lines = list(zip(*columns, strict=True))
     if out is not None:
         from autorec_kernel.deploy.tables import write_table

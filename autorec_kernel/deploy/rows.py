@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from autorec_kernel.data import read_source
 from autorec_kernel.data.kinds import convert
-from autorec_kernel.data.labels import read_label
+from autorec_kernel.data.labels import read_further_label, read_label
 from autorec_kernel.data.names import ROLE_NAMES, likely, normal
 from autorec_kernel.data.understand import ids
 from autorec_kernel.errors import DataError, UnknownNameError
@@ -42,6 +42,7 @@ class Rows:
         users, items: Ids a row, None where missing; None as a whole where the bundle knows no such column.
         columns: Event columns that row features may read.
         labels: float64 [n], NaN = missing; None where the table has no label column.
+        further: Label → the same of the further labels, those that the table has.
     """
 
     count: int
@@ -49,6 +50,7 @@ class Rows:
     items: list[str | None] | None
     columns: Mapping[str, ColumnData]
     labels: np.ndarray | None
+    further: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def read_rows(source: Any, recommender: Recommender, *, kernel: Kernel | None = None, labelled: bool = False) -> Rows:
@@ -64,7 +66,8 @@ def read_rows(source: Any, recommender: Recommender, *, kernel: Kernel | None = 
     raw = read_source(source, kernel=kernel)
     schema = Schema.from_json(recommender.schema["columns"])
     label = _label(raw, schema, recommender, labelled)
-    return Rows(raw.rows, _ids(raw, schema, "user"), _ids(raw, schema, "item"), _features(raw, schema), label)
+    further = _further(raw, schema) if labelled else {}
+    return Rows(raw.rows, _ids(raw, schema, "user"), _ids(raw, schema, "item"), _features(raw, schema), label, further)
 
 
 def evaluate_bundle(recommender: Recommender, rows: Rows, metrics: Sequence[str] = ()) -> dict[str, Any]:
@@ -88,8 +91,21 @@ def evaluate_bundle(recommender: Recommender, rows: Rows, metrics: Sequence[str]
     found = recommender.predict(rows.users, rows.items, rows.columns)
     result = evaluate_rows(metrics or ROW_METRICS[recommender.task], rows.labels[kept], found.values[kept])
     told = result.to_json()
+    told["metrics"] |= {} if metrics else _of_tasks(rows, found.tasks, recommender)
     unknown = {"unknown_user_rows": int((~found.known_users[kept]).sum()), "unknown_item_rows": int((~found.known_items[kept]).sum())}
     return {"metrics": told["metrics"], "counts": {**told["counts"], **unknown, "rows_without_label": rows.count - len(kept)}}
+
+
+def _of_tasks(rows: Rows, tasks: Mapping[str, np.ndarray], recommender: Recommender) -> dict[str, float | None]:
+    """Return `metric:label` → value for every label, on the rows where it is known; nothing where the bundle predicts one label."""
+    assert rows.labels is not None
+    labels: dict[str, np.ndarray] = dict(zip(list(tasks)[:1], [rows.labels], strict=True)) | dict(rows.further)
+    links, found = recommender.state.schema.tasks, dict[str, float | None]()
+    for name in [name for name in tasks if name in labels and len(tasks) > 1]:
+        known = np.isfinite(labels[name])
+        told = evaluate_rows(ROW_METRICS["rate" if links[name] == "value" else "click"], labels[name][known], tasks[name][known])
+        found |= {f"{metric}:{name}": value for metric, value in told.to_json()["metrics"].items()}
+    return found
 
 
 def _ranked(recommender: Recommender, rows: Rows, metrics: Sequence[str]) -> dict[str, Any]:
@@ -184,6 +200,11 @@ def _features(raw: Raw, schema: Schema) -> dict[str, ColumnData]:
             if column.role == "time":
                 found[CLOCK] = found[column.name]
     return found
+
+
+def _further(raw: Raw, schema: Schema) -> dict[str, np.ndarray]:
+    named = [column for column in schema.labels[1:] if column.name in raw.columns]
+    return {column.name: read_further_label(column.name, raw.columns[column.name], column.kind, raw.name)[0] for column in named}
 
 
 def _label(raw: Raw, schema: Schema, recommender: Recommender, needed: bool) -> np.ndarray | None:

@@ -17,7 +17,7 @@ from autorec_kernel.features.compute import Fitted, Sides, stored
 from autorec_kernel.features.digest import digest_of
 from autorec_kernel.features.entities import Entities, aligned, entities_of, labelled, prepare
 from autorec_kernel.features.feature_set import FeatureSet
-from autorec_kernel.features.labels import label_range, labels_of, tasks_of
+from autorec_kernel.features.labels import implied, label_range, labels_of, tasks_of
 from autorec_kernel.features.parts import Part, kept_columns, part_of
 from autorec_kernel.features.plan import Chosen, candidates, fit_candidates
 from autorec_kernel.features.profile import default_task, profile_of
@@ -141,16 +141,18 @@ def _known(table: Table) -> Table:
 def _schema(fitted: tuple[Fitted, ...], entities: Entities, dataset: Dataset, task: str, part: Part) -> FeatureSchema:
     features = tuple(feature for op in fitted for feature in op.features)
     ids = {f.vocabulary: f.name for f in reversed(features) if f.kind == "id" and f.vocabulary == f.depends}
+    tasks = tasks_of(dataset.schema, task)
     return FeatureSchema(
         features,
         user=ids.get("user", ""),
         item=ids.get("item", ""),
         users=entities.users.size,
         items=entities.items.size,
-        tasks=tasks_of(dataset.schema, task),
+        tasks=tasks,
         label_range={name: label_range(label) for name, label in part.labels.items()},
         events=part.rows,
         ordered=dataset.protocol.clock != "none",
+        implies=implied(part.labels, tasks),
     )
 
 

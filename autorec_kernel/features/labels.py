@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from autorec_kernel.features.entities import POSITIVE, label_of
 from autorec_kernel.records.schema import Schema
 from autorec_kernel.records.table import Table
 
-__all__ = ["label_name", "label_range", "labels_of", "tasks_of"]
+__all__ = ["implied", "label_name", "label_range", "labels_of", "tasks_of"]
+
+_NEARLY_ALWAYS = 0.99  # logs lose a click now and then
 
 
 def label_name(schema: Schema) -> str:
@@ -32,6 +36,21 @@ def labels_of(events: Table, schema: Schema, task: str) -> dict[str, np.ndarray]
     primary = label if task == "rate" and label is not None else np.asarray(events[POSITIVE])
     columns = {label_name(schema): primary} | {column.name: np.asarray(events[column.name]) for column in schema.labels[1:]}
     return {name: np.asarray(np.clip(values, -1e30, 1e30), dtype=np.float32) for name, values in columns.items()}
+
+
+def implied(labels: Mapping[str, np.ndarray], tasks: Mapping[str, str]) -> dict[str, tuple[str, ...]] | None:
+    """Return 0/1 label → the other 0/1 labels that are 1 on 99 % of the rows where it is 1 and they are known; None for a single label."""
+    binary = {name: label for name, label in labels.items() if tasks[name] == "logit"}
+    return (
+        {name: tuple(o for o in binary if o != name and _holds(label, binary[o])) for name, label in binary.items()}
+        if len(tasks) > 1
+        else None
+    )
+
+
+def _holds(label: np.ndarray, other: np.ndarray) -> bool:
+    known = (label == 1) & ~np.isnan(other)
+    return bool(known.any() and (other[known] == 1).mean() >= _NEARLY_ALWAYS)
 
 
 def label_range(label: np.ndarray) -> tuple[float, float, float]:

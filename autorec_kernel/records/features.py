@@ -52,6 +52,7 @@ class FeatureSchema:
         users, items: Rows of those vocabularies, row 0 included; `items` is the catalogue.
         tasks: Label name -> link of its prediction: logit (0/1 label) | value (number).
         label_range: Label name -> (low, high, mean) in the training part.
+        implies: 0/1 label -> the other 0/1 labels that are 1 wherever it is 1 (a purchase implies its click); None = not looked at.
     """
 
     features: tuple[Feature, ...] = ()
@@ -63,10 +64,14 @@ class FeatureSchema:
     label_range: Mapping[str, tuple[float, float, float]] = None  # type: ignore[assignment]
     events: int = 0  # training rows
     ordered: bool = False  # whether the order inside a user is known (time or position)
+    implies: Mapping[str, tuple[str, ...]] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tasks", dict(self.tasks or {}))
         object.__setattr__(self, "label_range", {k: tuple(v) for k, v in (self.label_range or {}).items()})
+
+        if self.implies is not None:
+            object.__setattr__(self, "implies", {name: tuple(others) for name, others in self.implies.items()})
 
     def __getitem__(self, name: str) -> Feature:
         for feature in self.features:
@@ -85,8 +90,8 @@ class FeatureSchema:
         return replace(self, features=tuple(f for f in self.features if f.family not in dropped))
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return asdict(self)
+        """Return plain JSON values; what was not looked at is left out."""
+        return {name: value for name, value in asdict(self).items() if name != "implies" or value is not None}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> FeatureSchema:

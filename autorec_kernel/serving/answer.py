@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any, Literal
 
@@ -47,8 +48,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """One value a row: float64 [n] in label scale, and which users and items training saw (bool [n])."""
+    """One value a row: float64 [n] in label scale, and which users and items training saw (bool [n]).
+
+    Args:
+        values: Of the primary label.
+        tasks: Label → values, for every label that the bundle predicts, the primary one first; empty for a retriever.
+    """
 
     values: np.ndarray
     known_users: np.ndarray
     known_items: np.ndarray
+    tasks: Mapping[str, np.ndarray] = field(default_factory=dict)

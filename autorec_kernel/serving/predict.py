@@ -53,16 +53,18 @@ def predict_rows(
     count = _count(users, items, columns)
     user_rows = _rows(state.users if state.schema.user else None, users, count)
     item_rows = _rows(state.items if state.schema.item else None, items, count)
-    values = np.zeros(count)
+    names = scorer.graph.outputs if isinstance(scorer, RowScorer) else ("",)
+    values = np.zeros((len(names), count))
     for start in range(0, count, _ROWS):
         block = slice(start, min(start + _ROWS, count))
         taken = {name: take_column(column, np.arange(block.start, block.stop)) for name, column in (columns or {}).items()}
         if isinstance(scorer, RowScorer):
-            values[block] = scorer.rows(user_rows[block], item_rows[block], taken)
+            values[:, block] = scorer.rows(user_rows[block], item_rows[block], taken)
         else:
-            values[block] = _retriever_block(catalogue, state, user_rows[block], item_rows[block])
+            values[0, block] = _retriever_block(catalogue, state, user_rows[block], item_rows[block])
     blind = _blind(scorer, state, user_rows, item_rows)
-    return Prediction(_sane(values, blind, scorer, state.schema), user_rows > 0, item_rows > 0)
+    told = {name: _sane(row, blind, name, state.schema) for name, row in zip(names, values, strict=True)}
+    return Prediction(told[names[0]], user_rows > 0, item_rows > 0, {name: row for name, row in told.items() if name})
 
 
 def _count(users: Sequence[str | None] | None, items: Sequence[str | None] | None, columns: Mapping[str, ColumnData] | None) -> int:
@@ -99,9 +101,8 @@ def _blind(scorer: Scorer, state: ServingState, users: np.ndarray, items: np.nda
     return np.asarray((users == 0) & (items == 0))
 
 
-def _sane(values: np.ndarray, blind: np.ndarray, scorer: Scorer, schema: FeatureSchema) -> np.ndarray:
-    task = scorer.graph.outputs[0]
-    if task not in schema.label_range or not isinstance(scorer, RowScorer):
+def _sane(values: np.ndarray, blind: np.ndarray, task: str, schema: FeatureSchema) -> np.ndarray:
+    if task not in schema.label_range:
         real = values[np.isfinite(values)]
         return np.asarray(np.where(np.isfinite(values), values, real.mean() if len(real) else 0.0))
     low, high, mean = schema.label_range[task]

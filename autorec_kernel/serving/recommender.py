@@ -139,7 +139,7 @@ class Recommender:
         items: Sequence[str | None] | None = None,
         columns: Mapping[str, ColumnData] | None = None,
     ) -> Prediction:
-        """Predict the label of every (user, item) row, in label scale.
+        """Predict the label of every (user, item) row, in label scale; of several labels `values` is the primary one, `tasks` has all.
 
         Args:
             users: Ids, or None for data without a user column.

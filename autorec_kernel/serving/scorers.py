@@ -93,9 +93,10 @@ class RowScorer(Scorer):
         return np.stack([self._one(request) for request in requests])
 
     def rows(self, users: np.ndarray, items: np.ndarray, columns: Mapping[str, ColumnData] | None) -> np.ndarray:
-        """Return float32 [A], the prediction of the first task for a block of rows in the state at the end of training."""
+        """Return float32 [tasks, A], the predictions of every task for a block of rows in the state at the end of training."""
         inputs = self.state.inputs(self.graph.inputs, users=users, items=items, histories=None, columns=columns, lengths=self._lengths)
-        return self._first(inputs)
+        found = self.graph.run(inputs)
+        return np.stack([found[name].reshape(len(found[name]), -1)[:, 0] for name in self.graph.outputs])
 
     def _one(self, request: Request) -> np.ndarray:
         count = int(self.state.schema.items)

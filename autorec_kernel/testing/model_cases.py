@@ -55,6 +55,7 @@ def schemas() -> dict[str, FeatureSchema]:
     several: dict[str, Any] = {
         "tasks": {"rating": "logit", "like": "logit", "minutes": "value"},
         "label_range": {"rating": (0.0, 1.0, 0.4), "like": (0.0, 1.0, 0.2), "minutes": (0.5, 40.0, 12.0)},
+        "implies": {"rating": (), "like": ("rating",)},
     }
     mixed: dict[str, Any] = {"tasks": rate["tasks"] | {"like": "logit"}, "label_range": several["label_range"] | rate["label_range"]}
     return {

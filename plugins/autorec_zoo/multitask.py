@@ -69,8 +69,8 @@ class Esmm(Ranker):
         embedding_dim: Width = Field(16, description="Width of a field's embedding.")
         dropout: Rate = Field(0.0, description="Share of units dropped while training.")
         balance: Balance = Field("none", description="How the two losses are weighed: alike, or by learned uncertainties.")
-        click: str = Field("", description="Label of the first event; empty = the first label that is not the conversion.")
-        conversion: str = Field("", description="Label of what follows it; empty = the next label.")
+        click: str = Field("", description="Label of the first event; empty = of the first two labels the one that the other implies.")
+        conversion: str = Field("", description="Label of what never comes without it; empty = the other one.")
 
     tasks: ClassVar[tuple[str, ...]] = ("click",)
 

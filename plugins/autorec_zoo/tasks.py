@@ -42,26 +42,31 @@ def tasks_of(features: FeatureSchema, count: int | None, types: TaskTypes) -> di
 
 
 def chain(features: FeatureSchema, first: str, second: str) -> tuple[str, str]:
-    """Return the labels of two events of which the second follows the first, such as click and conversion.
+    """Return the labels of two events of which the second never comes without the first, such as click and conversion.
 
     Args:
-        first, second: Their names; "" = the first labels of the data that are left.
+        first, second: Their names, taken as they are said; "" for both = the first two labels, in the order that the data shows.
 
     Raises:
-        ContractError: A name is none of the labels, a label is a number, or the primary label is neither of the two.
+        ContractError: There are no such labels, one of them holds numbers, or the primary label is neither of the two.
     """
-    wrong = [name for name in (first, second) if name and name not in features.tasks]
-    if wrong or (first and first == second):
-        raise ContractError(f"click and conversion must be two of the labels {', '.join(features.tasks)}; got {first!r} and {second!r}")
-    free = iter([name for name in features.tasks if name not in (first, second)])
-    pair = first or next(free, ""), second or next(free, "")
-    if not all(pair):
-        raise ContractError(f"a click and a conversion label are needed, and the data has {len(features.tasks)} labels")
-    numbers = [name for name in pair if features.tasks[name] != "logit"]
-    if numbers or next(iter(features.tasks)) not in pair:
-        told = f"{numbers[0]!r} holds numbers" if numbers else f"the primary label {next(iter(features.tasks))!r} is neither"
-        raise ContractError(f"click and conversion are {pair[0]!r} and {pair[1]!r}, of which both must be 0 or 1: {told}")
+    labels, primary = features.tasks, next(iter(features.tasks), "")
+    if bool(first) != bool(second) or len(labels) < 2:
+        raise ContractError(f"a click and a conversion label are needed, both named or neither; the data has {', '.join(labels) or 'none'}")
+    pair = (first, second) if first else _nested(features, *list(labels)[:2])
+    wrong = [name for name in pair if labels.get(name) != "logit"]
+    if wrong or first == second != "" or primary not in pair:
+        raise ContractError(f"click and conversion must be two labels of 0 and 1, one of them {primary!r}; got {pair[0]!r} and {pair[1]!r}")
     return pair
+
+
+def _nested(features: FeatureSchema, one: str, other: str) -> tuple[str, str]:
+    """Return the two labels in the order in which the second implies the first; as they stand where nobody looked."""
+    if features.implies is None or one in features.implies.get(other, ()):
+        return one, other
+    if other in features.implies.get(one, ()):
+        return other, one
+    raise ContractError(f"neither of {one!r} and {other!r} implies the other in this data, as a conversion implies its click")
 
 
 def heads(features: FeatureSchema, ends: Mapping[str, tuple[str, str]], given: Mapping[str, str] | None = None) -> list[Node]:

@@ -8,6 +8,7 @@ from autorec_kernel.registry.spec import ComponentSpec
 __all__ = ["autorec_blueprints"]
 
 _RANKING = ("ranking",)
+_RECALL = ("recall",)
 
 
 @hookimpl
@@ -25,7 +26,22 @@ def autorec_blueprints() -> tuple[ComponentSpec, ...]:
         ComponentSpec("autorec-item", "autorec_zoo.autoencoders:ItemAutoRec", "Autoencoder on the ratings of an item (Sedhain 2015)."),
         ComponentSpec("autorec-user", "autorec_zoo.autoencoders:UserAutoRec", "Autoencoder on the ratings of a user (Sedhain 2015)."),
         ComponentSpec("multvae", "autorec_zoo.autoencoders:MultVae", "Variational autoencoder on a history (Liang et al. 2018)."),
-        ComponentSpec("sasrec", "autorec_zoo.sequential.attention:SasRec", "Self-attention over a history (Kang and McAuley 2018)."),
+        ComponentSpec(
+            "sasrec", "autorec_zoo.sequential.attention:SasRec", "Self-attention over a history (Kang and McAuley 2018).", tags=_RECALL
+        ),
+        ComponentSpec(
+            "gru4rec", "autorec_zoo.sequential.recurrent:Gru4Rec", "Recurrent unit over sessions (Hidasi et al. 2016).", tags=_RECALL
+        ),
+        ComponentSpec(
+            "narm", "autorec_zoo.sequential.recurrent:Narm", "Recurrent unit with attention to its states (Li et al. 2017).", tags=_RECALL
+        ),
+        ComponentSpec(
+            "mind", "autorec_zoo.sequential.interests:Mind", "Several interests by capsule routing (Li et al. 2019).", tags=_RECALL
+        ),
+        ComponentSpec(
+            "transformer", "autorec_zoo.sequential.attention:Transformer", "Causal transformer that sees distances.", tags=_RECALL
+        ),
+        ComponentSpec("nextitnet", "autorec_zoo.sequential.convolution:NextItNet", "Dilated convolution (Yuan et al. 2019).", tags=_RECALL),
         ComponentSpec("lr", "autorec_zoo.ranking.linear:LogisticRegression", "A weight for every category and number.", tags=_RANKING),
         ComponentSpec(
             "fm", "autorec_zoo.ranking.factorised:FactorizationMachine", "Products of all field pairs (Rendle 2010).", tags=_RANKING

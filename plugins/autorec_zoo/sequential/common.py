@@ -10,11 +10,17 @@ from autorec_kernel.records.features import Feature, FeatureSchema
 
 __all__ = ["Objective", "cheapest", "history_of", "objective"]
 
-Objective = Literal["auto", "softmax", "sampled", "bce", "gbce"]
+Objective = Literal["auto", "softmax", "sampled", "bce", "gbce", "bpr-max", "top1-max"]
 
 _GFLOPS = 40.0  # dense float32 speed of one core
 _EPOCH_SECONDS = 60.0  # what a full softmax may take of an epoch
-_SHARED = 1024  # negatives that a batch shares
+_SAMPLED: dict[str, tuple[str, dict[str, object], int]] = {  # objective -> block, its options, negatives that a batch shares
+    "sampled": ("blocks/sampled-softmax-loss", {}, 1024),
+    "bce": ("blocks/sampled-bce-loss", {}, 128),
+    "gbce": ("blocks/sampled-bce-loss", {"calibration": 0.75}, 256),
+    "bpr-max": ("blocks/ranking-max-loss", {"kind": "bpr-max"}, 512),
+    "top1-max": ("blocks/ranking-max-loss", {"kind": "top1-max"}, 512),
+}
 
 
 def history_of(features: FeatureSchema, model: str, item_num: int | None = None) -> Feature:
@@ -41,11 +47,27 @@ def cheapest(features: FeatureSchema, width: int) -> Literal["softmax", "sampled
     return "softmax" if seconds <= _EPOCH_SECONDS else "sampled"
 
 
-def objective(kind: Objective, states: str, items: str, features: FeatureSchema, width: int) -> list[Node]:
-    """Return the nodes of a loss over the steps `states` and the item table `items`."""
+def objective(
+    kind: Objective, states: str, items: str, features: FeatureSchema, width: int, *, power: float = 0.0, smoothing: float = 0.0
+) -> list[Node]:
+    """Return the nodes of a loss over the steps `states` and the item table `items`.
+
+    Args:
+        width: Dimension of an item vector.
+        power: Exponent of the counts that negatives are drawn by; 0 = all items alike.
+        smoothing: Of a full softmax.
+    """
     chosen = cheapest(features, width) if kind == "auto" else kind
     target = Node("target", "@target", config={"index": True})
     if chosen == "softmax":
-        return [target, Node("loss", "blocks/softmax-loss", (states, items, "target"))]
-    drawn = Node("drawn", "@negatives", config={"index": True, "shared": True, "count": _SHARED})
-    return [target, drawn, Node("loss", "blocks/sampled-softmax-loss", (states, "target", items, "drawn"))]
+        return [target, Node("loss", "blocks/softmax-loss", (states, items, "target"), {"smoothing": smoothing} if smoothing else {})]
+    block, config, count = _SAMPLED[chosen]
+    inputs: tuple[str, ...] = (states, "target", items, "drawn")
+    if not power:
+        drawn = [Node("drawn", "@negatives", config={"index": True, "shared": True, "count": count})]
+    else:
+        drawn = [Node("drawn", "blocks/popular-items", config={"count": count, "power": power})]
+        if chosen == "sampled":
+            drawn.append(Node("counts", "blocks/item-counts", config={"rows": features.items}))
+            inputs, config = (*inputs, "counts"), {**config, "power": power}
+    return [target, *drawn, Node("loss", block, inputs, config)]

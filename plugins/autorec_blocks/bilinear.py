@@ -88,7 +88,7 @@ class _OnePerPair(nn.Module):
         weight = torch.cat([self.weight, self.weight[:extra]]) if extra else self.weight
         weight = weight.view(self.turns, self.fields, self.width, self.width).permute(1, 2, 0, 3).flatten(2)
         left = torch.bmm(fields.transpose(0, 1), weight).reshape(self.fields, -1, self.turns, self.width).permute(1, 2, 0, 3)
-        return (left * torch.stack(partners(fields), 1)).flatten(1, 2)[:, : self.pairs]
+        return torch.cat([left[:, turn] * other for turn, other in enumerate(partners(fields))], 1)[:, : self.pairs]
 
 
 class Bilinear(Block):

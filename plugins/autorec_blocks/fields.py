@@ -139,7 +139,7 @@ class _HashCrosses(nn.Module):
     def __init__(self, fields: int, buckets: int) -> None:
         super().__init__()
         self.buckets = buckets
-        self.weight = nn.Parameter(torch.zeros(buckets, 1))
+        self.weight = nn.Parameter(torch.zeros(buckets))
         left, right = torch.triu_indices(fields, fields, 1).unbind(0)
         drawn = np.random.default_rng(0).integers(1, _PRIME, (3, len(left)))  # fixed: training and serving hash alike
         for name, tensor in (("left", left), ("right", right), ("factors", torch.from_numpy(drawn))):
@@ -148,5 +148,6 @@ class _HashCrosses(nn.Module):
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
         left, right = rows.index_select(1, self.left), rows.index_select(1, self.right)
         mixed = left * self.factors[0] + right * self.factors[1] + self.factors[2]
-        weights = nn.functional.embedding(mixed % _PRIME % self.buckets, self.weight).squeeze(-1)
+        buckets = mixed % _PRIME % self.buckets
+        weights = self.weight.index_select(0, buckets.flatten()).view_as(buckets)
         return (weights * ((left > 0) & (right > 0))).sum(1, keepdim=True)

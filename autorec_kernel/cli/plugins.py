@@ -68,6 +68,7 @@ def _advise(kernel: Kernel, rows: list[ComponentRow], kind: str | None) -> None:
 def show(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="ID", help="A plugin, or a component as plugin/name or name.")],
+    used_by: Annotated[bool, typer.Option("--used-by", help="Show which blueprints use its model blocks instead.")] = False,
     as_json: Json = False,
 ) -> None:
     """Show a plugin with its components, or a component with its options."""
@@ -77,6 +78,9 @@ def show(
     if not plugins and not components:
         known = {row.name for row in kernel.plugins()} | {text for row in _all(kernel) for text in (row.id, row.name)}
         raise UnknownNameError("plugin or component", name, known, hint="autorec plugins list")
+    if used_by:
+        _show_users(kernel, {row.name for row in plugins}, {row.id for row in components}, as_json)
+        return
     described = [{**asdict(row), **_options(kernel, row)} for row in components]
     if as_json:
         emit_json({"plugins": [asdict(row) for row in plugins], "components": described})
@@ -88,6 +92,19 @@ def show(
         options, fault = one.pop("options"), one.pop("fault")
         _print_fields({**one, "cannot be loaded": fault})
         _print_options("options", [(opt["name"], f"{opt['type']} = {opt['default']}", opt["help"]) for opt in options])
+
+
+def _show_users(kernel: Kernel, plugins: set[str], components: set[str], as_json: bool) -> None:
+    """Print each model block with the blueprints that use it, and the share of blocks that two or more of them use."""
+    from autorec_kernel.testing.usage import block_users, share_of_shared
+
+    users = {block: found for block, found in block_users(kernel).items() if block in components or block.partition("/")[0] in plugins}
+    if as_json:
+        emit_json({"blocks": users, "shared": share_of_shared(users)})
+        return
+    if users:
+        emit_table(("BLOCK", "USERS", "BLUEPRINTS"), [(block, str(len(found)), ", ".join(found)) for block, found in users.items()])
+    note(f"{share_of_shared(users):.0%} of {len(users)} model blocks serve two or more blueprints")
 
 
 def _all(kernel: Kernel) -> list[ComponentRow]:

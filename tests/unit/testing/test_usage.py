@@ -1,0 +1,115 @@
+"""Which blueprint uses which block: options, schemas and third parties count, broken blueprints do not, and the zoo shares its words."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import types
+from typing import Annotated, Any, ClassVar, Literal
+
+import pytest
+from pydantic import Field
+
+from autorec_kernel.config import ComponentConfig
+from autorec_kernel.errors import ContractError
+from autorec_kernel.kernel import Kernel
+from autorec_kernel.markers import hookimpl
+from autorec_kernel.records.architecture import Architecture, Node
+from autorec_kernel.registry.spec import ComponentSpec
+from autorec_kernel.space import Choice, Int
+from autorec_kernel.testing.usage import block_users, options_one_by_one, share_of_shared
+
+
+class Foreign:
+    """A blueprint of a third party: one option decides on a block, another schema on a further one."""
+
+    class Config(ComponentConfig):
+        """Options."""
+
+        kind: Literal["plain", "deep"] = "plain"
+        layers: Annotated[int, Int(1, 4)] = Field(1, description="Layers.")
+        crossed: bool = False
+
+    role: ClassVar[str] = "ranker"
+    tasks: ClassVar[tuple[str, ...]] = ("click",)
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def architecture(self, features: Any) -> Architecture:
+        if not features.of("history"):
+            raise ContractError("no history")
+        nodes = [Node("fields", "@fields", config={"columns": ["user_id"], "width": 4})]
+        nodes.append(Node("deep", "blocks/mlp" if self.config.kind == "deep" else "linear", ("fields",)))
+        if self.config.crossed and self.config.layers == 1:
+            nodes.append(Node("more", "blocks/add", ("deep", "deep")))
+        return Architecture((*nodes, Node("score", "blocks/head", (nodes[-1].id,))), {"rating": "score"})
+
+
+class Broken(Foreign):
+    """A blueprint that fails in a way of its own."""
+
+    def architecture(self, features: Any) -> Architecture:
+        raise ZeroDivisionError
+
+
+@pytest.fixture(scope="module")
+def kernel() -> Kernel:
+    import autorec_blocks.plugin
+
+    module = types.ModuleType("foreign_plugin")
+
+    @hookimpl
+    def autorec_blueprints() -> tuple[ComponentSpec, ...]:
+        return (
+            ComponentSpec("first", f"{__name__}:Foreign", "A blueprint."),
+            ComponentSpec("second", f"{__name__}:Broken", "A broken blueprint."),
+        )
+
+    module.autorec_blueprints = autorec_blueprints  # type: ignore[attr-defined]
+    return Kernel({"foreign": module, "blocks": autorec_blocks.plugin})
+
+
+def test_every_value_of_every_option_is_tried(kernel: Kernel) -> None:
+    users = block_users(kernel)
+    assert users["blocks/linear"] == users["blocks/mlp"] == users["blocks/add"] == users["blocks/head"] == ("foreign/first",)
+
+
+def test_blocks_that_nobody_uses_are_listed_and_a_broken_blueprint_uses_none(kernel: Kernel) -> None:
+    users = block_users(kernel)
+    assert set(users) == {row.id for row in kernel.components("model-block")}
+    assert users["blocks/gru"] == ()
+    assert not any("foreign/second" in found for found in users.values())
+
+
+def test_the_share_counts_blocks_with_two_users() -> None:
+    assert share_of_shared({"a": ("x", "y"), "b": ("x",), "c": (), "d": ("x", "y", "z")}) == 0.5
+    assert share_of_shared({}) == 0.0
+
+
+def test_options_are_changed_one_at_a_time() -> None:
+    class Config(ComponentConfig):
+        kind: Annotated[Literal["a", "b", "c"], Choice("a", "b")] = "a"
+        flag: bool | None = None
+
+    found = [config.model_dump() for config in options_one_by_one(Config)]
+    assert {"kind": "c", "flag": None} in found
+    assert {"kind": "a", "flag": True} in found
+
+
+def test_six_of_ten_blocks_of_the_zoo_serve_two_or_more_blueprints() -> None:
+    users = {block: found for block, found in block_users(Kernel.discover()).items() if block.startswith("blocks/")}
+    alone = {block: found for block, found in users.items() if len(found) < 2}
+    assert share_of_shared(users) >= 0.6, f"blocks with fewer than two users: {alone}"
+
+
+def test_the_command_line_prints_users_as_text_and_as_json() -> None:
+    command = [sys.executable, "-m", "autorec_kernel.cli", "plugins", "show"]
+    done = subprocess.run([*command, "blocks/mlp", "--used-by", "--json"], capture_output=True, text=True, check=True, timeout=120)
+    told = json.loads(done.stdout)
+    assert "zoo/deepfm" in told["blocks"]["blocks/mlp"]
+    assert told["shared"] == 1.0
+    done = subprocess.run([*command, "mlp", "--used-by"], capture_output=True, text=True, check=True, timeout=120)
+    assert "zoo/deepfm" in done.stdout
+    assert "100% of 1 model blocks" in done.stderr

@@ -7,7 +7,9 @@ from autorec_kernel.registry.spec import ComponentSpec
 
 __all__ = ["autorec_blueprints"]
 
-_BASELINE = ("baseline",)
+_RECALL = ("recall",)
+_BASELINE = ("recall", "baseline")
+_RANKING = ("ranking", "baseline")
 
 
 @hookimpl
@@ -26,8 +28,10 @@ def autorec_blueprints() -> tuple[ComponentSpec, ...]:
         ComponentSpec(
             "directed", "autorec_baselines.retrievers:DirectedModel", "What follows a faded history, in closed form.", tags=_BASELINE
         ),
-        ComponentSpec("bias", "autorec_baselines.rankers:Bias", "Mean label plus user and item deviations.", tags=_BASELINE),
+        ComponentSpec("slim", "autorec_baselines.retrievers:SlimModel", "Sparse linear weights (Ning and Karypis 2011).", tags=_RECALL),
+        ComponentSpec("ials", "autorec_baselines.retrievers:ImplicitAls", "Implicit least squares (Hu et al. 2008).", tags=_RECALL),
+        ComponentSpec("bias", "autorec_baselines.rankers:Bias", "Mean label plus user and item deviations.", tags=_RANKING),
         ComponentSpec(
-            "logistic-regression", "autorec_baselines.rankers:LogisticRegression", "A linear model on all features.", tags=_BASELINE
+            "logistic-regression", "autorec_baselines.rankers:LogisticRegression", "A linear model on all features.", tags=_RANKING
         ),
     )

@@ -12,10 +12,11 @@ from autorec_kernel.records.architecture import Architecture, Node
 from autorec_kernel.records.features import FeatureSchema
 from autorec_kernel.space import Choice, Float, Int
 
-__all__ = ["DirectedModel", "EaseModel", "ItemKnn", "Popularity", "RecencyEase", "RecentPopularity"]
+__all__ = ["DirectedModel", "EaseModel", "ImplicitAls", "ItemKnn", "Popularity", "RecencyEase", "RecentPopularity", "SlimModel"]
 
 _EXACT = 20_000  # items solved exactly at most: the system, or the smaller side times the items, takes 1.6 GB in float32
 _FREQUENT = 12_000  # items that a larger catalogue is solved on
+_DESCENDED = 4_000  # items of which SLIM solves all
 _DIRECTED = 4_000  # items of which the directed form solves all: about two seconds
 _FOLLOWED = 3_000  # the most frequent items, on which it is solved in a larger catalogue: more of them gain nothing measurable
 
@@ -158,6 +159,60 @@ class DirectedModel(_Retriever):
         return _from_history(features, Node("weights", "blocks/directed", (), config), self.config.decay)
 
 
+class SlimModel(_Retriever):
+    """Sparse item-item weights that are not negative (Ning and Karypis 2011), on a history whose older steps may fade."""
+
+    class Config(ComponentConfig):
+        """Options."""
+
+        l1: Annotated[float, Float(0.1, 50.0, log=True)] = Field(3.0, description="Penalty on the size of a weight: sparsity.")
+        l2: Annotated[float, Float(1.0, 1000.0, log=True)] = Field(50.0, description="Ridge penalty.")
+        decay: Annotated[float, Float(0.5, 1.0)] = Field(
+            0.9, description="Weight of a step relative to the one after it; without an order nothing fades."
+        )
+
+    config: Config
+
+    def architecture(self, features: FeatureSchema) -> Architecture:
+        """Return the graph."""
+        config = {"rows": features.items, "l1": self.config.l1, "l2": self.config.l2}
+        if features.items > _DESCENDED:
+            config["frequent"] = _DESCENDED
+        return _from_history(features, Node("weights", "blocks/slim", (), config), _fading(features, self.config.decay))
+
+
+class ImplicitAls(_Retriever):
+    """Implicit alternating least squares (Hu et al. 2008); every user, known or not, is folded in from the history."""
+
+    class Config(ComponentConfig):
+        """Options."""
+
+        embedding_dim: Annotated[int, Int(8, 256, log=True)] = Field(64, description="Factor dimension.")
+        regularisation: Annotated[float, Float(0.1, 1000.0, log=True)] = Field(10.0, description="Ridge penalty.")
+        confidence: Annotated[float, Float(0.5, 100.0, log=True)] = Field(5.0, description="Extra weight of a choice.")
+        sweeps: Annotated[int, Int(3, 20)] = Field(10, description="Alternations of users and items.")
+        decay: Annotated[float, Float(0.5, 1.0)] = Field(
+            0.9, description="Weight of a step relative to the one after it; without an order nothing fades."
+        )
+
+    config: Config
+
+    def architecture(self, features: FeatureSchema) -> Architecture:
+        """Return the graph."""
+        config = self.config
+        factors = {"rows": features.items, "width": config.embedding_dim, "regularisation": config.regularisation}
+        items = Node("items", "blocks/als-items", (), {**factors, "confidence": config.confidence, "sweeps": config.sweeps})
+        folding = {"confidence": config.confidence, "decay": _fading(features, config.decay)}
+        history = _history(features)
+        return Architecture(
+            (history, items, Node("user", "blocks/fold-in", ("history", "items"), folding)), {"user": "user", "item": "items"}, "user"
+        )
+
+
+def _fading(features: FeatureSchema, decay: float) -> float:
+    return decay if features.ordered else 1.0
+
+
 def _popular(features: FeatureSchema, half_life: float) -> Architecture:
     if not features.user:
         raise ContractError("popularity answers users, and the data has no user column")
@@ -174,9 +229,12 @@ def _ease(features: FeatureSchema, regularisation: float) -> Node:
 
 
 def _from_history(features: FeatureSchema, table: Node, decay: float) -> Architecture:
+    scores = Node("scores", "blocks/neighbour-scores", ("history", table.id), {"decay": decay})
+    return Architecture((_history(features), table, scores), {"score": "scores"}, "user")
+
+
+def _history(features: FeatureSchema) -> Node:
     histories = features.of("history")
     if not histories:
         raise ContractError("item-item models score from a history, and the feature set has none: enable the history op")
-    history = Node("history", "@history", config={"columns": [histories[0].name], "index": True})
-    scores = Node("scores", "blocks/neighbour-scores", ("history", table.id), {"decay": decay})
-    return Architecture((history, table, scores), {"score": "scores"}, "user")
+    return Node("history", "@history", config={"columns": [histories[0].name], "index": True})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from autorec_kernel.records.architecture import TensorSpec
 from autorec_kernel.records.features import FeatureSchema
 from autorec_kernel.space import Float
 
-__all__ = ["Ease"]
+__all__ = ["Ease", "cosines", "frequent_items", "with_cosines"]
 
 _FLOPS = 4e10  # of a blocked Cholesky inverse on one core, in multiply-adds a second
 _COSINES = 400  # neighbours of an item that the closed form leaves out
@@ -41,16 +42,16 @@ class Ease(ItemWeights):
         """Solve the smaller system."""
         matrix = binary_matrix(arrays["interactions"])
         items = matrix.shape[1]
-        if self.config.frequent:
-            return self._frequent(matrix, specs, arrays, rng)
-        rows, diagonal = self._precision(matrix)
-        return self.packed(lambda start, stop: _weights(rows, diagonal, start, stop), items)
+        chosen = frequent_items(matrix, self.config.frequent)
+        rows, diagonal = self._precision(matrix[:, chosen].tocsr() if self.config.frequent else matrix)
+        weights = partial(_weights, rows, diagonal)
+        return with_cosines(self, weights, chosen, arrays) if self.config.frequent else self.packed(weights, items)
 
     def seconds(self, specs: Sequence[TensorSpec], schema: FeatureSchema) -> float:
         """Return the time of the Cholesky inverse, of the selection, and of the cosines where some items keep those."""
         items = min(schema.items, self.config.frequent or schema.items)
         side = min(schema.users, items)
-        rest = self._cosines(schema.items).seconds(specs, schema) if self.config.frequent else 0.0
+        rest = cosines(schema.items, self.kept(schema.items)).seconds(specs, schema) if self.config.frequent else 0.0
         rows = 2e-9 * schema.events * items if schema.users < items else 0.0  # the Woodbury identity pays for every row of P
         return side**3 / _FLOPS + 2e-8 * items**2 + 1e-9 * schema.events * side + rows + rest
 
@@ -75,24 +76,37 @@ class Ease(ItemWeights):
 
         return rows, diagonal.astype(np.float32)
 
-    def _frequent(
-        self, matrix: Any, specs: Sequence[TensorSpec], arrays: Mapping[str, Any], rng: np.random.Generator
-    ) -> Mapping[str, np.ndarray]:
-        items = matrix.shape[1]
-        counts = np.asarray(matrix.sum(0)).ravel()
-        chosen = np.sort(np.argsort(-counts, kind="stable")[: self.config.frequent])
-        rest = self._cosines(items).solve(specs, arrays, rng)
-        ids, weights = _widened(rest["ids"], self.kept(items)), _widened(rest["weights"], self.kept(items))
-        ids[chosen], weights[chosen] = 0, 0.0
-        rows, diagonal = self._precision(matrix[:, chosen].tocsr())
-        for start, stop in weight_spans(len(chosen)):
-            near, near_weights = top_neighbours(_weights(rows, diagonal, start, stop), self.kept(items))
-            ids[chosen[start:stop], : near.shape[1]] = chosen[near]
-            weights[chosen[start:stop], : near.shape[1]] = near_weights
-        return {"ids": ids, "weights": weights}
 
-    def _cosines(self, items: int) -> ItemSimilarity:
-        return ItemSimilarity(ItemSimilarity.Config(rows=items, neighbours=min(self.kept(items), _COSINES)))
+def with_cosines(block: ItemWeights, rows: Rows, chosen: np.ndarray, arrays: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Return the neighbours of a whole catalogue, of which some items are solved and the others keep their cosine neighbours.
+
+    Args:
+        rows: (start, stop) -> float32 [stop - start, n], weights among the chosen items.
+        chosen: int64 [n], item rows, ascending.
+        arrays: With the interactions.
+    """
+    items = arrays["interactions"].item_count
+    kept = block.kept(items)
+    rest = cosines(items, kept).solve((), arrays, np.random.default_rng(0))  # draws nothing
+    ids, weights = _widened(rest["ids"], kept), _widened(rest["weights"], kept)
+    ids[chosen], weights[chosen] = 0, 0.0
+    for start, stop in weight_spans(len(chosen)):
+        near, near_weights = top_neighbours(rows(start, stop), kept)
+        ids[chosen[start:stop], : near.shape[1]] = chosen[near]
+        weights[chosen[start:stop], : near.shape[1]] = near_weights
+    return {"ids": ids, "weights": weights}
+
+
+def cosines(items: int, kept: int) -> ItemSimilarity:
+    """Return the block that relates the items that a closed form leaves out."""
+    return ItemSimilarity(ItemSimilarity.Config(rows=items, neighbours=min(kept, _COSINES)))
+
+
+def frequent_items(matrix: Any, count: int) -> np.ndarray:
+    """Return int64 [n], the `count` most frequent columns of a user-by-item matrix (0 = all), ascending."""
+    if not count:
+        return np.arange(matrix.shape[1])
+    return np.sort(np.argsort(-np.asarray(matrix.sum(0)).ravel(), kind="stable")[:count])
 
 
 def _widened(table: np.ndarray, width: int) -> np.ndarray:

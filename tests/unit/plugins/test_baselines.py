@@ -11,7 +11,7 @@ from autorec_kernel.models import evaluate_ranking, predict_rows
 from autorec_kernel.models.scoring import rank_block
 from autorec_kernel.records.features import FeatureSchema
 
-RETRIEVERS = ("popularity", "recent-popularity", "item-knn", "ease", "recency-ease", "directed")
+RETRIEVERS = ("popularity", "recent-popularity", "item-knn", "ease", "recency-ease", "directed", "slim", "ials")
 
 
 def scores(network, features, users):
@@ -124,6 +124,13 @@ def test_the_directed_form_solves_a_large_catalogue_on_its_frequent_items(kernel
     assert "frequent" not in config(3_500)
     assert config(9_000)["frequent"] == 3_000
     assert graph.architecture(schema)["scores"].config["decay"] == config(9_000)["decay"] == 0.7
+
+
+@pytest.mark.parametrize("name", ["slim", "ials"])
+def test_without_an_order_nothing_fades(kernel, features_of, name):
+    schema = features_of("recommend").schema
+    faded, level = (kernel.create("blueprint", name).architecture(replace(schema, ordered=ordered)) for ordered in (True, False))
+    assert [graph.nodes[-1].config["decay"] for graph in (faded, level)] == [0.9, 1.0]
 
 
 @pytest.mark.parametrize("name", ["recency-ease", "directed", "recent-popularity"])

@@ -4,6 +4,7 @@ from autorec_kernel.models.cost import DeviceProfile, estimate_cost, solving_sec
 from autorec_kernel.models.entities import BlankEntities, Entities
 from autorec_kernel.models.fit import FitReport, FitSettings, NotFiniteError, fit
 from autorec_kernel.models.network import Network, build_network
+from autorec_kernel.models.products import linear
 from autorec_kernel.models.scoring import evaluate_ranking, predict_rows, predict_tasks, row_metrics, task_metrics
 from autorec_kernel.models.solve import solve_blocks
 from autorec_kernel.models.specs import infer_specs, make_blocks
@@ -22,6 +23,7 @@ __all__ = [
     "evaluate_ranking",
     "fit",
     "infer_specs",
+    "linear",
     "make_blocks",
     "predict_rows",
     "predict_tasks",

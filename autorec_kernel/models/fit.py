@@ -15,6 +15,7 @@ import torch
 from autorec_kernel.models.batching import BatchSource, batches_for
 from autorec_kernel.models.optimisers import OptimiserKind
 from autorec_kernel.models.prefetch import delivered
+from autorec_kernel.models.products import quick_products
 from autorec_kernel.models.schedules import Schedule, ScheduleKind
 from autorec_kernel.models.sparse import sparse_lookups
 from autorec_kernel.models.stepping import NotFiniteError, Stepper
@@ -98,14 +99,14 @@ def fit(
     validate: Validate | None,
     device: str = "cpu",
     deadline: float | None = None,
-    progress: Callable[[int, float, float], None] | None = None,
+    progress: Callable[[FitReport], None] | None = None,
 ) -> FitReport:
     """Train in place and restore the best weights.
 
     Args:
         validate: Returns a value to maximise after each epoch; None trains all epochs and keeps the last weights.
         deadline: Monotonic seconds after which training stops at the next batch.
-        progress: Called with (epoch, loss, value).
+        progress: Called after each epoch with the report so far.
 
     Raises:
         NotFiniteError: The loss or its gradient is NaN or infinite.
@@ -115,7 +116,8 @@ def fit(
     network.to(device)
     batches = batches_for(network, features, settings.batch_size, "cpu", settings.id_dropout)
     schedule = _schedule(settings, len(batches))
-    with sparse_lookups(network, settings.batch_size, settings.sparse) as tables, _seeded(torch_seed, device):
+    rowwise = sparse_lookups(network, settings.batch_size, settings.sparse)
+    with rowwise as tables, quick_products(network), _seeded(torch_seed, device):
         report.tables = tuple(table.weight.shape[1] for table in tables)
         loop = _Loop(Stepper(network, settings, tables, device), batches, schedule, settings, np.random.default_rng(order_seed), deadline)
         for epoch in range(1, settings.epochs + 1):
@@ -127,7 +129,7 @@ def fit(
                 report.best_value, report.best_epoch = value, epoch
                 best = _snapshot(network) if validate is not None else None
             if progress is not None:
-                progress(epoch, loss, value)
+                progress(report)
             if not in_time or (settings.patience and epoch - report.best_epoch >= settings.patience):
                 report.stopped_by = "patience" if in_time else "deadline"
                 break

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from pydantic import Field
 from torch import nn
-from torch.nn import functional
 
 from autorec_blocks.base import Activation, Block, Dice, activation
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.errors import ContractError
+from autorec_kernel.models import linear
 from autorec_kernel.records.architecture import Port, TensorSpec
 from autorec_kernel.space import Choice, Int, Ints
 
@@ -145,8 +145,8 @@ class _Unit(_Weights):
         assert isinstance(first, nn.Linear)
         own, wanted, apart, product = first.weight.chunk(4, 1)
         pairs = torch.cat([steps, steps * target.unsqueeze(1)], -1)
-        hidden = functional.linear(pairs, torch.cat([own + apart, product], 1))
-        hidden = hidden + functional.linear(target, wanted - apart, first.bias).unsqueeze(1)
+        hidden = linear(pairs, torch.cat([own + apart, product], 1))
+        hidden = hidden + linear(target, wanted - apart, first.bias).unsqueeze(1)
         for layer in others:
             hidden = layer(hidden, mask) if isinstance(layer, Dice) else layer(hidden)
         return hidden.squeeze(-1)

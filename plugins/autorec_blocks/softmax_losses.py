@@ -16,6 +16,7 @@ from autorec_blocks.base import Block
 from autorec_blocks.cross_entropy import catalogue_cross_entropy, sampled_cross_entropy
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.errors import ContractError
+from autorec_kernel.models import linear
 from autorec_kernel.records.architecture import Port, TensorSpec
 from autorec_kernel.space import Float
 
@@ -211,7 +212,7 @@ class _Multinomial(nn.Module):
     def forward(self, vectors: torch.Tensor, items: torch.Tensor, targets: Steps) -> torch.Tensor:
         wanted, mask = targets
         real = (mask & (wanted != 0)).to(vectors.dtype)
-        logits = functional.linear(vectors, items)
+        logits = linear(vectors, items)
         known = torch.arange(items.shape[0], device=items.device) > 0
         norm = torch.logsumexp(logits.masked_fill(~known, -1e9), 1, keepdim=True)
         losses = ((norm - logits.gather(1, wanted)) * real).sum(1)

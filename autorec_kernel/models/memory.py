@@ -33,7 +33,7 @@ class Memory:
         before = self._values.get(name)
         if RESET not in batch or before is None or before.shape[0] != first.shape[0]:
             return torch.zeros(first.shape[0], self.widths[name], device=first.device)
-        return before.masked_fill(batch[RESET].unsqueeze(1), 0.0)
+        return before.masked_fill(batch[RESET].bool().unsqueeze(1), 0.0)
 
     def keep(self, values: Mapping[str, Any], batch: Mapping[str, torch.Tensor]) -> None:
         """Remember the values of a batch of sessions."""

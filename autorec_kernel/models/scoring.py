@@ -12,6 +12,7 @@ from autorec_kernel.evaluation import RankingEvaluator, RankingResult, RowResult
 from autorec_kernel.models.batches import to_tensors
 from autorec_kernel.records.serving_state import without_padding
 from autorec_kernel.serving.foldin import FoldIn
+from autorec_kernel.serving.products import catalogue_scores, place_vectors
 
 if TYPE_CHECKING:
     from autorec_kernel.features import EvaluationSet, FeatureSet
@@ -52,7 +53,7 @@ def rank_block(
     """Return float32 [A, N], the catalogue scores of some users.
 
     A network that reads histories answers every user who has one; one that reads user ids answers the users it was trained on, and folds
-    the others in from their history; who has nothing gets popularity.
+    the others in from their history; who has nothing gets popularity. Of several vectors a user, the best one scores an item.
     """
     offsets, items = histories
     known = np.diff(offsets) > 0
@@ -68,9 +69,9 @@ def rank_block(
         if not network.lengths:  # reads user ids: users that training never saw
             strangers = np.flatnonzero((users == 0) & known)
             if len(strangers):
-                queries[strangers] = FoldIn(vectors).users([lists[i] for i in strangers])
+                place_vectors(queries, strangers, FoldIn(vectors).users([lists[i] for i in strangers]))
             known = known | (users > 0)
-        scores = queries @ vectors.T
+        scores = catalogue_scores(queries, vectors)
     scores[~known] = state.popularity
     return scores
 

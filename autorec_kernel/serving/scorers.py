@@ -10,6 +10,7 @@ import numpy as np
 
 from autorec_kernel.errors import BundleError
 from autorec_kernel.records.serving_state import without_padding
+from autorec_kernel.serving.products import catalogue_scores
 from autorec_kernel.serving.requests import Request, given_histories
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Scorer(ABC):
         """Return float32 [A, N]; the histories of all requests are given, or none is."""
 
     def from_vectors(self, users: np.ndarray) -> np.ndarray:
-        """Return float32 [A, N] for user vectors float32 [A, D]."""
+        """Return float32 [A, N] for user vectors float32 [A, D] or [A, K, D]."""
         raise BundleError("this bundle has no item vectors", where=self.graph.name)
 
     def user_outputs(self, requests: Sequence[Request]) -> np.ndarray:
@@ -71,10 +72,7 @@ class VectorScorer(Scorer):
         return self.from_vectors(self.user_outputs(requests))
 
     def from_vectors(self, users: np.ndarray) -> np.ndarray:
-        parts = [users] if users.ndim == 2 else [users[:, number] for number in range(users.shape[1])]
-        scores = parts[0] @ self._items.T
-        for part in parts[1:]:
-            np.maximum(scores, part @ self._items.T, out=scores)
+        scores = catalogue_scores(users, self._items)
         return scores if self._bias is None else scores + self._bias
 
 

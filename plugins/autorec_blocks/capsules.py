@@ -19,6 +19,7 @@ from autorec_kernel.space import Float, Int
 __all__ = ["Capsules", "LabelAttention", "ProjectFields", "squash"]
 
 Steps = tuple[torch.Tensor, torch.Tensor]  # float32 [A, L, E], mask bool [A, L]
+_START = 4.0  # fresh embeddings are short, and squash makes short capsules shorter still: routing would begin with nothing to tell apart
 
 
 class Capsules(Block):
@@ -64,6 +65,7 @@ class _Capsules(nn.Module):
         super().__init__()
         self.iterations = config.iterations
         self.map = nn.Linear(width, config.width, bias=False)
+        nn.init.normal_(self.map.weight, 0.0, _START / width**0.5)
         drawn = np.random.default_rng(config.seed).standard_normal((config.max_length, config.interests))
         self.register_buffer("logits", torch.from_numpy(drawn.astype(np.float32)))
 

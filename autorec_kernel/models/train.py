@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -42,11 +42,13 @@ def train(
     device: str = "cpu",
     deadline: float | None = None,
     cache: Path | None = None,
+    progress: Callable[[FitReport], None] | None = None,
 ) -> tuple[Network, FitReport]:
     """Train.
 
     Args:
         schema: The part of the features that the architecture was decoded on.
+        progress: Called after each epoch with the report so far.
 
     Returns:
         The trained network, in eval mode on the CPU, and the report (empty for a closed form).
@@ -61,5 +63,5 @@ def train(
     network = build_network(architecture, schema, kernel, arrays, weights_seed).attach(Entities(features))
     if not network.trainable or not settings.epochs:
         return network.eval(), FitReport()
-    report = fit(network, features, settings, seed=seed_of(seed, trial, TRAIN), validate=validate, device=device, deadline=deadline)
-    return network, report
+    options: dict[str, Any] = {"validate": validate, "device": device, "deadline": deadline, "progress": progress}
+    return network, fit(network, features, settings, seed=seed_of(seed, trial, TRAIN), **options)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field
 from safetensors.torch import load_file, save_file
 
-from autorec_kernel.config import ComponentConfig
 from autorec_kernel.contracts.evaluator import EvaluationContext, Rung
+from autorec_kernel.errors import UsageError
 from autorec_kernel.evaluation import parse_metric
 from autorec_kernel.models import (
     DeviceProfile,
@@ -32,7 +31,9 @@ from autorec_kernel.models import (
 from autorec_kernel.records.model import TrainedModel
 from autorec_kernel.records.trial import Cost, Evaluation
 from autorec_kernel.search.genes import Candidate, decode
-from autorec_kernel.space import Choice, Float, Genotype, SearchSpace
+from autorec_kernel.space import Genotype, SearchSpace
+from autorec_training.options import TrainingOptions
+from autorec_training.watch import Watch
 
 __all__ = ["FullTraining"]
 
@@ -41,18 +42,10 @@ _ROWS = {"click": ("auc", "log_loss"), "rate": ("rmse", "mae")}
 
 
 class FullTraining:
-    """Trains with AdamW, stops early on the validation metric, restores the best epoch."""
+    """Trains, stops early on a validation metric, restores the best epoch."""
 
-    class Config(ComponentConfig):
+    class Config(TrainingOptions):
         """Options; the annotated ones are genes of the search."""
-
-        learning_rate: Annotated[float, Float(1e-4, 3e-2, log=True)] = Field(2e-3, description="Step size of AdamW.")
-        weight_decay: Annotated[float, Float(1e-6, 1e-1, log=True)] = Field(1e-4, description="Decoupled weight decay.")
-        batch_size: Annotated[int, Choice(256, 512, 1024, 2048, 4096)] = Field(1024, description="Rows a step; a sequence counts as eight.")
-        id_dropout: Annotated[float, Float(0.0, 0.5)] = Field(0.1, description="Share of ids hidden from a ranker, for strangers.")
-        epochs: int = Field(40, ge=1, description="Passes over the training rows at the last rung.")
-        patience: int = Field(3, ge=0, description="Epochs without progress before training stops.")
-        validation_users: int = Field(5000, ge=1, description="Users ranked after each epoch and at the end; a seeded sample of more.")
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -74,18 +67,22 @@ class FullTraining:
         cost = estimate_cost(candidate.architecture, candidate.features, context.kernel, DeviceProfile(), **sizes)
         excess = _excess(cost, solving_seconds(candidate.architecture, candidate.features, context.kernel), context.limits)
         if excess:
-            return Evaluation("infeasible", cost=cost, error=excess, details=_facts(candidate, FitReport()))
-        network, report = self._train(candidate, settings, context, lambda model: self._value(model, context))
+            return Evaluation("infeasible", cost=cost, error=excess, details=_facts(candidate, settings, FitReport()))
+        curves = f"curves/{context.trial}-{rung.index}.jsonl"
+        watch = Watch(lambda model: self._judge(model, context)[0], self._stop_on(context), context.folder / curves)
+        network, report = self._train(candidate, settings, context, watch)
         metrics, values = self._judge(network, context)
         metrics |= _further(network, context)
         name = f"values-{context.trial}-{rung.index}.npy"
         np.save(context.folder / name, values, allow_pickle=False)
         artefacts = {"values": name}
+        if report.losses:
+            artefacts["curves"] = curves
         if network.trainable:
             artefacts["weights"] = f"weights-{context.trial}-{rung.index}.safetensors"
             save_file(_weights(network), context.folder / artefacts["weights"])
         measured = {"seconds": time.monotonic() - started, "fit_seconds": report.seconds}
-        return Evaluation("complete", metrics, cost, measured, "", artefacts, _facts(candidate, report))
+        return Evaluation("complete", metrics, cost, measured, "", artefacts, _facts(candidate, settings, report))
 
     def restore(self, genotype: Genotype, artefacts: Mapping[str, str], context: EvaluationContext) -> TrainedModel | None:
         """Return the trained network of a trial; closed forms are solved again (from the cache), weights are read."""
@@ -105,24 +102,20 @@ class FullTraining:
     def refit(self, genotype: Genotype, details: Mapping[str, Any], context: EvaluationContext) -> TrainedModel:
         """Train as many epochs as the trial's best one took, on all rows."""
         candidate = decode(genotype, context.features.schema, context.kernel)
-        settings = replace(self._settings(candidate, 1.0), epochs=max(1, int(details.get("best_epoch", 0))), patience=0)
+        settings = self._settings(candidate, 1.0)
+        horizon, factors = int(details.get("horizon", 0)) or settings.epochs, tuple(details.get("factors", ()))
+        epochs = max(1, int(details.get("best_epoch", 0)))
+        settings = replace(settings, epochs=epochs, patience=0, horizon=horizon, factors=factors)
         network, report = self._train(candidate, settings, context, None)
         provenance = {"genotype": dict(genotype), "blueprint": candidate.blueprint, "epochs": len(report.losses), "seed": context.seed}
         return TrainedModel(candidate.architecture, network, candidate.features, {}, provenance)
 
     def _settings(self, candidate: Candidate, share: float) -> FitSettings:
         config = self.Config(**{**self.config.model_dump(), **candidate.training})
-        return FitSettings(
-            learning_rate=config.learning_rate,
-            weight_decay=config.weight_decay,
-            batch_size=config.batch_size,
-            epochs=max(1, round(config.epochs * share)),
-            patience=config.patience,
-            id_dropout=config.id_dropout,
-        )
+        return config.settings(max(1, round(config.epochs * share)))
 
     def _train(
-        self, candidate: Candidate, settings: FitSettings, context: EvaluationContext, score: Callable[[Network], float] | None
+        self, candidate: Candidate, settings: FitSettings, context: EvaluationContext, watch: Watch | None
     ) -> tuple[Network, FitReport]:
         return train(
             candidate.architecture,
@@ -132,25 +125,37 @@ class FullTraining:
             settings,
             seed=context.seed,
             trial=context.trial,
-            validate=score,
+            validate=watch,
+            progress=watch.epoch if watch is not None else None,
             device=context.device,
             deadline=context.deadline,
             cache=context.folder,
         )
 
-    def _value(self, network: Network, context: EvaluationContext) -> float:
-        value = self._judge(network, context)[0][context.metric]
-        return value if parse_metric(context.metric)[0].higher_is_better else -value
+    def _stop_on(self, context: EvaluationContext) -> str:
+        """Return the metric that training goes by.
+
+        Raises:
+            UsageError: It says nothing about the task.
+        """
+        metric = self.config.stop_on or context.metric
+        if context.task not in parse_metric(metric)[0].tasks:
+            raise UsageError(
+                f"stop_on {metric!r} does not judge the task {context.task!r}", hint=f"for example stop_on = {context.metric!r}"
+            )
+        return metric
 
     def _judge(self, network: Network, context: EvaluationContext) -> tuple[dict[str, float], np.ndarray]:
         """Return metrics on the validation rows and per-user (ranking) or per-row values for paired comparisons."""
         if context.task != "recommend":
             label = network.tasks[0]
-            result, predictions = row_metrics(network, context.features, "valid", label, _with(context.metric, _ROWS[context.task]))
+            result, predictions = row_metrics(
+                network, context.features, "valid", label, _with(context.metric, self._stop_on(context), *_ROWS[context.task])
+            )
             found = {name: _finite(name, value) for name, value in result.values.items()}
             return found, predictions.astype(np.float64)
         evaluation = context.features.evaluation("valid").sample(self.config.validation_users, np.random.default_rng(context.seed))
-        ranking = evaluate_ranking(network, context.features, evaluation, _with(context.metric, _RANKING))
+        ranking = evaluate_ranking(network, context.features, evaluation, _with(context.metric, self._stop_on(context), *_RANKING))
         return {name: _finite(name, value) for name, value in ranking.mean().items()}, ranking.values[context.metric]
 
 
@@ -162,8 +167,8 @@ def _weights(network: Network) -> dict[str, torch.Tensor]:
     return {name: value.detach().contiguous() for name, value in own.items()}
 
 
-def _with(metric: str, usual: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((metric, *usual)))
+def _with(*metrics: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(metrics))
 
 
 def _further(network: Network, context: EvaluationContext) -> dict[str, float]:
@@ -185,7 +190,7 @@ def _excess(cost: Cost, solving: float, limits: Mapping[str, float]) -> str:
     return "; ".join(broken)
 
 
-def _facts(candidate: Candidate, report: FitReport) -> dict[str, Any]:
+def _facts(candidate: Candidate, settings: FitSettings, report: FitReport) -> dict[str, Any]:
     several = len(candidate.features.tasks) > 1
     return {
         "blueprint": candidate.blueprint,
@@ -194,6 +199,8 @@ def _facts(candidate: Candidate, report: FitReport) -> dict[str, Any]:
         "architecture_digest": candidate.architecture.digest(),
         "best_epoch": report.best_epoch,
         "epochs": len(report.losses),
+        **({} if settings.schedule == "none" else {"horizon": settings.epochs}),
+        **({"factors": report.factors} if min(report.factors, default=1.0) < 1.0 else {}),
         "losses": [round(loss, 9) for loss in report.losses],
         "values": [round(value, 9) for value in report.values],
     }

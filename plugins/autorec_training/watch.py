@@ -1,0 +1,48 @@
+"""`Watch`: judges a network after each epoch, and writes the curves of its training as they grow."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from autorec_kernel.evaluation import parse_metric
+from autorec_kernel.models import FitReport, Network
+
+__all__ = ["Watch"]
+
+
+class Watch:
+    """What a training is stopped on, and its history.
+
+    The curves are one JSON object an epoch: `epoch`, `rate` (learning rate of its last step), `loss` (mean over its batches), and every
+    validation metric; where the root of the mean squared error is among them, so is its square, `mse`.
+
+    Args:
+        judge: Returns the validation metrics of a network.
+        metric: The one to go by.
+        path: Where the curves are written; what is there is replaced.
+    """
+
+    def __init__(self, judge: Callable[[Network], Mapping[str, float]], metric: str, path: Path) -> None:
+        self.history: list[dict[str, float]] = []
+        self._judge, self._metric, self._path = judge, metric, path
+        self._sign = 1.0 if parse_metric(metric)[0].higher_is_better else -1.0
+
+    def __call__(self, network: Network) -> float:
+        """Judge a network; return a value to maximise."""
+        found = dict(self._judge(network))
+        if "rmse" in found:
+            found["mse"] = found["rmse"] ** 2
+        self.history.append(found)
+        return self._sign * found[self._metric]
+
+    def epoch(self, report: FitReport) -> None:
+        """Write the line of the epoch that has just ended."""
+        number = len(report.losses)
+        told = {"epoch": number, "rate": report.rates[-1], "loss": report.losses[-1], **self.history[-1]}
+        line = json.dumps({name: round(value, 10) for name, value in told.items() if math.isfinite(value)})
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("w" if number == 1 else "a", encoding="utf-8") as file:
+            file.write(line + "\n")

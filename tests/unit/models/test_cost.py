@@ -23,8 +23,9 @@ def test_parameters_are_counted_one_by_one(kernel, schema):
     found = cost_of(kernel, schema, "zoo/mf", embedding_dim=8)
     assert found.parameters == (7 + 9) * 8
     assert found.bytes == 4 * found.parameters
-    fields, flat = (7 + 9 + 4 + 5) * (4 + 1), 4 * 4 + 2
-    assert cost_of(kernel, schema, "zoo/deepfm", embedding_dim=4, hidden_dims=[16]).parameters == fields + 16 * (flat + 1) + 16 + 1
+    fields, numbers, flat = (7 + 9 + 4 + 5) * (4 + 1), 2 * (4 + 1), (4 + 1) * 4  # `price` holds two numbers and is one field
+    network = 16 * (flat + 1) + 16
+    assert cost_of(kernel, schema, "zoo/deepfm", embedding_dim=4, hidden_units=[16]).parameters == fields + numbers + network + 1
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,7 @@ def test_training_time_follows_epochs_and_rows_and_closed_forms_take_none(kernel
 
 
 def test_latency_grows_with_the_network_and_with_the_catalogue(kernel, schema):
-    small, large = (cost_of(kernel, schema, "zoo/deepfm", hidden_dims=dims).latency_ms for dims in ([16], [512, 512, 512]))
+    small, large = (cost_of(kernel, schema, "zoo/deepfm", hidden_units=dims).latency_ms for dims in ([16], [512, 512, 512]))
     assert PROFILE.floor_us / 1e3 < small < large
     wide = replace(
         schema, items=2_000_000, features=tuple(replace(f, size=2_000_000) if f.vocabulary == "item" else f for f in schema.features)

@@ -9,38 +9,12 @@ import torch
 from autorec_kernel.deploy.export import export_onnx, parity
 from autorec_kernel.errors import ContractError
 from autorec_kernel.models import predict_rows
-from autorec_kernel.models.batches import to_tensors
 from autorec_kernel.records.features import FeatureSchema
 
 RANKERS = ("zoo/deepfm", "zoo/dcnv2", "zoo/din", "baselines/logistic-regression")
 RETRIEVERS = ("zoo/mf", "zoo/sasrec", "baselines/popularity", "baselines/item-knn", "baselines/ease", "baselines/recency-ease")
 SLOW = ("zoo/deepfm", "zoo/din", "zoo/sasrec")
 ALL = [*((name, "rate") for name in (*RANKERS, "baselines/bias")), *((name, "recommend") for name in RETRIEVERS)]
-
-
-def batch_of(network, features, rows):
-    return to_tensors(features.row_inputs([n for n in network.training_inputs if not n.startswith("@")], rows), "cpu")
-
-
-def test_deepfm_is_first_order_terms_plus_pairs_plus_network(built, features_of):
-    features = features_of("click")
-    network = built("zoo/deepfm", features, embedding_dim=4, dropout=0.0)
-    batch = batch_of(network, features, features.rows("train")[:6])
-    values = network(batch)
-    names = next(node for node in network.architecture.nodes if node.id == "fields").config["columns"]
-    assert values["fields"].shape[1] == values["first"].shape[1] == len(names)
-    first = values["first"].sum(1)
-    fields = values["fields"]
-    pairs = 0.5 * ((fields.sum(1) ** 2) - (fields**2).sum(1)).sum(1, keepdim=True)
-    deep = network.parts["n_network"](network.parts["n_deep"](torch.cat([fields.flatten(1), values["numbers"]], 1)))
-    assert torch.allclose(values["score"], first + pairs + deep + network.parts["n_score"].offset, atol=1e-5)
-
-
-def test_machine_and_network_of_deepfm_read_the_same_embeddings(built, features_of):
-    network = built("zoo/deepfm", features_of("click"), embedding_dim=4)
-    assert network.architecture["pairs"].inputs == ("fields",)
-    assert network.architecture["flat"].inputs[0] == "fields"
-    assert set(network.stores) == {"1", "4"}
 
 
 def test_history_and_candidate_of_din_share_the_item_table_with_the_fields(built, features_of):
@@ -54,12 +28,6 @@ def test_sasrec_scores_with_the_embeddings_it_reads(built, features_of):
     network = built("zoo/sasrec", features_of("recommend"))
     assert network.parts["n_history"].store is network.parts["n_items"].store
     assert torch.equal(network.item_vectors(), network.parts["n_items"].store.table("item"))
-
-
-def test_dcnv2_crosses_and_network_stand_side_by_side(built, features_of):
-    network = built("zoo/dcnv2", features_of("click"))
-    assert network.architecture["cross"].inputs == network.architecture["deep"].inputs
-    assert network.architecture["score"].inputs == ("cross", "deep")
 
 
 @pytest.mark.parametrize(("items", "loss"), [(4_000, "blocks/softmax-loss"), (4_001, "blocks/sampled-softmax-loss")])

@@ -55,7 +55,10 @@ class Bias:
 
 
 class LogisticRegression:
-    """A weight for every category and every number, and nothing else (linear regression when the label is a value)."""
+    """A weight for every category and every number, and nothing else (linear regression when the label is a value).
+
+    Several labels have a model each, with weights of its own.
+    """
 
     class Config(ComponentConfig):
         """No options."""
@@ -74,26 +77,34 @@ class LogisticRegression:
         """
         if not features.tasks:
             raise ContractError("a linear model predicts a label, and the data has none")
-        label = next(iter(features.tasks))
-        nodes, parts = [], []
-        fields, numbers = features.of("id", "bag"), features.of("numeric")
-        if fields:
-            nodes += [
-                Node("fields", "@fields", config={"columns": [f.name for f in fields], "width": 1}),
-                Node("wide", "blocks/sum-fields", ("fields",)),
-            ]
-            parts.append("wide")
-        if numbers:
-            nodes += [
-                Node("numbers", "@numeric", config={"columns": [f.name for f in numbers]}),
-                Node("slope", "blocks/linear", ("numbers",), {"width": 1, "bias": False, "zero_start": True}),
-            ]
-            parts.append("slope")
-        if not parts:
+        if not features.of("id", "bag", "numeric"):
             raise ContractError("a linear model needs at least one feature")
-        link = features.tasks[label]
-        score = Node("score", "blocks/sum-scores", tuple(parts), {"task": label, "link": link, "offset": start_of(features, label)})
-        return Architecture((*nodes, score), {label: "score"}, "row")
+        nodes = [node for number, label in enumerate(features.tasks) for node in _linear(features, label, number)]
+        outputs = {label: f"score{_mark(number)}" for number, label in enumerate(features.tasks)}
+        return Architecture(tuple(nodes), outputs, "row")
+
+
+def _mark(number: int) -> str:
+    return f"_{number}" if number else ""
+
+
+def _linear(features: FeatureSchema, label: str, number: int) -> list[Node]:
+    """Return the linear model of one label; the weights of further labels are tables of their own."""
+    mark, nodes, parts = _mark(number), list[Node](), list[str]()
+    fields, numbers = features.of("id", "bag"), features.of("numeric")
+    if fields:
+        columns = {"columns": [f.name for f in fields], "width": 1} | ({"tag": str(number)} if number else {})
+        nodes += [Node(f"fields{mark}", "@fields", config=columns), Node(f"wide{mark}", "blocks/sum-fields", (f"fields{mark}",))]
+        parts.append(f"wide{mark}")
+    if numbers:
+        slope = {"width": 1, "bias": False, "zero_start": True}
+        nodes += [
+            Node(f"numbers{mark}", "@numeric", config={"columns": [f.name for f in numbers]}),
+            Node(f"slope{mark}", "blocks/linear", (f"numbers{mark}",), slope),
+        ]
+        parts.append(f"slope{mark}")
+    config = {"task": label, "link": features.tasks[label], "offset": start_of(features, label)}
+    return [*nodes, Node(f"score{mark}", "blocks/sum-scores", tuple(parts), config)]
 
 
 def start_of(features: FeatureSchema, label: str) -> float:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from autorec_blocks.losses import PointwiseLoss
+from autorec_blocks.losses import KlLoss, MaskedMseLoss, PointwiseLoss
 from autorec_blocks.retrieval_losses import BprLoss
 from autorec_blocks.softmax_losses import SampledSoftmaxLoss, SoftmaxLoss
 from autorec_kernel.errors import ContractError
@@ -88,6 +88,26 @@ def test_the_pointwise_loss_compares_by_the_link_of_the_scores_and_weighs():
         kept, wanted = scores.flatten()[[0, 1, 3]], torch.tensor([1.0, 0.0, 1.0])
         expected = functional.mse_loss(kept, wanted) if link == "value" else functional.binary_cross_entropy_with_logits(kept, wanted)
         assert torch.allclose(found, 3 * expected)
+
+
+def test_the_divergence_is_that_of_two_normal_distributions():
+    means, logs = STATES[:, 0], STATES[:, 1]
+    spec = TensorSpec("vector", width=4)
+    pairs = torch.distributions.kl_divergence(torch.distributions.Normal(means, (logs / 2).exp()), torch.distributions.Normal(0.0, 1.0))
+    found = build(KlLoss(KlLoss.Config(weight=0.3)), (spec, spec))(means, logs)
+    assert torch.allclose(found, 0.3 * pairs.sum(1).mean(), atol=1e-5)
+
+
+@pytest.mark.parametrize(("mean_over", "divisor"), [("entries", 4), ("rows", 2)])
+def test_squared_errors_count_where_something_was_observed(mean_over, divisor):
+    observed = torch.tensor([[5.0, 0.0, 3.0], [0.0, 1.0, 2.0]])
+    predictions = torch.tensor([[4.0, 9.0, 3.5], [-7.0, 3.0, 2.0]], requires_grad=True)
+    spec = TensorSpec("vector", width=3)
+    found = build(MaskedMseLoss(MaskedMseLoss.Config(mean_over=mean_over)), (spec, spec))(predictions, observed)
+    found.backward()
+    assert float(found.detach()) == pytest.approx((1 + 0.25 + 4) / divisor)
+    assert not predictions.grad[observed == 0].any()
+    assert predictions.grad[0, 0] == pytest.approx(-2 / divisor)
 
 
 @pytest.mark.parametrize(

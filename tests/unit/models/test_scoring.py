@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from autorec_kernel.models import build_network, evaluate_ranking, predict_rows, row_metrics, solve_blocks
+from autorec_kernel.models import build_network, evaluate_ranking, predict_rows, predict_tasks, row_metrics, solve_blocks, task_metrics
 from autorec_kernel.models.scoring import rank_block
 from autorec_kernel.serving.foldin import FoldIn
+from autorec_kernel.testing.model_cases import features_for
 
 pytestmark = pytest.mark.plugins
 
@@ -67,7 +68,8 @@ def test_what_was_seen_is_left_out_unless_asked_for(built):
 def test_predictions_keep_their_rows_across_blocks_and_stay_in_the_labels_range(built, monkeypatch):
     network, features = built("rate", "zoo/deepfm")
     with torch.no_grad():
-        network.parts["n_network"].weight.mul_(100)
+        weight = network.parts["n_network"].weight
+        weight.copy_(100 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(0)))
     rows = features.rows("valid")
     whole = predict_rows(network, features, rows, "rating")
     monkeypatch.setattr("autorec_kernel.models.scoring._ROWS", 7)
@@ -81,3 +83,26 @@ def test_row_metrics_compare_predictions_with_labels(built):
     result, predictions = row_metrics(network, features, "valid", "rating", ("rmse",))
     labels = features.labels()[features.rows("valid")]
     assert result.values["rmse"] == pytest.approx(float(np.sqrt(np.mean((labels - predictions) ** 2))), rel=1e-5)
+
+
+def test_every_task_is_judged_on_the_rows_whose_label_is_known(kernel):
+    features = features_for(kernel, "click", further=True)
+    graph = kernel.create("blueprint", "zoo/shared-bottom").architecture(features.schema)
+    network = build_network(graph, features.schema, kernel, seed=1).eval()
+    rows = features.rows("valid")
+    predictions = predict_tasks(network, features, rows)
+    found = task_metrics(network, features, "valid")
+    assert set(found) == {"auc:rating", "log_loss:rating", "auc:like", "log_loss:like", "rmse:minutes", "mae:minutes"}
+    known = ~np.isnan(features.labels("like")[rows])
+    assert 0 < known.sum() < len(rows)
+    labels, scores = features.labels("like")[rows][known], predictions["like"][known]
+    pairs = [(a > b) + 0.5 * (a == b) for a in scores[labels == 1] for b in scores[labels == 0]]
+    assert found["auc:like"] == pytest.approx(np.mean(pairs))
+    errors = predictions["minutes"].astype(float) - features.labels("minutes")[rows]
+    assert found["rmse:minutes"] == pytest.approx(np.sqrt((errors**2).mean()))
+    assert np.array_equal(predict_rows(network, features, rows, "like"), predictions["like"])
+
+
+def test_the_one_task_of_one_label_has_its_plain_metrics_only(built):
+    network, features = built("click", "zoo/deepfm")
+    assert task_metrics(network, features, "valid") == {}

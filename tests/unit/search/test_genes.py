@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from loop_kit import OFFERS, SPACE, FakeKernel
 
+from autorec_kernel.config import ComponentConfig
 from autorec_kernel.errors import PluginError
+from autorec_kernel.records.architecture import Architecture, Node
 from autorec_kernel.records.features import Feature, FeatureSchema
-from autorec_kernel.search.genes import Offer, assemble_space, decode, first_proposals, training_key
+from autorec_kernel.search.genes import Offer, assemble_space, decode, first_proposals, offers, training_key
 from autorec_kernel.space import Choice, Gene, Genotype, SearchSpace
 
 SCHEMA = FeatureSchema(
@@ -74,3 +77,54 @@ def test_blueprints_tagged_later_are_in_the_space_and_not_among_the_first_candid
     _, blueprints = first_proposals(space, offers)
     assert [proposal.genotype["retriever"] for proposal in blueprints] == ["z/usual"]
     assert space["retriever"].domain.contains("z/exotic")
+
+
+class _Ranker:
+    """A blueprint class that predicts some of the labels."""
+
+    role, tasks = "ranker", ("click",)
+    Config = ComponentConfig
+    predicts: tuple[str, ...] = ("click", "buy")
+
+    def __init__(self, config: ComponentConfig) -> None:
+        self.config = config
+
+    def architecture(self, features: FeatureSchema) -> Architecture:
+        nodes = [Node(name, "@constant", config={"columns": ["user_id"]}) for name in self.predicts]
+        return Architecture(tuple(nodes), {name: name for name in self.predicts})
+
+
+class _OneLabel(_Ranker):
+    predicts = ("click",)
+
+
+class _Shelf:
+    """A kernel with blueprints only."""
+
+    def __init__(self, **kinds: type[_Ranker]) -> None:
+        self.kinds = {name.replace("_", "/", 1): kind for name, kind in kinds.items()}
+
+    def components(self, kind: str) -> list[Any]:
+        tags = {name: ("baseline",) if name.startswith("b/") else () for name in self.kinds}
+        return [SimpleNamespace(id=name, usable=True, tags=tags[name]) for name in self.kinds]
+
+    def load(self, kind: str, name: str) -> type[_Ranker]:
+        return self.kinds[name]
+
+    def create(self, kind: str, name: str, **config: Any) -> _Ranker:
+        return self.kinds[name](ComponentConfig())
+
+
+LABELLED = FeatureSchema((Feature("user_id", "id", "user", vocabulary="user", size=3),), tasks={"click": "logit", "buy": "logit"})
+
+
+def test_where_some_blueprint_predicts_every_label_the_candidates_of_one_do_not_fit() -> None:
+    found = offers(_Shelf(z_all=_Ranker, z_one=_OneLabel, b_one=_OneLabel), "click", LABELLED)  # type: ignore[arg-type]
+    reasons = {offer.id: offer.reason for offer in found}
+    assert reasons == {"b/one": "", "z/all": "", "z/one": "it does not predict the label buy, which other blueprints do"}
+
+
+def test_where_none_predicts_every_label_and_where_there_is_one_label_all_candidates_fit() -> None:
+    one = FeatureSchema(LABELLED.features, tasks={"click": "logit"})
+    for shelf, schema in ((_Shelf(z_one=_OneLabel, b_one=_OneLabel), LABELLED), (_Shelf(z_one=_OneLabel, z_two=_OneLabel), one)):
+        assert [offer.reason for offer in offers(shelf, "click", schema)] == ["", ""]  # type: ignore[arg-type]

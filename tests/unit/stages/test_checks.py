@@ -11,6 +11,7 @@ import pytest
 from autorec_kernel.errors import UsageError
 from autorec_kernel.evaluation import RankingResult
 from autorec_kernel.recipe import Recipe
+from autorec_kernel.records.features import FeatureSchema
 from autorec_kernel.stages import evaluate
 from autorec_kernel.stages.identity import _differences
 from autorec_kernel.stages.search import check_metric, preferred
@@ -51,3 +52,16 @@ def test_the_tag_default_wins_then_fallback_then_the_first() -> None:
 def test_only_the_options_that_differ_are_told() -> None:
     assert _differences("recipe", {"seed": 0, "task": "rate"}, {"seed": 5, "task": "rate"}) == ["seed: was 0, is 5"]
     assert _differences("data", "aa", "bb") == ["data: was aa, is bb"]
+
+
+def _trial(number: int, status: str = "complete", *tasks: str) -> Any:
+    return SimpleNamespace(number=number, status=status, details={"tasks": list(tasks)} if tasks else {})
+
+
+def test_of_several_labels_only_what_predicts_them_all_is_served() -> None:
+    schema, one = FeatureSchema(tasks={"click": "logit", "buy": "logit"}), FeatureSchema(tasks={"click": "logit"})
+    trials = [_trial(0), _trial(1, "complete", "click"), _trial(2, "complete", "buy", "click"), _trial(3, "nan", "click", "buy")]
+    assert [trial.number for trial in evaluate.answering(trials, schema, "click")] == [2]
+    for kept in (evaluate.answering(trials[:2], schema, "click"), evaluate.answering(trials[:2], one, "click")):
+        assert [trial.number for trial in kept] == [0, 1]
+    assert len(evaluate.answering(trials, schema, "recommend")) == 4

@@ -11,7 +11,7 @@ from autorec_kernel.errors import ContractError
 from autorec_kernel.records.architecture import Architecture, Node
 from autorec_kernel.records.features import FeatureSchema
 from autorec_kernel.space import Choice, Int
-from autorec_zoo.parts import Ranker, Rates, Units, headed, mlp, summed
+from autorec_zoo.parts import Ranker, Rates, Units, headed, mlp, target
 from autorec_zoo.sequential.common import objective
 
 __all__ = ["BiasedMf", "BprMf", "MatrixFactorization", "NeuMf", "pairwise", "user_and_item"]
@@ -117,7 +117,10 @@ def _factorised(features: FeatureSchema, config: Any, loss: str) -> Architecture
 
 
 class BiasedMf(Ranker):
-    """label(u, i) = μ + b_u + b_i + p_u · q_i, on the scale of the label (Koren, Bell and Volinsky 2009, equation 4)."""
+    """label(u, i) = μ + b_u + b_i + p_u · q_i, on the scale of the label (Koren, Bell and Volinsky 2009, equation 4).
+
+    μ is the mean label (its logit for 0/1 labels) and not learned, so that weight decay pulls predictions towards it.
+    """
 
     class Config(ComponentConfig):
         """Options."""
@@ -137,7 +140,10 @@ class BiasedMf(Ranker):
             Node("factors", "@fields", config={"columns": [user, item], "width": self.config.embedding_dim}),
             Node("fit", "blocks/fm", ("factors",)),
         ]
-        return summed(features, nodes, ("deviation", "fit"))
+        label, link, mean = target(features)
+        config = {"task": label, "link": link, "offset": mean, "learned": False}
+        score = Node("score", "blocks/sum-scores", ("deviation", "fit"), config)
+        return Architecture((*nodes, score), {label: "score"}, "row")
 
 
 class NeuMf(Ranker):

@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from autorec_kernel.models import linear
+
 __all__ = ["catalogue_cross_entropy", "sampled_cross_entropy"]
 
 _CELLS = 1 << 19  # scores held at a time: 2 MiB
@@ -33,8 +35,8 @@ def catalogue_cross_entropy(rows: torch.Tensor, items: torch.Tensor, wanted: tor
 class _CrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: torch.Tensor, items: torch.Tensor, wanted: torch.Tensor, smoothing: float) -> torch.Tensor:
-        with torch.autocast(rows.device.type, enabled=False):
-            loss, by_rows, by_items = _blocks(rows.float(), items.float(), wanted, smoothing, any(ctx.needs_input_grad))
+        with torch.autocast(rows.device.type, enabled=False), torch.enable_grad():  # `linear` is quick where gradients are wanted
+            loss, by_rows, by_items = _blocks(rows.detach().float(), items.detach().float(), wanted, smoothing)
         ctx.save_for_backward(by_rows, by_items)
         return loss
 
@@ -45,7 +47,7 @@ class _CrossEntropy(torch.autograd.Function):
 
 
 def _blocks(
-    rows: torch.Tensor, items: torch.Tensor, wanted: torch.Tensor, smoothing: float, learning: bool
+    rows: torch.Tensor, items: torch.Tensor, wanted: torch.Tensor, smoothing: float
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     count, step = max(1, len(rows)), max(1, _CELLS // len(items))
     total = rows.new_zeros(())
@@ -53,7 +55,7 @@ def _blocks(
     even = smoothing / max(1, len(items) - 1)  # share of every item
     for start in range(0, len(rows), step):
         part, chosen = rows[start : start + step], wanted[start : start + step].unsqueeze(1)
-        scores = part @ items.T
+        scores = linear(part, items)
         scores[:, 0] = -torch.inf
         shares = torch.softmax(scores, 1)
         logs = shares.gather(1, chosen).clamp(min=1e-38).log()
@@ -62,10 +64,9 @@ def _blocks(
             lifted = scores.gather(1, chosen) - logs  # log of the normaliser
             total -= even * (scores[:, 1:] - lifted).sum()
             shares[:, 1:] -= even
-        if learning:
-            shares.scatter_add_(1, chosen, torch.full_like(logs, smoothing - 1.0))
-            by_rows[start : start + step] = (shares @ items) / count
-            by_items.addmm_(shares.T, part, alpha=1 / count)
+        shares.scatter_add_(1, chosen, torch.full_like(logs, smoothing - 1.0))
+        by_rows[start : start + step] = linear(shares, items.T) / count
+        by_items.addmm_(shares.T, part, alpha=1 / count)
     return total / count, by_rows, by_items
 
 
@@ -101,8 +102,8 @@ class _SampledCrossEntropy(torch.autograd.Function):
         wanted: torch.Tensor,
         drawn: torch.Tensor,
     ) -> torch.Tensor:
-        with torch.autocast(rows.device.type, enabled=False):
-            loss, *grads = _sampled_blocks(rows.float(), chosen.float(), others.float(), shift, wanted, drawn)
+        with torch.autocast(rows.device.type, enabled=False), torch.enable_grad():
+            loss, *grads = _sampled_blocks(*(part.detach().float() for part in (rows, chosen, others, shift)), wanted, drawn)
         ctx.save_for_backward(*grads)
         return loss
 
@@ -119,7 +120,7 @@ def _sampled_blocks(
     by_rows, by_chosen, by_others = torch.zeros_like(rows), torch.zeros_like(chosen), torch.zeros_like(others)
     for start in range(0, len(rows), step):
         part = slice(start, start + step)
-        scores = torch.cat([own[part], torch.addmm(shift, rows[part], others.T)], 1)
+        scores = torch.cat([own[part], linear(rows[part], others, shift)], 1)
         clashing = torch.isin(wanted[part], drawn).nonzero()[:, 0]
         if len(clashing):
             hidden = wanted[part][clashing].unsqueeze(1) == drawn
@@ -127,7 +128,7 @@ def _sampled_blocks(
         shares = torch.softmax(scores, 1)
         total -= shares[:, 0].clamp(min=1e-38).log().sum()
         missing, rest = shares[:, :1] - 1, shares[:, 1:]
-        by_rows[part] = (rest @ others + missing * chosen[part]) / count
+        by_rows[part] = (linear(rest.contiguous(), others.T) + missing * chosen[part]) / count
         by_chosen[part] = missing * rows[part] / count
         by_others.addmm_(rest.T, rows[part], alpha=1 / count)
     return total / count, by_rows, by_chosen, by_others

@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import nn
 
 from autorec_blocks.base import Activation, Block, activation
+from autorec_blocks.dropout import Dropout
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.errors import ContractError
 from autorec_kernel.records.architecture import Link, Port, TensorSpec
@@ -77,7 +78,7 @@ class Mlp(Block):
         for size, rate in zip(self.config.hidden_dims, _rates(self.config.dropout, len(self.config.hidden_dims)), strict=True):
             layers += [nn.Linear(width, size), activation(self.config.activation, size)]
             if rate:
-                layers.append(nn.Dropout(rate))
+                layers.append(Dropout(rate))
             width = size
         return nn.Sequential(*layers)
 

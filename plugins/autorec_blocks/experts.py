@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from autorec_blocks.base import Activation, Block, activation
+from autorec_blocks.dropout import Dropout
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.errors import ContractError
 from autorec_kernel.records.architecture import Port, TensorSpec
@@ -66,7 +67,7 @@ class _Experts(nn.Module):
         self.weights = nn.ParameterList(_uniform(config.count, wide, out, wide) for wide, out in inner)
         self.offsets = nn.ParameterList(_uniform(config.count, 1, out, wide) for wide, out in inner)
         self.functions = nn.ModuleList(activation(config.activation, config.count * width) for width in widths[1:])
-        self.drop = nn.Dropout(config.dropout)
+        self.drop = Dropout(config.dropout)
 
     def forward(self, vector: torch.Tensor) -> torch.Tensor:
         """Return float32 [A, n, H]; inside, layers are [n, A, H]."""

@@ -12,6 +12,7 @@ from pydantic import Field
 from torch import nn
 
 from autorec_blocks.base import Block
+from autorec_blocks.dropout import Dropout
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.errors import ContractError
 from autorec_kernel.records.architecture import Port, TensorSpec
@@ -155,7 +156,7 @@ class _AttentionPool(nn.Module):
         layers: list[nn.Module] = []
         for before, after in pairwise((width, *hidden)):
             layers += [nn.Linear(before, after), nn.ReLU()]
-            layers += [nn.Dropout(dropout)] if dropout else []
+            layers += [Dropout(dropout)] if dropout else []
         self.unit = nn.Sequential(*layers, nn.Linear(hidden[-1], 1, bias=False))  # softmax would cancel an offset
 
     def weights(self, fields: torch.Tensor) -> torch.Tensor:

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from autorec_blocks.base import Activation, Block, activation
+from autorec_blocks.dropout import Dropout
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.errors import ContractError
 from autorec_kernel.records.architecture import Port, TensorSpec
@@ -96,7 +97,7 @@ class _Activate(nn.Module):
         super().__init__()
         self.bias = nn.Parameter(torch.zeros(width)) if config.bias else None
         self.activation = activation(config.activation, width)
-        self.scale, self.shift, self.dropout = config.scale, config.shift, nn.Dropout(config.dropout)
+        self.scale, self.shift, self.dropout = config.scale, config.shift, Dropout(config.dropout)
 
     def forward(self, vector: torch.Tensor) -> torch.Tensor:
         value = self.activation(vector if self.bias is None else vector + self.bias)

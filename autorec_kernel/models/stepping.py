@@ -42,7 +42,7 @@ class Stepper:
         tables = [store.weight for store in sparse]
         rules = {"kind": settings.optimiser, "rate": settings.learning_rate, "decay": settings.weight_decay}
         self.optimiser = Optimiser(learned, stores, tables, **rules)  # type: ignore[arg-type]
-        self._autocast = autocast(settings.precision, device)
+        self.autocast = autocast(settings.precision, device)
         self._waits = not device.startswith("cpu")
         self._sum: float | torch.Tensor = 0.0
         self._count = 0
@@ -59,7 +59,7 @@ class Stepper:
             NotFiniteError: The loss or its gradient is NaN or infinite; on a device other than the CPU it is noticed some steps later.
         """
         self.optimiser.clear()
-        with self._autocast:
+        with self.autocast:
             loss = self.network.loss(batch)
         value = loss.detach() if self._waits else self._finite("loss", float(loss.detach()))
         loss.backward()  # type: ignore[no-untyped-call]

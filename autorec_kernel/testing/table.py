@@ -52,6 +52,7 @@ _LAWS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "check_network_trains_and_serves",
             "check_digest_repeats_in_another_process",
         ),
+        "blueprint_networks": ("check_network_survives_storage", "check_padding_changes_no_answer"),
     },
     "search-strategy": {
         "strategies": (

@@ -157,7 +157,7 @@ def _demand_learns(network: Any, features: Any, task: str) -> None:
     reached = set()
     for batch, _ in zip(batches_for(network, features, 64).epoch(np.random.default_rng(0)), range(3), strict=False):
         loss = network.loss(batch)
-        demand(bool(torch.isfinite(loss)), f"the loss is {float(loss)} on tiny data of task {task!r}")
+        demand(bool(torch.isfinite(loss)), f"the loss is {float(loss.detach())} on tiny data of task {task!r}")
         grads = torch.autograd.grad(loss, list(learned.values()), allow_unused=True)
         reached |= {name for name, grad in zip(learned, grads, strict=True) if grad is not None and bool(grad.any())}
     dead = sorted(set(learned) - reached)

@@ -78,6 +78,11 @@ def autorec_compressors() -> Components:  # type: ignore[empty-body]
     """Declare compressors. Called once per kernel; each proposes its settings after the search."""
 
 
+@hookspec
+def autorec_presets() -> Components:  # type: ignore[empty-body]
+    """Declare presets: functions that return recipe options. Called once per kernel; `autorec run --preset` asks the one it names."""
+
+
 # --- opening data ------------------------------------------------------------------------------------------------------------------
 
 

@@ -80,16 +80,14 @@ def run(
 def plan_run(source: Any, recipe: Recipe, kernel: Kernel, *, users: Any = None, items: Any = None) -> dict[str, Any]:
     """Return what a run would do, without training anything: data, protocol, blueprints, strategy, budget (`--dry-run`)."""
     from autorec_kernel.features import build_features
-    from autorec_kernel.search.genes import assemble_space, offers
     from autorec_kernel.stages.prepare import HISTORY, device_of, open_table
-    from autorec_kernel.stages.search import check_metric, evaluator_of, limits_of, metric_of, strategy_of, workers_of
+    from autorec_kernel.stages.search import check_metric, limits_of, metric_of, space_of, strategy_of, workers_of
 
     kernel.require(*_NEEDED)
     check_metric(recipe)
     dataset = open_table(source, recipe, kernel, users, items)
     features = build_features(dataset, kernel, seed=recipe.seed, history_length=HISTORY, task=recipe.task)
-    fitting = offers(kernel, recipe.task, features.schema)
-    space = assemble_space(kernel, fitting, features.schema, evaluator_of(kernel, recipe))
+    fitting, space = space_of(kernel, recipe, features.schema)
     place: Any = Workplace(Path(), recipe, kernel, None, Silent(), device=device_of(recipe))  # type: ignore[arg-type]
     return {
         "task": recipe.task,

@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from autorec_kernel.config import ComponentConfig, parse_config
 from autorec_kernel.errors import UsageError
 
-__all__ = ["Recipe", "parse_budget", "read_recipe"]
+__all__ = ["Recipe", "over", "parse_budget", "read_recipe"]
 
 _UNITS = {"s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
 DEFAULT_BUDGET = 180.0  # seconds, when neither a budget nor a number of trials is given
@@ -33,8 +33,13 @@ class Recipe(ComponentConfig):
     evaluator: str = Field("auto", description="How candidates are judged; auto = the installed one that calls itself the default.")
     executor: str = Field("auto", description="Where candidates are evaluated; auto = the installed one that calls itself the default.")
     evaluator_options: dict[str, Any] = Field(default_factory=dict, description="Options of the evaluator, e.g. epochs.")
+    blueprints: tuple[str, ...] = Field((), description="Blueprints to consider besides the baselines; empty = all that fit.")
+    defaults: dict[str, Any] = Field(default_factory=dict, description="Gene → value that candidates start from, e.g. training options.")
     metric: str = Field("", description="What to optimise; empty = ndcg@10, rmse or auc, by task.")
     protocol: Literal["given", "temporal", "leave-one-out", "random"] | None = Field(None, description="Split; empty = by the data.")
+    shares: tuple[float, float, float] | None = Field(
+        None, description="Training, validation and test shares of a random split; empty = 0.8, 0.1, 0.1."
+    )
     positive_threshold: float | None = Field(None, description="Labels at or above it are positive.")
     deduplicate: Literal["none", "last"] | None = Field(None, description="What happens to repeated (user, item) pairs.")
     roles: dict[str, str] = Field(default_factory=dict, description="Column → role, where the inference is wrong.")
@@ -59,6 +64,13 @@ class Recipe(ComponentConfig):
             raise ValueError("a run has either a budget or a number of trials, not both")
         return self
 
+    @field_validator("shares")
+    @classmethod
+    def _whole(cls, shares: tuple[float, float, float] | None) -> tuple[float, float, float] | None:
+        if shares is not None and (min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6):
+            raise ValueError("three positive shares that add up to 1 are needed, such as 0.7, 0.1, 0.2")
+        return shares
+
     @property
     def seconds(self) -> float | None:
         """Return the time budget in seconds; None when the budget is a number of trials."""
@@ -80,8 +92,8 @@ def parse_budget(text: str) -> float:
     return float(found[1]) * unit
 
 
-def read_recipe(path: Path | None, values: Mapping[str, Any]) -> Recipe:
-    """Return the recipe of a TOML file with `values` on top.
+def read_recipe(path: Path | None, values: Mapping[str, Any], preset: Mapping[str, Any] | None = None) -> Recipe:
+    """Return the recipe of a TOML file with `values` on top, both on top of a preset's options.
 
     Raises:
         UsageError: The file cannot be read, or a key or value is wrong.
@@ -92,6 +104,12 @@ def read_recipe(path: Path | None, values: Mapping[str, Any]) -> Recipe:
             stated = tomllib.loads(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise UsageError(f"cannot read the recipe: {error}", where=str(path)) from error
-    if "budget" in values or "trials" in values:
-        stated = {key: value for key, value in stated.items() if key not in ("budget", "trials")}
-    return parse_config(Recipe, {**stated, **values}, where=str(path) if path else "recipe")
+    told = over(dict(preset or {}), stated)
+    return parse_config(Recipe, over(told, values), where=str(path) if path else "recipe")
+
+
+def over(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options of which the upper ones win; a budget takes the place of a number of trials, and the other way round."""
+    limited = not {"budget", "trials"}.isdisjoint(upper)
+    kept = {key: value for key, value in lower.items() if not (limited and key in ("budget", "trials"))}
+    return {**kept, **upper}

@@ -16,7 +16,7 @@ from autorec_kernel.cli.host import kernel_of
 from autorec_kernel.cli.interrupt import stoppable
 from autorec_kernel.cli.output import emit_json
 from autorec_kernel.cli.target import again, choose_folder, packaged
-from autorec_kernel.errors import AutoRecError, DataError, InterruptedRun, UsageError
+from autorec_kernel.errors import AutoRecError, DataError, InterruptedRun, PluginError, UsageError
 
 if TYPE_CHECKING:
     from autorec_kernel.kernel import Kernel
@@ -26,6 +26,7 @@ __all__ = ["run"]
 
 _DATA = "CSV, TSV or Parquet file (plain or gzip), or what a reader plugin opens; default: the MovieLens ratings of the package."
 _PROTOCOL = "How data is split: given, temporal, leave-one-out or random; default: the first that the columns allow."
+_PRESET = "Ready-made options of a plugin (autorec plugins list --kind preset); a recipe and options given here win."
 _STRATEGY = "Search strategy (autorec plugins list --kind search-strategy); default: Bayesian optimisation if it is installed."
 
 
@@ -48,6 +49,7 @@ def run(
     seed: Annotated[int | None, typer.Option(help="Of everything random; default: 0.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that evaluate candidates; default: one a core, at most 4.")] = None,
     device: Annotated[str | None, typer.Option(help="Where networks train; default: auto.", metavar="auto|cpu|cuda")] = None,
+    preset: Annotated[str | None, typer.Option(help=_PRESET, metavar="NAME")] = None,
     recipe: Annotated[Path | None, typer.Option(help="TOML file of options; those given here win.", metavar="FILE")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; default: a new one below runs/.", metavar="DIR")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
@@ -75,7 +77,7 @@ def run(
         "roles": parse_pairs("--role", role or ()) or None,
         "kinds": parse_pairs("--kind", kind or ()) or None,
     }
-    plan = _recipe(recipe, stated)
+    plan = _recipe(recipe, stated, _preset(context, preset))
     source, items = (data, items) if data is not None else packaged(users, items)
     if dry_run:
         _dry_run(source, plan, kernel_of(context), users, items, as_json)
@@ -90,14 +92,27 @@ def run(
     print_summary(result, data or "MovieLens latest-small", folder)
 
 
-def _recipe(path: Path | None, stated: Mapping[str, Any]) -> Recipe:
-    """Return the recipe of the file with the options that were given on top."""
+def _preset(context: typer.Context, name: str | None) -> Mapping[str, Any]:
+    """Return the options of a preset; none when no preset is named."""
+    from autorec_kernel.registry.faults import guarded
+
+    if name is None:
+        return {}
+    function = kernel_of(context).load("preset", name)
+    options, broken = guarded(lambda: dict(function()))
+    if broken or options is None:
+        raise PluginError(f"preset {name!r} gave no options: {broken}", hint="autorec plugins list --kind preset")
+    return options
+
+
+def _recipe(path: Path | None, stated: Mapping[str, Any], preset: Mapping[str, Any]) -> Recipe:
+    """Return the recipe of the file with the options that were given on top, and the preset below."""
     from autorec_kernel.recipe import read_recipe
 
     given = {name: value for name, value in stated.items() if value is not None}
     if "budget" in given and "trials" in given:
         raise UsageError("a run has either a budget or a number of trials, not both", hint="leave out --budget or --trials")
-    return read_recipe(path, given)
+    return read_recipe(path, given, preset)
 
 
 def _dry_run(source: Any, plan: Recipe, kernel: Kernel, users: Any, items: Any, as_json: bool) -> None:

@@ -33,6 +33,7 @@ def open_dataset(
     positive_threshold: float | None = None,
     deduplicate: str | None = None,
     seed: int = 0,
+    shares: tuple[float, float, float] | None = None,
     kernel: Kernel | None = None,
     limits: Limits | None = None,
 ) -> Dataset:
@@ -47,6 +48,7 @@ def open_dataset(
         positive_threshold: recommend: rows with a smaller label are dropped; click: the label becomes 1 at or above it.
         deduplicate: none | last; None = the default of the protocol.
         seed: Of the random split; the split depends on the rows and this number, not on the order of the rows.
+        shares: Of training, validation and test rows of a random split; None = 0.8, 0.1 and 0.1.
         kernel: Where reader plugins are found; None = built-in readers only.
         limits: Largest sizes accepted.
 
@@ -54,7 +56,7 @@ def open_dataset(
         DataError: The table cannot be used as it stands (where, and how to fix it).
         UsageError: An argument is wrong.
     """
-    options = Options(task, roles or {}, kinds or {}, protocol, positive_threshold, deduplicate, seed)
+    options = Options(task, roles or {}, kinds or {}, protocol, positive_threshold, deduplicate, seed, shares)
     sources = read_sources(source, users, items, kernel=kernel, limits=limits)
     explained = explain(sources, options)
     ready = prepare(sources, explained, options)

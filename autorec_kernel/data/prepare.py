@@ -46,6 +46,7 @@ class Options:
     positive_threshold: float | None = None
     deduplicate: str | None = None
     seed: int = 0
+    shares: tuple[float, float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,14 @@ def prepare(sources: Sources, explained: Explained, options: Options) -> Prepare
     events = select_events(explained.events, task, threshold, where)
     session = explained.session
     protocol, part, settled = settle_protocol(
-        events, task, wanted=options.protocol, deduplicate=options.deduplicate, threshold=threshold, seed=options.seed, session=session
+        events,
+        task,
+        wanted=options.protocol,
+        deduplicate=options.deduplicate,
+        threshold=threshold,
+        seed=options.seed,
+        session=session,
+        shares=options.shares,
     )
     if count := int((part == GONE).sum()):
         events.dropped["repeated (user, item) pair"] = count

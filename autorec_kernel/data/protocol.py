@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from autorec_kernel.data.events import Events
 from autorec_kernel.data.hashing import row_hash
 from autorec_kernel.data.roles import SPLIT_NAMES
 from autorec_kernel.errors import DataError, UnknownNameError, UsageError
-from autorec_kernel.records.dataset import MISSING_TIME, Protocol, Task
+from autorec_kernel.records.dataset import MISSING_TIME, SHARES, Protocol, Task
 
 __all__ = ["GONE", "PROTOCOLS", "choose_protocol", "settle_protocol", "split_events"]
 
@@ -21,7 +22,15 @@ GONE = -1  # part of a row that was dropped as a repetition
 
 
 def settle_protocol(
-    events: Events, task: Task, *, wanted: str | None, deduplicate: str | None, threshold: float | None, seed: int, session: bool
+    events: Events,
+    task: Task,
+    *,
+    wanted: str | None,
+    deduplicate: str | None,
+    threshold: float | None,
+    seed: int,
+    session: bool,
+    shares: tuple[float, float, float] | None = None,
 ) -> tuple[Protocol, np.ndarray, list[str]]:
     """Choose and split; a protocol nobody asked for that cannot be made gives way to leave-one-out or random, with a note.
 
@@ -36,7 +45,8 @@ def settle_protocol(
     """
 
     def chosen(name: str | None) -> tuple[Protocol, np.ndarray]:
-        protocol = choose_protocol(events, task, wanted=name, deduplicate=deduplicate, threshold=threshold, seed=seed, session=session)
+        options: dict[str, Any] = {"deduplicate": deduplicate, "threshold": threshold, "seed": seed, "session": session, "shares": shares}
+        protocol = choose_protocol(events, task, wanted=name, **options)
         return protocol, split_events(events, protocol, task, session=session)
 
     first, _ = _split(events, wanted)
@@ -54,15 +64,24 @@ def settle_protocol(
 
 
 def choose_protocol(
-    events: Events, task: Task, *, wanted: str | None, deduplicate: str | None, threshold: float | None, seed: int, session: bool
+    events: Events,
+    task: Task,
+    *,
+    wanted: str | None,
+    deduplicate: str | None,
+    threshold: float | None,
+    seed: int,
+    session: bool,
+    shares: tuple[float, float, float] | None = None,
 ) -> Protocol:
     """Return the protocol: the wanted one, else the first that the columns allow: given, temporal, leave-one-out, random.
 
     Args:
         session: A session serves as user.
+        shares: Of training, validation and test rows of a random split; None = the usual ones.
 
     Raises:
-        UsageError: An unknown protocol or deduplication.
+        UsageError: An unknown protocol or deduplication, or shares for a split that is not random.
         DataError: The wanted protocol needs a column that is not there.
     """
     split, reason = _split(events, wanted)
@@ -71,6 +90,8 @@ def choose_protocol(
     unique = _default_deduplicate(events, task, split, session) if deduplicate is None else deduplicate
     if unique == "last" and not {"user", "item"} <= set(events.names):
         raise UsageError("deduplicate=last needs a user and an item column", hint="use deduplicate=none")
+    if shares is not None and split != "random":
+        raise UsageError(f"shares cut a random split, and this one is {split}", hint="add --protocol random, or leave the shares out")
     return Protocol(
         split=split,  # type: ignore[arg-type]
         clock=events.kind,
@@ -80,6 +101,7 @@ def choose_protocol(
         target="last" if _judges_last(events, task, split, session) else "all",
         seed=seed,
         reason=reason,
+        shares=shares or SHARES,
     )
 
 
@@ -175,10 +197,10 @@ def _parts(events: Events, protocol: Protocol, *, session: bool) -> np.ndarray:
             return _with_valid(events, splits.temporal(events.clock, last_for_valid=True), protocol)
         return splits.temporal(events.clock)
     if user is None:
-        return splits.random_rows(_keys(events, protocol.seed))
+        return splits.random_rows(_keys(events, protocol.seed), protocol.shares)
     if protocol.split == "leave-one-out":
         return splits.leave_one_out(user.codes, events.order, events.clock != MISSING_TIME)
-    return splits.random_within(user.codes, _keys(events, protocol.seed), row_hash([user], len(user), protocol.seed))
+    return splits.random_within(user.codes, _keys(events, protocol.seed), row_hash([user], len(user), protocol.seed), protocol.shares)
 
 
 def _given(events: Events) -> np.ndarray:

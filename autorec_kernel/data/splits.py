@@ -6,7 +6,7 @@ import numpy as np
 
 from autorec_kernel.data.hashing import row_hash, uniform
 from autorec_kernel.errors import DataError
-from autorec_kernel.records.dataset import MISSING_TIME
+from autorec_kernel.records.dataset import MISSING_TIME, SHARES
 
 __all__ = [
     "TEST",
@@ -67,19 +67,20 @@ def leave_one_out(user: np.ndarray, order: np.ndarray, known: np.ndarray) -> np.
     return out
 
 
-def random_within(user: np.ndarray, keys: np.ndarray, user_keys: np.ndarray) -> np.ndarray:
-    """Split each user's rows 80/10/10 by their hash; users with fewer than 3 rows only train.
+def random_within(user: np.ndarray, keys: np.ndarray, user_keys: np.ndarray, shares: tuple[float, float, float] = SHARES) -> np.ndarray:
+    """Split each user's rows by their hash, 80/10/10 by default; users with fewer than 3 rows only train.
 
-    A user with n rows gives floor(0.1 n + u) of them to test, u uniform from the user's own hash, so that the shares hold overall.
+    A user with n rows gives floor(s n + u) of them to test, s its share and u uniform from the user's own hash: the shares hold overall.
 
     Args:
         user: int [n] codes.
         keys: uint64 [n] content hashes of the rows.
         user_keys: uint64 [n] content hashes of the rows' users.
+        shares: Of training, validation and test.
     """
     place, size = rank_from_end(user, np.argsort(np.argsort(keys, kind="stable"), kind="stable"))
-    test = np.floor(0.1 * size + uniform(user_keys)).astype(np.int64)
-    valid = np.floor(0.1 * size + uniform(row_hash([user_keys.view(np.int64)], len(user), 1))).astype(np.int64)
+    test = np.floor(shares[2] * size + uniform(user_keys)).astype(np.int64)
+    valid = np.floor(shares[1] * size + uniform(row_hash([user_keys.view(np.int64)], len(user), 1))).astype(np.int64)
     for share in (test, valid):
         if not ((share > 0) & (size >= 3)).any():
             share[size >= 3] = 1
@@ -87,11 +88,11 @@ def random_within(user: np.ndarray, keys: np.ndarray, user_keys: np.ndarray) -> 
     return np.where(size >= 3, out, TRAIN).astype(np.int8)
 
 
-def random_rows(keys: np.ndarray) -> np.ndarray:
-    """Split all rows 80/10/10 by their hash, exactly up to rounding."""
-    share = max(1, round(0.1 * len(keys)))
+def random_rows(keys: np.ndarray, shares: tuple[float, float, float] = SHARES) -> np.ndarray:
+    """Split all rows by their hash into training, validation and test rows of these shares, exactly up to rounding."""
+    valid, test = (max(1, round(share * len(keys))) for share in shares[1:])
     rank = np.argsort(np.argsort(keys, kind="stable"), kind="stable")
-    return np.where(rank < share, TEST, np.where(rank < 2 * share, VALID, TRAIN)).astype(np.int8)
+    return np.where(rank < test, TEST, np.where(rank < test + valid, VALID, TRAIN)).astype(np.int8)
 
 
 def last_of_each(user: np.ndarray, order: np.ndarray, among: np.ndarray) -> np.ndarray:

@@ -12,10 +12,11 @@ from autorec_kernel.errors import UsageError
 from autorec_kernel.records.schema import Schema
 from autorec_kernel.records.table import Table, concat_columns
 
-__all__ = ["CLOCK", "MISSING_TIME", "ORDER", "TARGET", "Clock", "Dataset", "Protocol", "SealedView", "Task"]
+__all__ = ["CLOCK", "MISSING_TIME", "ORDER", "SHARES", "TARGET", "Clock", "Dataset", "Protocol", "SealedView", "Task"]
 
 Task = Literal["recommend", "rate", "click"]
 Clock = Literal["time", "position", "none"]
+SHARES = (0.8, 0.1, 0.1)  # of training, validation and test rows in a random split, unless a recipe says otherwise
 MISSING_TIME = np.iinfo(np.int64).min
 ORDER = "@order"  # int64 column of every event table: rank by (clock, position, row), unique; the written tie-break
 CLOCK = "@clock"  # int64 column of every event table: time (ns) or position or 0; equal values do not see each other in aggregates
@@ -33,6 +34,7 @@ class Protocol:
         deduplicate: what happened to repeated (user, item) pairs: none | last.
         positive_threshold: Rows with a label at or above it are positive; None = every row is.
         target: how test rows are judged: all | last (sessions that training never saw: the last event given the ones before).
+        shares: Training, validation and test shares of a random split.
     """
 
     split: Literal["given", "temporal", "leave-one-out", "random"]
@@ -43,14 +45,19 @@ class Protocol:
     target: Literal["all", "last"] = "all"
     seed: int = 0
     reason: str = ""
+    shares: tuple[float, float, float] = SHARES
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shares", tuple(self.shares))
 
     @property
     def id(self) -> str:
-        """Return e.g. `temporal/clock=time/state=cut/dedup=none/positive=all/target=all/seed=0`."""
+        """Return e.g. `temporal/clock=time/state=cut/dedup=none/positive=all/target=all/seed=0`; shares are told where they are unusual."""
         positive = "all" if self.positive_threshold is None else f"{self.positive_threshold:g}"
+        shares = "" if self.shares == SHARES else "/shares=" + "-".join(f"{share:g}" for share in self.shares)
         return (
             f"{self.split}/clock={self.clock}/state={self.state}/dedup={self.deduplicate}"
-            f"/positive={positive}/target={self.target}/seed={self.seed}"
+            f"/positive={positive}/target={self.target}/seed={self.seed}{shares}"
         )
 
 

@@ -25,6 +25,7 @@ KERNEL_POINTS: tuple[ExtensionPoint, ...] = (
     ExtensionPoint("executor", "autorec_executors", f"{_CONTRACTS}.evaluator:Executor", "Somewhere to run trials."),
     ExtensionPoint("metric", "autorec_metrics", f"{_CONTRACTS}.evaluator:Metric", "A figure of merit."),
     ExtensionPoint("compressor", "autorec_compressors", f"{_CONTRACTS}.deploy:Compressor", "Makes a model smaller or faster."),
+    ExtensionPoint("preset", "autorec_presets", "", "A function that returns recipe options: a ready-made run."),
     ExtensionPoint("exporter", "autorec_exporters", "", "A function (run: Path, out: Path) that writes a run in another form."),
     ExtensionPoint("report-section", "autorec_report_sections", "", "A function (result: Mapping) that returns a Markdown section."),
     ExtensionPoint("cli-command", "autorec_cli_commands", "", "A Typer application or function: one more `autorec` subcommand."),

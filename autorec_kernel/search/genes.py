@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from autorec_kernel.contracts.models import SolvingBlock
-from autorec_kernel.errors import AutoRecError, ContractError, PluginError
+from autorec_kernel.errors import AutoRecError, ContractError, PluginError, UnknownNameError
 from autorec_kernel.records.architecture import Architecture
 from autorec_kernel.records.features import FeatureSchema
 from autorec_kernel.records.trial import Proposal
@@ -19,7 +19,18 @@ from autorec_kernel.space.genotype import digest_of
 if TYPE_CHECKING:
     from autorec_kernel.kernel import Kernel
 
-__all__ = ["FAMILY", "PIPELINE", "Candidate", "Offer", "assemble_space", "decode", "first_proposals", "offers", "training_key"]
+__all__ = [
+    "FAMILY",
+    "PIPELINE",
+    "Candidate",
+    "Offer",
+    "assemble_space",
+    "chosen_among",
+    "decode",
+    "first_proposals",
+    "offers",
+    "training_key",
+]
 
 PIPELINE, FAMILY, TRAINING = "pipeline", "features.", "training"
 _ROLES = ("retriever", "ranker")
@@ -107,11 +118,17 @@ def _learns(architecture: Architecture, features: FeatureSchema, kernel: Kernel)
     return not any(isinstance(block, SolvingBlock) for block in blocks.values())
 
 
-def assemble_space(kernel: Kernel, fitting: tuple[Offer, ...], features: FeatureSchema, evaluator: str) -> SearchSpace:
+def assemble_space(
+    kernel: Kernel, fitting: tuple[Offer, ...], features: FeatureSchema, evaluator: str, defaults: Mapping[str, Any] | None = None
+) -> SearchSpace:
     """Return the space: `pipeline`, one gene a role that picks the blueprint, the blueprint's genes under its name, training genes.
+
+    Args:
+        defaults: Gene name → value that takes the place of the component's own default.
 
     Raises:
         PluginError: No blueprint fits the data.
+        UsageError: A default names no gene, or lies outside the gene's domain.
     """
     usable = [offer for offer in fitting if not offer.reason]
     if not usable:
@@ -121,7 +138,28 @@ def assemble_space(kernel: Kernel, fitting: tuple[Offer, ...], features: Feature
     genes = [Gene(PIPELINE, Choice(*roles), roles[0])]
     for role in roles:
         genes += _role_genes(kernel, [offer for offer in usable if offer.role == role], role, features, evaluator)
-    return SearchSpace(genes)
+    for name in defaults or ():
+        if name not in {gene.name for gene in genes}:
+            raise UnknownNameError("gene", name, [gene.name for gene in genes], hint="defaults of a recipe name genes of the search space")
+    return SearchSpace([replace(gene, default=(defaults or {}).get(gene.name, gene.default)) for gene in genes])
+
+
+def chosen_among(kernel: Kernel, found: tuple[Offer, ...], wanted: Sequence[str]) -> tuple[Offer, ...]:
+    """Return the baselines and the offers that are wanted by name; all of them when nothing is named.
+
+    Raises:
+        UnknownNameError: No blueprint has a wanted name.
+        ContractError: A wanted blueprint does not fit the data or is for another task.
+    """
+    if not wanted:
+        return found
+    names = [kernel.find("blueprint", name).id for name in wanted]
+    known = {offer.id: offer for offer in found}
+    for name in names:
+        reason = known[name].reason if name in known else "it is for another task"
+        if reason:
+            raise ContractError(f"the recipe wants the blueprint {name!r}, and {reason}")
+    return tuple(replace(offer, later=False) if offer.id in names else offer for offer in found if offer.baseline or offer.id in names)
 
 
 def _role_genes(kernel: Kernel, usable: list[Offer], role: str, features: FeatureSchema, evaluator: str) -> list[Gene]:

@@ -34,6 +34,7 @@ def open_table(source: Any, recipe: Recipe, kernel: Kernel, users: Any, items: A
         positive_threshold=recipe.positive_threshold,
         deduplicate=recipe.deduplicate,
         seed=recipe.seed,
+        shares=recipe.shares,
         kernel=kernel,
     )
 

@@ -18,7 +18,7 @@ from autorec_kernel.models import DeviceProfile, estimate_cost
 from autorec_kernel.recipe import Recipe
 from autorec_kernel.records.trial import Evaluation, SearchResult, Trial
 from autorec_kernel.registry.faults import guarded
-from autorec_kernel.search.genes import Offer, assemble_space, decode, offers
+from autorec_kernel.search.genes import Offer, assemble_space, chosen_among, decode, offers
 from autorec_kernel.search.inprocess import run_here
 from autorec_kernel.search.loop import Search
 from autorec_kernel.search.settings import SearchSettings
@@ -28,9 +28,10 @@ from autorec_kernel.space import Genotype, SearchSpace
 if TYPE_CHECKING:
     from autorec_kernel.features import FeatureSet
     from autorec_kernel.kernel import Kernel
+    from autorec_kernel.records.features import FeatureSchema
     from autorec_kernel.stages.workplace import Workplace
 
-__all__ = ["metric_of", "search", "strategy_of", "workers_of"]
+__all__ = ["metric_of", "search", "space_of", "strategy_of", "workers_of"]
 
 Submit = Callable[[Task], "Future[Evaluation]"]
 _EXPORT_SECONDS = 20.0  # the compression plan and two exports, of which torch's tracing is most
@@ -39,8 +40,7 @@ _EXPORT_SECONDS = 20.0  # the compression plan and two exports, of which torch's
 def search(place: Workplace, features: FeatureSet, submit: Submit) -> tuple[SearchResult, Search]:
     """Run the search and return its result and its final state."""
     recipe, kernel = place.recipe, place.kernel
-    fitting = offers(kernel, recipe.task, features.schema)
-    space = assemble_space(kernel, fitting, features.schema, evaluator_of(kernel, recipe))
+    fitting, space = space_of(kernel, recipe, features.schema)
     settings = _settings(place)
     strategy = kernel.create("search-strategy", strategy_of(place))
     session, broken = guarded(lambda: strategy.start(space, [settings.metric]))
@@ -66,6 +66,12 @@ def search(place: Workplace, features: FeatureSet, submit: Submit) -> tuple[Sear
         elapsed=place.elapsed,
     )
     return found.run(), found
+
+
+def space_of(kernel: Kernel, recipe: Recipe, schema: FeatureSchema) -> tuple[tuple[Offer, ...], SearchSpace]:
+    """Return what the recipe lets compete on these features, and the space of it."""
+    fitting = chosen_among(kernel, offers(kernel, recipe.task, schema), recipe.blueprints)
+    return fitting, assemble_space(kernel, fitting, schema, evaluator_of(kernel, recipe), recipe.defaults)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from autorec_kernel.markers import hookimpl
 from autorec_kernel.registry.spec import ComponentSpec
 
-__all__ = ["autorec_blueprints"]
+__all__ = ["autorec_blueprints", "autorec_presets"]
 
 _RANKING = ("ranking",)
 _RECALL = ("recall",)
@@ -76,3 +76,9 @@ def autorec_blueprints() -> tuple[ComponentSpec, ...]:
         ComponentSpec("mmoe", "autorec_zoo.multitask:Mmoe", "Experts mixed by a gate a task (Ma et al. 2018).", tags=("multi-task",)),
         ComponentSpec("ple", "autorec_zoo.multitask:Ple", "Layers of own and shared experts (Tang et al. 2020).", tags=("multi-task",)),
     )
+
+
+@hookimpl
+def autorec_presets() -> tuple[ComponentSpec, ...]:
+    """Return the presets of this package."""
+    return (ComponentSpec("deepfm-rec", "autorec_zoo.presets:deepfm_rec", "DeepFM on ratings with the settings of DeepFM-Rec."),)

@@ -75,9 +75,9 @@ def _normalised(history: Interactions) -> Mapping[str, np.ndarray]:
     from scipy.sparse import coo_array
 
     users = np.repeat(np.arange(history.users), np.diff(history.offsets))
-    items = history.items.astype(np.int64) + history.users
-    pairs = np.unique(np.stack([users, items], 1), axis=0)
-    rows, columns = np.concatenate([pairs, pairs[:, ::-1]]).T
+    pairs = np.unique(users.astype(np.int64) * history.item_count + history.items)
+    own, other = pairs // history.item_count, pairs % history.item_count + history.users
+    rows, columns = np.concatenate([own, other]), np.concatenate([other, own])
     nodes = history.users + history.item_count
     weight = np.bincount(rows, minlength=nodes).clip(min=1) ** -0.5
     graph = coo_array((weight[rows] * weight[columns], (rows, columns)), (nodes, nodes)).tocsr()

@@ -8,6 +8,7 @@ import torch
 
 from autorec_kernel.deploy.export import export_onnx, parity
 from autorec_kernel.errors import ContractError
+from autorec_kernel.models import FitSettings, train
 from autorec_kernel.models.batches import to_tensors
 from autorec_kernel.models.batching import batches_for
 
@@ -184,3 +185,41 @@ def test_a_feature_of_the_other_side_is_refused(kernel, recommend, name, option,
 def with_labels(schema):
     tasks = {**schema.tasks, "like": "logit", "stars": "value"}
     return replace(schema, tasks=tasks, label_range={**schema.label_range, "like": (0.0, 1.0, 0.3), "stars": (1.0, 5.0, 3.5)})
+
+
+LISTED = {
+    "zoo/dssm": {
+        "user_features": (("user_id",), ("user_id", "history")),
+        "item_features": (("item_id",), None),
+        "hidden_units": ((8,), (8, 8)),
+        "dropout_rates": ((), (0.5,)),
+        "embedding_dim": (16, 32),
+    },
+    "zoo/facebook-dssm": {
+        "user_features": (("user_id",), ("user_id", "history")),
+        "item_features": (("item_id",), None),
+        "hidden_units": ((8,), (8, 8)),
+        "num_tasks": (0, 1),
+        "task_types": (("classification",), ("regression",)),
+    },
+    "zoo/youtube-dnn": {
+        "user_features": (("history",), ("user_id", "history")),
+        "item_features": (("item_id",), None),
+        "hidden_units": ((8,), (8, 8)),
+        "embedding_dim": (16, 32),
+        "max_seq_len": (1, 5),
+    },
+}
+
+
+@pytest.mark.parametrize(("name", "option"), [(name, option) for name, options in LISTED.items() for option in options])
+def test_every_listed_option_changes_the_network_or_what_it_learns(kernel, recommend, name, option):
+    first, second = (after_ten_steps(kernel, recommend, name, {option: value}) for value in LISTED[name][option])
+    assert first[0] != second[0] or not torch.allclose(first[1], second[1], atol=1e-6)
+
+
+def after_ten_steps(kernel, features, name, config):
+    graph = kernel.create("blueprint", name, **{"embedding_dim": 16, "hidden_units": (8,), **config}).architecture(features.schema)
+    settings = FitSettings(batch_size=max(8, len(features.positive_rows()) // 10), epochs=1, patience=0)
+    network, _ = train(graph, features, features.schema, kernel, settings, seed=0, trial=0)
+    return sum(p.numel() for p in network.parameters()), users_of(network, features) @ network.item_vectors().T

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from autorec_kernel.contracts.evaluator import EvaluationContext, Rung
+from autorec_kernel.errors import UsageError
 from autorec_kernel.models import NotFiniteError, fit
 from autorec_kernel.records.trial import Evaluation
 from autorec_kernel.search.genes import assemble_space, decode, offers
@@ -209,3 +210,93 @@ def test_decoded_features_are_those_the_genes_leave(context):
     assert names
     assert not {f"features.{feature.family}" for feature in schema.features} & names
     assert quick(epochs=1).evaluate(chosen, FULL, given).status == "complete"
+
+
+def scripted(monkeypatch, rows):
+    """Let validation find these metrics, one row a judgement; after the last one, that again."""
+    script, seen = list(rows), []
+
+    def judge(self, network, context):
+        seen.append({name: value.clone() for name, value in network.state_dict().items()})
+        return dict(script.pop(0) if len(script) > 1 else script[0]), np.zeros(1)
+
+    monkeypatch.setattr(FullTraining, "_judge", judge)
+    return seen
+
+
+def curves(given, found):
+    return [json.loads(line) for line in (given.folder / found.artefacts["curves"]).read_text().splitlines()]
+
+
+def test_training_stops_on_the_metric_it_is_told_to_and_watches_the_others(context, monkeypatch):
+    """The mean absolute error has its best epoch at 2 (epoch 3 gains less than min_delta), the squared one later."""
+    maes = [0.9, 0.8, 0.7995, 0.85, 0.81, 0.8001, 0.7991, 0.1]
+    given = context("rate")
+    seen = scripted(monkeypatch, [{"rmse": 1.2 - 0.01 * n, "mae": mae} for n, mae in enumerate(maes)])
+    options = quick(epochs=20, stop_on="mae", min_delta=1e-3, patience=5)
+    chosen = genotype(given, "zoo/deepfm")
+    found = options.evaluate(chosen, FULL, given)
+    told = curves(given, found)
+    assert (found.details["best_epoch"], found.details["epochs"]) == (2, 7)
+    assert [row["mae"] for row in told] == maes[:7]
+    assert [row["mse"] for row in told] == pytest.approx([row["rmse"] ** 2 for row in told])
+    assert [row["loss"] for row in told] == pytest.approx(found.details["losses"])
+    restored = options.restore(chosen, found.artefacts, given).module.state_dict()
+    assert all(torch.equal(value, seen[1][name]) for name, value in restored.items() if "stores" not in name)
+
+
+def test_curves_hold_every_epoch_its_rate_its_loss_and_all_metrics(context):
+    given = context("rate")
+    found = quick(epochs=3, patience=0, schedule="linear").evaluate(genotype(given, "zoo/deepfm"), FULL, given)
+    told = curves(given, found)
+    assert [row["epoch"] for row in told] == [1, 2, 3]
+    assert {"rate", "loss", "rmse", "mse", "mae"} <= set(told[0])
+    assert told[0]["rate"] > told[1]["rate"] > told[2]["rate"]
+    assert min(row["rmse"] for row in told) == pytest.approx(found.metrics["rmse"])
+
+
+def test_a_second_evaluation_writes_the_same_curves_anew(context):
+    given, chosen = context("rate"), genotype(context("rate"), "zoo/deepfm")
+    texts = [(given.folder / quick().evaluate(chosen, FULL, given).artefacts["curves"]).read_text() for _ in range(2)]
+    assert texts[0] == texts[1]
+    assert texts[0].count("\n") == 3
+
+
+def test_a_metric_of_another_task_cannot_stop_a_training(context):
+    given = context("rate")
+    with pytest.raises(UsageError, match="stop_on 'auc' does not judge the task 'rate'"):
+        quick(stop_on="auc").evaluate(genotype(given, "zoo/deepfm"), FULL, given)
+
+
+def test_options_reach_the_fit(context, monkeypatch):
+    seen = []
+
+    def spy(architecture, features, schema, kernel, settings, **options):
+        seen.append(settings)
+        raise NotFiniteError("seen")
+
+    monkeypatch.setattr("autorec_training.full.train", spy)
+    options = {"optimiser": "adagrad", "clip_norm": 1.0, "schedule": "cosine", "warmup": 0.1, "sparse": "on", "num_workers": 2}
+    with pytest.raises(NotFiniteError):
+        quick(**options).evaluate(genotype(context(), "zoo/deepfm"), FULL, context())
+    assert {name: getattr(seen[0], name) for name in options} == options
+
+
+def test_a_refit_follows_the_plateaus_of_its_trial(context, monkeypatch):
+    given = context("rate")
+    scripted(monkeypatch, [{"rmse": value, "mae": value} for value in (1.0, 1.1, 0.9, 1.2, 1.3)])
+    options = quick(epochs=5, patience=0, schedule="plateau", plateau_patience=0)
+    found = options.evaluate(genotype(given, "zoo/deepfm"), FULL, given)
+    assert found.details["factors"] == [1.0, 1.0, 0.5, 0.5, 0.25]
+    seen = []
+    module = sys.modules["autorec_kernel.models.train"]
+    monkeypatch.setattr(module, "fit", lambda *args, **rest: seen.append(fit(*args, **rest)) or seen[-1])
+    options.refit(genotype(given, "zoo/deepfm"), json.loads(json.dumps(found.details)), given)
+    assert seen[0].rates == pytest.approx([0.002, 0.002, 0.001])
+
+
+def test_the_space_of_training_has_its_four_genes(context):
+    given = context("rate")
+    space = assemble_space(given.kernel, offers(given.kernel, "rate", given.features.schema), given.features.schema, "training/full")
+    names = {name.rpartition(".")[2] for name in space.default() if name.startswith("ranker.training.")}
+    assert names == {"learning_rate", "weight_decay", "batch_size", "id_dropout"}

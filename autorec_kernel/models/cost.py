@@ -85,7 +85,8 @@ def estimate_cost(
     network.store()
     flops = _flops(lambda: network.serve(*(_input(name, network, features, 1) for name in network.inputs)))
     item = architecture.outputs.get("item")
-    flops += 2 * features.items * network.specs[item].width if item else 0
+    interests = max(1, network.specs[architecture.outputs["user"]].fields) if item else 0
+    flops += 2 * features.items * network.specs[item].width * interests if item else 0
     latency = profile.floor_us + _OPERATORS * sum(1 for _ in architecture.serving()) * profile.node_us + flops / (profile.gflops * 1e3)
     latency += sum(_STEPS * spec.width * _SPREAD_US for spec in network.specs.values() if spec.neighbours)
     seconds = solving_seconds(architecture, features, kernel) + _training(network, features, profile, batch_size, epochs)

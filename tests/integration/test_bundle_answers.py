@@ -46,7 +46,10 @@ def bundled(network: Any, features: Any, folder: Path, task: str) -> Recommender
     )
 
 
-RETRIEVERS = ("baselines/popularity", "baselines/item-knn", "baselines/ease", "baselines/recency-ease", "zoo/mf", "zoo/sasrec")
+RETRIEVERS = (
+    *("baselines/popularity", "baselines/item-knn", "baselines/ease", "baselines/recency-ease"),
+    *("zoo/mf", "zoo/sasrec", "zoo/mind", "zoo/gru4rec"),
+)
 RANKERS = ("baselines/logistic-regression", "zoo/deepfm", "zoo/dcnv2", "zoo/din")
 
 

@@ -8,6 +8,7 @@ from autorec_kernel.deploy.graph_network import GraphNetwork
 from autorec_kernel.errors import SearchError
 from autorec_kernel.search.choose import choose
 from autorec_kernel.stages import evaluate as judge
+from autorec_kernel.stages.curves import draw_curves
 from autorec_kernel.stages.deploy import bundle_of, deploy, plan_compression
 from autorec_kernel.stages.prepare import features_of
 from autorec_kernel.stages.result import baseline_row, clean, plugin_versions, result_of
@@ -62,6 +63,7 @@ def finish(place: Workplace, dataset: Dataset, features: FeatureSet, found: Sear
         bundle = bundle_of(place, dataset, final, deployed, metrics, plugin_versions(place), steps)  # type: ignore[arg-type]
     result = result_of(place, dataset, features, found, chosen, steps, deployed, tests, baselines, bundle)
     place.write_json("result.json", result)
+    draw_curves(place.folder, chosen.trial)
     place.journal.append("finished", bundle=bundle.digest, trial=chosen.trial.number)
     return result
 

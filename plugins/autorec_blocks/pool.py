@@ -103,50 +103,42 @@ class AttentionWeights(Block):
         return _Unit(specs[0].width, self.config)
 
 
-class _Weights(nn.Module):
-    """Turns scores [A, L] into weights: normalised over real steps or not, 0 on padding."""
+def _weights(scores: torch.Tensor, mask: torch.Tensor, softmax: bool) -> Steps:
+    """Return scores [A, L] as weights [A, L, 1]: normalised over real steps or not, 0 on padding."""
+    if softmax:
+        scores = torch.softmax(scores.masked_fill(~mask, -1e9), 1)
+    return scores.masked_fill(~mask, 0.0).unsqueeze(-1), mask
 
-    def __init__(self, softmax: bool) -> None:
+
+class _Bilinear(nn.Module):
+    def __init__(self, width: int, target: int, softmax: bool) -> None:
         super().__init__()
-        self.softmax = softmax
-
-    def score(self, steps: torch.Tensor, mask: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        raise NotImplementedError
+        self.weight, self.softmax = nn.Linear(target, width, bias=False), softmax
 
     def forward(self, value: Steps, target: torch.Tensor) -> Steps:
         steps, mask = value
-        scores = self.score(steps, mask, target)
-        if self.softmax:
-            scores = torch.softmax(scores.masked_fill(~mask, -1e9), 1)
-        return scores.masked_fill(~mask, 0.0).unsqueeze(-1), mask
+        return _weights(torch.matmul(steps, self.weight(target).unsqueeze(-1)).squeeze(-1), mask, self.softmax)
 
 
-class _Bilinear(_Weights):
-    def __init__(self, width: int, target: int, softmax: bool) -> None:
-        super().__init__(softmax)
-        self.weight = nn.Linear(target, width, bias=False)
-
-    def score(self, steps: torch.Tensor, mask: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        return torch.matmul(steps, self.weight(target).unsqueeze(-1)).squeeze(-1)
-
-
-class _Unit(_Weights):
+class _Unit(nn.Module):
     """The first layer is applied in parts, so that the target is multiplied once a row instead of once a step."""
 
     def __init__(self, width: int, config: AttentionWeights.Config) -> None:
-        super().__init__(config.softmax)
+        super().__init__()
+        self.softmax = config.softmax
         sizes = (4 * width, *config.attention_dims)
         layers = [(nn.Linear(before, after), activation(config.activation, after)) for before, after in pairwise(sizes)]
         last = nn.Linear(sizes[-1], 1, bias=not config.softmax)  # an offset cancels in a softmax
         self.unit = nn.Sequential(*(part for layer in layers for part in layer), last)
 
-    def score(self, steps: torch.Tensor, mask: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def forward(self, value: Steps, target: torch.Tensor) -> Steps:
+        steps, mask = value
         first, *others = self.unit
         assert isinstance(first, nn.Linear)
         own, wanted, apart, product = first.weight.chunk(4, 1)
         pairs = torch.cat([steps, steps * target.unsqueeze(1)], -1)
-        hidden = linear(pairs, torch.cat([own + apart, product], 1))
-        hidden = hidden + linear(target, wanted - apart, first.bias).unsqueeze(1)
+        hidden = functional.linear(pairs, torch.cat([own + apart, product], 1))
+        hidden = hidden + functional.linear(target, wanted - apart, first.bias).unsqueeze(1)
         for layer in others:
             hidden = layer(hidden, mask) if isinstance(layer, Dice) else layer(hidden)
-        return hidden.squeeze(-1)
+        return _weights(hidden.squeeze(-1), mask, self.softmax)

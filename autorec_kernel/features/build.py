@@ -22,6 +22,7 @@ from autorec_kernel.features.parts import Part, kept_columns, part_of
 from autorec_kernel.features.plan import Chosen, candidates, fit_candidates
 from autorec_kernel.features.profile import default_task, profile_of
 from autorec_kernel.features.state import entity_tables
+from autorec_kernel.records.bags import Bags, Values
 from autorec_kernel.records.dataset import Dataset
 from autorec_kernel.records.features import FeatureSchema
 from autorec_kernel.records.table import Table
@@ -87,8 +88,8 @@ class _Values:
 
     def __init__(self, train: Table, labels: dict[str, np.ndarray], sides: Sides) -> None:
         self.train, self.labels, self.sides = train, labels, sides
-        self.static: dict[str, np.ndarray] = {}
-        self.rows: dict[str, np.ndarray] = {}
+        self.static: dict[str, Values] = {}
+        self.rows: dict[str, Values] = {}
 
     def add(self, one: Chosen) -> None:
         found = part_of(self.train, self.labels, [one.fitted], self.sides, set(), cut=False).values
@@ -101,11 +102,11 @@ class _Values:
         events = Table({name: column for name, column in self.train.items() if name in kept}, self.train.rows)
         return Part(events, self.labels, self.rows), kept
 
-    def _own(self, name: str, value: np.ndarray | None, training: np.ndarray) -> np.ndarray:
+    def _own(self, name: str, value: Values | None, training: np.ndarray) -> Values:
         if value is None or np.shape(training) != value.shape:
             expected = "none" if value is None else str(value.shape)
             raise ContractError(f"training_values of {name!r} have shape {np.shape(training)}; expected {expected}")
-        return stored(training)
+        return Bags.of(training) if isinstance(value, Bags) else stored(training)
 
 
 def feature_ops(kernel: Kernel | Mapping[str, type[FeatureOp]]) -> dict[str, type[FeatureOp]]:

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from autorec_kernel.errors import ContractError
+from autorec_kernel.records.bags import Bags, Values
 from autorec_kernel.records.features import Feature
 from autorec_kernel.records.program import Program, ReadContext, run_program
 from autorec_kernel.records.table import Coded, ColumnData, Ragged, Table, take_column
 from autorec_kernel.records.vocabulary import Vocabulary
 
-__all__ = ["Fitted", "Sides", "compute", "entity_columns", "event_columns", "is_stored", "stored"]
+__all__ = ["Fitted", "Sides", "compute", "entity_columns", "event_columns", "is_stored", "keep", "stored"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,6 +61,11 @@ def is_stored(feature: Feature) -> bool:
 def stored(value: np.ndarray) -> np.ndarray:
     """Return a value as it is kept: int32 or float32."""
     return np.ascontiguousarray(value, dtype=np.int32 if value.dtype.kind == "i" else np.float32)
+
+
+def keep(value: np.ndarray, feature: Feature) -> Values:
+    """Return a value as the rows of a split or an entity keep it: a bag ragged, everything else as `stored`."""
+    return Bags.of(value) if feature.kind == "bag" else stored(value)
 
 
 def entity_columns(entity: str, names: Iterable[str], sides: Sides) -> tuple[dict[str, Any], int]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from autorec_kernel.records.bags import Bags, Values
+
 if TYPE_CHECKING:
     from autorec_kernel.features.feature_set import FeatureSet
 
@@ -30,7 +32,10 @@ def digest_of(features: FeatureSet) -> str:
     return sha.hexdigest()
 
 
-def _add(sha: hashlib.blake2b, *arrays: np.ndarray) -> None:
+def _add(sha: hashlib.blake2b, *arrays: Values) -> None:
     for array in arrays:
+        if isinstance(array, Bags):
+            _add(sha, array.values, array.offsets)
+            continue
         sha.update(f"{array.dtype.str}{array.shape}".encode())
         sha.update(np.ascontiguousarray(array).view(np.uint8).reshape(-1).data if array.size else b"")

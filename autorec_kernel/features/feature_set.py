@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,11 +13,13 @@ from autorec_kernel.errors import UnknownNameError, UsageError
 from autorec_kernel.features.compute import Fitted, Sides
 from autorec_kernel.features.entities import ITEM, ITEM_KEY, POSITIVE, TARGET, USER, USER_KEY, Entities, prepare
 from autorec_kernel.features.evaluation import EvaluationSet, collect, repeats
+from autorec_kernel.features.gather import Piece, gathered, pieces_of, whole
 from autorec_kernel.features.labels import labels_of
 from autorec_kernel.features.parts import Part, joined, part_of
 from autorec_kernel.features.reading import values_at, with_own
 from autorec_kernel.features.sequences import interactions_of, sequence_windows
 from autorec_kernel.features.state import serving_state
+from autorec_kernel.records.bags import Values
 from autorec_kernel.records.dataset import Protocol
 from autorec_kernel.records.features import Feature, FeatureSchema
 from autorec_kernel.records.interactions import Interactions
@@ -57,7 +59,7 @@ class FeatureSet:
     entities: Entities
     sides: Sides
     fitted: tuple[Fitted, ...]
-    static: dict[str, np.ndarray]
+    static: dict[str, Values]
     parts: dict[str, Part]
     digest: str = ""
     _cache: dict[Any, Any] = field(default_factory=dict, repr=False)
@@ -79,8 +81,8 @@ class FeatureSet:
 
     def positive_rows(self, split: Split = "train") -> np.ndarray:
         """Return int64 row numbers of positive events with a known item."""
-        rows = self.rows(split)
-        return np.asarray(rows[(self._column(POSITIVE)[rows] != 0) & (self.item_rows[rows] > 0)])
+        part, first = self._part(split), self._first(split)
+        return first + np.flatnonzero((part.ints(TARGET) != 0) & (part.ints(POSITIVE) != 0) & (part.ints(ITEM) > 0))
 
     def sample_rows(self, count: int, rng: np.random.Generator) -> np.ndarray:
         """Return at most `count` training rows drawn without replacement, ascending."""
@@ -93,10 +95,17 @@ class FeatureSet:
         Args:
             task: Label name of the schema; the kind of task or "" = the primary one.
         """
-        if task and task not in self.schema.tasks and task != self.task:
-            raise UnknownNameError("label", task, self.schema.tasks)
-        name = task if task in self.schema.tasks else next(iter(self.schema.tasks))
-        return self._kept(("labels", name), lambda: np.concatenate([part.labels[name] for part in self.parts.values()]))  # type: ignore[no-any-return]
+        name = self._label(task)
+        return self._kept(("labels", name), lambda: whole([part.labels[name] for part in self.parts.values()]))  # type: ignore[no-any-return]
+
+    def rows_at(self, entity: Literal["user", "item"], rows: np.ndarray) -> np.ndarray:
+        """Return int64 [A], the user or item rows of events int64 [A]; 0 = unknown."""
+        return gathered(pieces_of(self.parts, rows), lambda split, local, _: self.parts[split].ints(f"@{entity}")[local])
+
+    def labels_at(self, task: str, rows: np.ndarray) -> np.ndarray:
+        """Return float32 [A], one label of events int64 [A], as `labels` has it."""
+        name = self._label(task)
+        return gathered(pieces_of(self.parts, rows), lambda split, local, _: np.asarray(self.parts[split].labels[name][local]))
 
     def row_inputs(self, names: Iterable[str], rows: np.ndarray, *, lengths: Lengths | None = None) -> dict[str, np.ndarray]:
         """Return feature name → values of event rows; dynamic ones as they were strictly before the row (or at the cut).
@@ -106,16 +115,14 @@ class FeatureSet:
             lengths: Feature name → steps of a history.
         """
         rows = np.asarray(rows, dtype=np.int64)
-        if len(rows) and (rows.min() < 0 or rows.max() >= len(self.user_rows)):
-            raise UsageError(f"rows up to {rows.max()} are not in this feature set", hint="test rows exist once they were opened")
-        found = {}
+        pieces, found = pieces_of(self.parts, rows), {}
         for name in names:
             feature = self.schema[name]
             if name in self.static:
-                entity = self.user_rows if feature.depends == "user" else self.item_rows
-                found[name] = typed(self.static[name][entity[rows]], feature)
+                entity = self.rows_at("user" if feature.depends == "user" else "item", rows)
+                found[name] = typed(self.static[name][entity], feature)
             else:
-                found[name] = self._scattered(feature, rows, None, lengths or {})
+                found[name] = self._scattered(feature, pieces, None, lengths or {})
         return found
 
     def pair_inputs(
@@ -146,11 +153,12 @@ class FeatureSet:
             return self.state(upto).inputs(names, users=many, items=items, histories=spread, lengths=lengths)
         rows = np.repeat(np.asarray(rows, dtype=np.int64), count)
         found = self.row_inputs([n for n in names if self.schema[n].depends in ("row", "user")], rows, lengths=lengths)
+        pieces = pieces_of(self.parts, rows)
         for feature in (self.schema[name] for name in names):
             if feature.depends == "item" and feature.name in self.static:
                 found[feature.name] = typed(self.static[feature.name][items], feature)
             elif feature.depends in ("item", "pair"):
-                found[feature.name] = self._scattered(feature, rows, items, lengths or {})
+                found[feature.name] = self._scattered(feature, pieces, items, lengths or {})
         return {name: found[name] for name in names}
 
     def user_inputs(
@@ -246,7 +254,12 @@ class FeatureSet:
         return self._cache[key]
 
     def _column(self, name: str) -> np.ndarray:
-        return self._kept(name, lambda: np.concatenate([part.ints(name) for part in self.parts.values()]))  # type: ignore[no-any-return]
+        return self._kept(name, lambda: whole([part.ints(name) for part in self.parts.values()]))  # type: ignore[no-any-return]
+
+    def _label(self, task: str) -> str:
+        if task and task not in self.schema.tasks and task != self.task:
+            raise UnknownNameError("label", task, self.schema.tasks)
+        return task if task in self.schema.tasks else next(iter(self.schema.tasks))
 
     def _part(self, split: str) -> Part:
         if split not in self.parts:
@@ -268,22 +281,9 @@ class FeatureSet:
         """Return the ops with tables that hold everything up to and with a split."""
         return self._kept(("ops", upto), lambda: self._folded(list(self.parts.values())[1 : list(self.parts).index(upto) + 1]))  # type: ignore[no-any-return]
 
-    def _scattered(self, feature: Feature, rows: np.ndarray, items: np.ndarray | None, lengths: Lengths) -> np.ndarray:
+    def _scattered(self, feature: Feature, pieces: list[Piece], items: np.ndarray | None, lengths: Lengths) -> np.ndarray:
         """Return the values of rows that may lie in several splits; `items` replace the rows' own."""
-        pieces = list(self._by_split(rows))
-        values = [self._values(feature, split, local, None if items is None else items[at], lengths) for split, local, at in pieces]
-        if len(pieces) == 1:
-            return values[0]
-        joint = np.concatenate([np.zeros(0, np.int64), *(at for _, _, at in pieces)])
-        empty = np.zeros((0, *self._values(feature, "train", rows[:0], items[:0] if items is not None else None, lengths).shape[1:]))
-        return typed(np.concatenate([empty, *values])[np.argsort(joint, kind="stable")], feature)
-
-    def _by_split(self, rows: np.ndarray) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-        for split, part in self.parts.items():
-            local = rows - self._first(split)
-            inside = np.flatnonzero((local >= 0) & (local < part.rows))
-            if len(inside):
-                yield split, local[inside], inside
+        return gathered(pieces, lambda split, local, at: self._values(feature, split, local, None if items is None else items[at], lengths))
 
     def _values(self, feature: Feature, split: str, local: np.ndarray, items: np.ndarray | None, lengths: Lengths) -> np.ndarray:
         part = self.parts[split]

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from autorec_kernel.features.compute import Fitted, Sides, compute, event_columns, is_stored, stored
+from autorec_kernel.features.compute import Fitted, Sides, compute, event_columns, is_stored, keep
 from autorec_kernel.features.entities import ITEM, ITEM_KEY, POSITIVE, TARGET, USER, USER_KEY
 from autorec_kernel.features.evaluation import Events
+from autorec_kernel.records.bags import Values
 from autorec_kernel.records.dataset import CLOCK, ORDER
 from autorec_kernel.records.program import ReadContext
 from autorec_kernel.records.table import ColumnData, Table, concat_columns
@@ -26,12 +27,12 @@ class Part:
     Args:
         events: The kernel's columns (int64), and the columns that folding and on-demand programs read.
         labels: Label name → float32 [n], what each task learns, the primary one first; NaN where it is unknown.
-        values: Feature name → int32 or float32 [n, …]: row features and point-in-time features.
+        values: Feature name → int32 or float32 [n, …], bags ragged: row features and point-in-time features.
     """
 
     events: Table
     labels: Mapping[str, np.ndarray]
-    values: Mapping[str, np.ndarray] = field(default_factory=dict)
+    values: Mapping[str, Values] = field(default_factory=dict)
 
     @property
     def label(self) -> np.ndarray:
@@ -71,13 +72,13 @@ def part_of(events: Table, labels: Mapping[str, np.ndarray], fitted: Sequence[Fi
         fitted: Ops whose tables hold every event that the split may see; each row reads strictly before itself.
         cut: Read the state at the end of the tables instead.
     """
-    values: dict[str, np.ndarray] = {}
+    values: dict[str, Values] = {}
     for op in fitted:
-        wanted = [f.name for f in op.features if is_stored(f) and (f.dynamic or f.depends == "row")]
+        wanted = [f for f in op.features if is_stored(f) and (f.dynamic or f.depends == "row")]
         if not wanted:
             continue
         found = compute(op, event_columns(op.program.inputs, events, sides), ReadContext(events.rows, latest=cut))
-        values |= {name: stored(found[name]) for name in wanted}
+        values |= {feature.name: keep(found[feature.name], feature) for feature in wanted}
     columns = {name: column for name, column in events.items() if name in kept}
     return Part(Table(columns, events.rows), labels, values)
 

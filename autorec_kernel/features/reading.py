@@ -9,6 +9,7 @@ import numpy as np
 from autorec_kernel.features.compute import Fitted, Sides, event_columns
 from autorec_kernel.features.entities import ITEM, USER
 from autorec_kernel.features.parts import Part
+from autorec_kernel.records.bags import same_width
 from autorec_kernel.records.features import Feature
 from autorec_kernel.records.program import ReadContext, run_program
 from autorec_kernel.records.serving_state import typed
@@ -55,4 +56,5 @@ def with_own(value: np.ndarray, feature: Feature, part: Part, rows: np.ndarray, 
     if items is None or feature.name not in part.values:
         return value
     own = part.ints(ITEM)[rows] == items
-    return typed(np.where(own.reshape(-1, *[1] * (value.ndim - 1)), part.values[feature.name][rows], value), feature)
+    stored, value = same_width([part.values[feature.name][rows], value])
+    return typed(np.where(own.reshape(-1, *[1] * (value.ndim - 1)), stored, value), feature)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from autorec_kernel.features.compute import Fitted, Sides, compute, entity_columns, is_stored, stored
+from autorec_kernel.features.compute import Fitted, Sides, compute, entity_columns, is_stored, keep
 from autorec_kernel.features.entities import ITEM, POSITIVE, USER
 from autorec_kernel.records.as_of import AsOfTable
+from autorec_kernel.records.bags import Values
 from autorec_kernel.records.features import Feature, FeatureSchema
 from autorec_kernel.records.lists import offsets_of
 from autorec_kernel.records.program import Program, ReadContext
@@ -19,9 +20,9 @@ from autorec_kernel.records.table import Table
 __all__ = ["entity_tables", "serving_state"]
 
 
-def entity_tables(fitted: Iterable[Fitted], sides: Sides, *, dynamic: bool) -> dict[str, np.ndarray]:
+def entity_tables(fitted: Iterable[Fitted], sides: Sides, *, dynamic: bool) -> dict[str, Values]:
     """Return feature name → values of every entity row, for static features or, at the end of the tables, for dynamic ones."""
-    found: dict[str, np.ndarray] = {}
+    found: dict[str, Values] = {}
     for op in fitted:
         for entity in ("user", "item"):
             wanted = [f for f in op.features if f.depends == entity and f.dynamic == dynamic and is_stored(f)]
@@ -29,12 +30,12 @@ def entity_tables(fitted: Iterable[Fitted], sides: Sides, *, dynamic: bool) -> d
                 continue
             columns, rows = entity_columns(entity, op.program.inputs, sides)
             values = compute(op, columns, ReadContext(rows, latest=True))
-            found |= {feature.name: stored(values[feature.name]) for feature in wanted}
+            found |= {feature.name: keep(values[feature.name], feature) for feature in wanted}
     return found
 
 
 def serving_state(
-    schema: FeatureSchema, fitted: Sequence[Fitted], sides: Sides, static: dict[str, np.ndarray], events: Table
+    schema: FeatureSchema, fitted: Sequence[Fitted], sides: Sides, static: Mapping[str, Values], events: Table
 ) -> ServingState:
     """Return the state after `events`.
 
@@ -49,7 +50,7 @@ def serving_state(
     order = known[np.argsort(users[known], kind="stable")]
     offsets = offsets_of(np.bincount(users[order], minlength=sides.user_ids.size))
     popularity = np.bincount(items[known[positive[known]]], minlength=sides.item_ids.size).astype(np.float32)
-    tables = {name: np.asarray(array) for name, array in static.items()} | entity_tables(fitted, sides, dynamic=True)
+    tables = {name: np.asarray(array) for name, array in {**static, **entity_tables(fitted, sides, dynamic=True)}.items()}
     return ServingState(
         schema,
         sides.user_ids,

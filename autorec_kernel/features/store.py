@@ -15,6 +15,7 @@ from autorec_kernel.features.compute import Fitted, Sides
 from autorec_kernel.features.entities import Entities
 from autorec_kernel.features.feature_set import FeatureSet
 from autorec_kernel.features.parts import Part
+from autorec_kernel.records.bags import Bags, Values
 from autorec_kernel.records.dataset import Protocol
 from autorec_kernel.records.features import Feature, FeatureSchema
 from autorec_kernel.records.program import Program
@@ -26,6 +27,7 @@ __all__ = ["load", "save"]
 
 VERSION = 1
 _NAME = "features.json"
+_BAG = ("#values", "#offsets", "#width")  # behind the name of a value that is stored ragged
 _IDS = ("users", "items", "more_users", "more_items")
 
 
@@ -40,9 +42,14 @@ class _Writer:
         np.save(self.folder / f"{len(self.names)}.npy", np.ascontiguousarray(array), allow_pickle=False)
         self.names.append(name)
 
-    def arrays(self, prefix: str, arrays: Mapping[str, np.ndarray]) -> None:
+    def arrays(self, prefix: str, arrays: Mapping[str, Values]) -> None:
         for name, array in arrays.items():
-            self.array(prefix + name, array)
+            if isinstance(array, Bags):
+                self.array(f"{prefix}{name}{_BAG[0]}", array.values)
+                self.array(f"{prefix}{name}{_BAG[1]}", array.offsets)
+                self.array(f"{prefix}{name}{_BAG[2]}", np.array([array.width]))
+            else:
+                self.array(prefix + name, array)
 
     def table(self, prefix: str, table: Table) -> dict[str, str]:
         kinds = {}
@@ -120,7 +127,7 @@ def load(folder: Path) -> FeatureSet:
         entities,
         Sides(users, items, entities.users, entities.items, roles["user"], roles["item"], roles["time"]),
         tuple(_load_op(op, arrays, f"op.{number}.") for number, op in enumerate(meta["ops"])),
-        {name: arrays[f"static.{name}"] for name in meta["static"]},
+        {name: _load_values(arrays, f"static.{name}") for name in meta["static"]},
         {split: _load_part(arrays, split, part, list(meta["schema"]["tasks"])) for split, part in meta["parts"].items()},
         meta["digest"],
     )
@@ -136,7 +143,14 @@ def _save_part(writer: _Writer, split: str, part: Part) -> dict[str, Any]:
 def _load_part(arrays: Mapping[str, np.ndarray], split: str, meta: Mapping[str, Any], tasks: list[str]) -> Part:
     events = _load_table(arrays, f"{split}.event.", meta["events"], meta["rows"])
     labels = {task: arrays[_label_name(split, number)] for number, task in enumerate(tasks)}
-    return Part(events, labels, {name: arrays[f"{split}.value.{name}"] for name in meta["values"]})
+    return Part(events, labels, {name: _load_values(arrays, f"{split}.value.{name}") for name in meta["values"]})
+
+
+def _load_values(arrays: Mapping[str, np.ndarray], name: str) -> Values:
+    if name in arrays:
+        return arrays[name]
+    values, offsets, width = (arrays[name + part] for part in _BAG)
+    return Bags(values, offsets, int(width[0]))
 
 
 def _label_name(split: str, number: int) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from autorec_kernel.errors import ContractError
+from autorec_kernel.models.order import batches_of, shuffled
 from autorec_kernel.models.sources import LABEL, NEGATIVES, TARGET
 
 if TYPE_CHECKING:
@@ -58,8 +59,9 @@ class Batches:
             self.lengths_of_sequences = (self.targets != 0).sum(1)
             return
         retrieving = not self.network.tasks
-        self.rows = self.features.positive_rows() if retrieving else self.features.rows("train")
-        self.count = len(self.rows)
+        rows = self.features.positive_rows() if retrieving else self.features.rows("train")
+        self.rows = rows.astype(np.int32) if len(rows) and rows[-1] < 2**31 else rows  # half the memory of a very long table
+        self.count = len(rows)
 
     def __len__(self) -> int:
         return -(-self.count // self.size)
@@ -70,16 +72,17 @@ class Batches:
 
     def jobs(self, rng: np.random.Generator) -> Iterator[Callable[[], Batch]]:
         """Yield what builds each batch of an epoch: calls that depend on nothing but their place in it, so they may run side by side."""
-        order = rng.permutation(self.count)
-        starts = range(0, self.count, self.size)
-        if self.sequential:
-            group = self.size * _BUCKET
-            longest = self.lengths_of_sequences
-            order = np.concatenate([_by(longest, order[at : at + group]) for at in range(0, self.count, group)] or [order])
-            starts = rng.permutation(np.asarray(starts))  # type: ignore[assignment]
+        parts = self._bucketed(rng) if self.sequential else batches_of(shuffled(self.count, rng), self.size)
         key = int(rng.integers(2**63))
-        for number, start in enumerate(starts):
-            yield partial(self._built, order[start : start + self.size], key, number)
+        for number, part in enumerate(parts):
+            yield partial(self._built, part, key, number)
+
+    def _bucketed(self, rng: np.random.Generator) -> Iterator[np.ndarray]:
+        """Return batches of sequences of like length, in random order."""
+        order, group = rng.permutation(self.count), self.size * _BUCKET
+        order = np.concatenate([_by(self.lengths_of_sequences, order[at : at + group]) for at in range(0, self.count, group)] or [order])
+        starts = rng.permutation(np.arange(0, self.count, self.size))
+        return (order[start : start + self.size] for start in starts)
 
     def _built(self, part: np.ndarray, key: int, number: int) -> Batch:
         """Return one batch; its draws come from the epoch's key and its number."""
@@ -97,9 +100,9 @@ class Batches:
         for feature in self.hidden:
             batch[feature.name] = np.where(rng.random(len(rows)) < self.id_dropout, 0, batch[feature.name])
         if TARGET in self.network.training_inputs:
-            batch[TARGET] = self.features.item_rows[rows].astype(np.int64)
+            batch[TARGET] = self.features.rows_at("item", rows)
         for task in self.labels:
-            batch[f"{LABEL}{task}"] = self.features.labels(task)[rows]
+            batch[f"{LABEL}{task}"] = self.features.labels_at(task, rows)
         return self._with_negatives(batch, rows, rng)
 
     def _with_negatives(self, batch: dict[str, np.ndarray], rows: np.ndarray | None, rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -109,7 +112,7 @@ class Batches:
         if self.negatives.get("shared", False) or rows is None:
             batch[NEGATIVES] = rng.integers(1, items, count)
             return batch
-        users = self.features.user_rows[rows]
+        users = self.features.rows_at("user", rows)
         drawn = rng.integers(1, items, len(rows) * count)
         owners = np.repeat(users, count)
         left = np.arange(len(drawn))

@@ -58,7 +58,12 @@ def test_reading_many_rows_equals_one_by_one(build: Build, clock: str) -> None:
     together = features.row_inputs(names(features), rows)
     for place, row in enumerate(rows):
         alone = features.row_inputs(names(features), np.array([row]))
-        assert all(alone[name][0].tobytes() == together[name][place].tobytes() for name in together)
+        for name, value in together.items():
+            if features.schema[name].kind == "bag":  # padded to the longest of its batch
+                assert alone[name].shape[1] == max(1, (alone[name] != 0).sum())
+                assert not value[place, alone[name].shape[1] :].any()
+                value = value[:, : alone[name].shape[1]]
+            assert alone[name][0].tobytes() == value[place].tobytes()
 
 
 def test_no_rows_are_fine(build: Build) -> None:

@@ -137,8 +137,8 @@ class _Unit(nn.Module):
         assert isinstance(first, nn.Linear)
         own, wanted, apart, product = first.weight.chunk(4, 1)
         pairs = torch.cat([steps, steps * target.unsqueeze(1)], -1)
-        hidden = functional.linear(pairs, torch.cat([own + apart, product], 1))
-        hidden = hidden + functional.linear(target, wanted - apart, first.bias).unsqueeze(1)
+        hidden = linear(pairs, torch.cat([own + apart, product], 1))
+        hidden = hidden + linear(target, wanted - apart, first.bias).unsqueeze(1)
         for layer in others:
             hidden = layer(hidden, mask) if isinstance(layer, Dice) else layer(hidden)
         return _weights(hidden.squeeze(-1), mask, self.softmax)

@@ -34,6 +34,7 @@ def profile(
     option: Annotated[list[str] | None, typer.Option(help="Option of the blueprint (repeatable).", metavar="NAME=JSON")] = None,
     role: Annotated[list[str] | None, typer.Option(help="Overrule a role (repeatable).", metavar="COLUMN=ROLE")] = None,
     kind: Annotated[list[str] | None, typer.Option(help="Overrule a kind (repeatable).", metavar="COLUMN=KIND")] = None,
+    positive_threshold: Annotated[float | None, typer.Option(help="Label at or above which a row is positive.")] = None,
     steps: Annotated[int, typer.Option(min=1, help="Steps that are timed.")] = 20,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows a step.")] = 1024,
     top: Annotated[int, typer.Option(min=1, help="Operators listed.")] = 20,
@@ -50,8 +51,12 @@ def profile(
     given = {"task": chosen, "device": device, "seed": seed, "threads": threads}
     from autorec_kernel.recipe import read_recipe
 
-    overruled = {"roles": parse_pairs("--role", role or ()), "kinds": parse_pairs("--kind", kind or ())}
-    plan = read_recipe(None, {**given, **{name: pairs for name, pairs in overruled.items() if pairs}})
+    stated = {
+        "roles": parse_pairs("--role", role or ()) or None,
+        "kinds": parse_pairs("--kind", kind or ()) or None,
+        "positive_threshold": positive_threshold,
+    }
+    plan = read_recipe(None, {**given, **{name: value for name, value in stated.items() if value is not None}})
     source, items = (data, items) if data is not None else packaged(users, items)
     found = _measure(kernel, source, plan, blueprint, _options(option or ()), users, items, steps, batch_size)
     emit_json(found) if as_json else _print(found, top)

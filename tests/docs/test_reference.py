@@ -63,3 +63,10 @@ def test_every_error_class_has_its_exit_code_in_the_reference() -> None:
     for kind in classes:
         if kind is not errors.AutoRecError:
             assert any(f"| {kind.exit_code} |" in row and kind.__name__ in row and kind.code in row for row in rows), kind.__name__
+
+
+def test_every_option_of_training_is_in_the_reference() -> None:
+    from autorec_training.full import FullTraining
+
+    text = (REFERENCE / "training.md").read_text(encoding="utf-8")
+    assert {name for name in FullTraining.Config.model_fields if f"`{name}`" not in text} == set()

@@ -43,6 +43,7 @@ class Network(nn.Module):
         solved: Prefixes of the state of closed forms, which no training changes.
         loss_nodes: Ids of the losses that are summed.
         tables: Values that depend on no row.
+        reach: Which nodes run when.
     """
 
     def __init__(self, architecture: Architecture, features: FeatureSchema, blocks: Mapping[str, ModelBlock], arrays: Arrays) -> None:
@@ -57,13 +58,13 @@ class Network(nn.Module):
         for node in architecture.nodes:
             self._add(node, features, blocks, arrays, stores)  # type: ignore[arg-type]
         self._counts = {"user": features.users, "item": features.items}
-        self._reach = reach_of(architecture, self.specs)
-        self.loss_nodes = self._reach.losses
-        self.inputs = self._input_names(node for node in self._reach.serving if node.id not in self._reach.static)
+        self.reach = reach_of(architecture, self.specs)
+        self.loss_nodes = self.reach.losses
+        self.inputs = self._input_names(node for node in self.reach.serving if node.id not in self.reach.static)
         self.training_inputs = self._training_names()
         self.lengths = self._history_lengths()
         self.solved = tuple(f"parts.{_key(name)}." for name in arrays)
-        self.tables = StoredTables(self, self._reach.stored)
+        self.tables = StoredTables(self, self.reach.stored)
         self._memory = Memory(architecture.nodes, self.specs)
 
     def _widths(self, features: FeatureSchema) -> dict[int, dict[str, int]]:
@@ -115,7 +116,7 @@ class Network(nn.Module):
 
     def _training_names(self) -> tuple[str, ...]:
         """Return what a batch holds; of the entity axes only that which batches are made of, the others are read whole."""
-        names = self._input_names(self._reach.training)
+        names = self._input_names(self.reach.training)
         foreign = tuple(f"@{axis}:" for axis in ("user", "item") if axis != self.architecture.batching)
         labels = () if self.loss_nodes else tuple(f"{LABEL}{task}" for task in self.tasks)
         return (*(name for name in names if not name.startswith(foreign)), *labels)
@@ -130,16 +131,15 @@ class Network(nn.Module):
 
     def _history_lengths(self) -> dict[str, int]:
         found: dict[str, int] = {}
-        for node in self.architecture.nodes:
-            if node.block == "@history":
-                name, length = str(node.config["columns"][0]), int(node.config.get("length", 0))
-                known = found.get(name, length)
-                found[name] = 0 if 0 in (known, length) else max(known, length)
-        for node in self.architecture.nodes:
-            if node.block == "@history":
-                source = self.part(node.id)
-                assert isinstance(source, Source)
-                source.cut = source.length if source.length != found[source.names[0]] else 0
+        histories = [node for node in self.architecture.nodes if node.block == "@history"]
+        for node in histories:
+            name, length = str(node.config["columns"][0]), int(node.config.get("length", 0))
+            known = found.get(name, length)
+            found[name] = 0 if 0 in (known, length) else max(known, length)
+        for node in histories:
+            source = self.part(node.id)
+            assert isinstance(source, Source)
+            source.cut = source.length if source.length != found[source.names[0]] else 0
         return found
 
     @property
@@ -155,9 +155,9 @@ class Network(nn.Module):
 
     def forward(self, batch: Mapping[str, torch.Tensor]) -> dict[str, Any]:
         """Return the value of every node that training needs, for one batch."""
-        missing = [name for name in self.entity_names(self._reach.training) if name not in batch]
+        missing = [name for name in self.entity_names(self.reach.training) if name not in batch]
         whole = {name: self.tables.all_of(self, name) for name in missing}
-        values = self.run(self._reach.training, {**batch, **whole}, {})
+        values = self.run(self.reach.training, {**batch, **whole}, {})
         self._memory.keep(values, batch)
         return values
 
@@ -240,7 +240,7 @@ class Network(nn.Module):
         """Return the serving outputs before links are applied."""
         self.store()
         batch = dict(zip(self.inputs, tensors, strict=True))
-        values = self.run(self._reach.serving, batch, {name: self._stored(name) for name in self.tables.names})
+        values = self.run(self.reach.serving, batch, {name: self._stored(name) for name in self.tables.names})
         return {name: values[self.architecture.outputs[name]] for name in self.serving_outputs}
 
     def _linked(self, name: str, value: torch.Tensor) -> torch.Tensor:
@@ -258,11 +258,6 @@ class Network(nn.Module):
             return self.store()._stored(name)
         table: torch.Tensor = self.value(self.architecture[name], {}, {})
         return table.detach()
-
-    @property
-    def training_nodes(self) -> tuple[Node, ...]:
-        """Return the nodes that training runs."""
-        return self._reach.training
 
     def embedding_stores(self) -> list[EmbeddingStore]:
         """Return the embedding tables, one a width."""

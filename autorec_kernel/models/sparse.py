@@ -44,7 +44,7 @@ def worthwhile(network: Network, store: EmbeddingStore, size: int, always: bool 
     Args:
         always: Leave the costs aside: whether they are possible.
     """
-    readers = [node for node in network.training_nodes if node.is_source and _reads(network, node, store)]
+    readers = [node for node in network.reach.training if node.is_source and _reads(network, node, store)]
     if not store.weight.requires_grad or not readers or any(node.block == "@table" or on_entity(node) for node in readers):
         return False
     rows, width = store.weight.shape

@@ -49,19 +49,25 @@ class Dice(nn.Module):
 
     def forward(self, values: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """Return float32 [..., width]; rows whose `mask` (bool [...]) is False do not enter the moments."""
-        mean, variance = self._moments(values, mask) if self.training else (self.mean, self.variance)
-        share = torch.sigmoid((values - mean) * torch.rsqrt(variance + _DICE_EPSILON))
-        return values * (self.alpha + share * (1.0 - self.alpha))
+        rows = values.reshape(-1, self.alpha.shape[0])
+        if self.training and len(rows) > 1:
+            scaled = self._standardised(rows, torch.ones_like(rows[:, 0]) if mask is None else mask.flatten().to(rows.dtype))
+        else:
+            scaled = (rows - self.mean) * torch.rsqrt(self.variance + _DICE_EPSILON)
+        share = torch.sigmoid(scaled)
+        return (rows * torch.addcmul(self.alpha, share, 1.0 - self.alpha)).view_as(values)
 
-    def _moments(self, values: torch.Tensor, mask: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-        rows = values[mask] if mask is not None else values.flatten(0, -2)
-        if len(rows) < 2:
-            return self.mean, self.variance
-        variance, mean = torch.var_mean(rows, 0, correction=0)
+    def _standardised(self, rows: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+        """Return float32 [M, width] by the moments of the rows whose `real` [M] is 1, and remember those."""
+        share = (real / real.sum().clamp(min=1)).unsqueeze(0)  # sums over rows are matrix products, which gradients pass quickly
+        mean = share @ rows
+        centred = rows - mean
+        variance = share @ centred.square()
         with torch.no_grad():
-            self.mean.lerp_(mean, _DICE_MOMENTUM)
-            self.variance.lerp_(variance, _DICE_MOMENTUM)
-        return mean, variance
+            moved = _DICE_MOMENTUM * (real.sum() > 1)
+            self.mean.lerp_(mean[0], moved)
+            self.variance.lerp_(variance[0], moved)
+        return centred * torch.rsqrt(variance + _DICE_EPSILON)
 
 
 class Block:

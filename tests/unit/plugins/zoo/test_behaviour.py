@@ -91,7 +91,7 @@ def test_dice_of_a_single_row_is_finite():
 )
 def test_a_shorter_list_of_rates_repeats_its_last_one(dropout, rates):
     module = build(Mlp(Mlp.Config(hidden_dims=(8, 8, 8), dropout=dropout)), [VECTOR])
-    assert [layer.p for layer in module.modules() if hasattr(layer, "p")] == rates
+    assert [layer.rate for layer in module if hasattr(layer, "rate")] == rates
 
 
 def test_a_perceptron_without_layers_hands_its_input_on():

@@ -37,6 +37,7 @@ class SharedBottom(Ranker):
         embedding_dim: Width = Field(16, description="Width of a field's embedding.")
         dropout: Rate = Field(0.0, description="Share of units dropped while training.")
         balance: Balance = Field("none", description="How the tasks' losses are weighed: all alike, or by learned uncertainties.")
+        entire_space: bool = Field(False, description="Whether a conversion is predicted as click and conversion, as `esmm` does.")
 
     def architecture(self, features: FeatureSchema) -> Architecture:
         """Return the graph.
@@ -49,7 +50,7 @@ class SharedBottom(Ranker):
         nodes, flat = flat_nodes(features, config.embedding_dim, config.features)
         nodes.append(mlp("bottom", flat, config.hidden_units, (config.dropout,)))
         towers, ends = _towers(dict.fromkeys(tasks, "bottom"), config.task_hidden_units, config.dropout)
-        return finished(features, (*nodes, *towers), tasks, ends, config.balance)
+        return finished(features, (*nodes, *towers), tasks, ends, config.balance, config.entire_space)
 
 
 class Esmm(Ranker):
@@ -119,6 +120,7 @@ class Mmoe(Ranker):
         embedding_dim: Width = Field(16, description="Width of a field's embedding.")
         dropout: Rate = Field(0.0, description="Share of units dropped while training.")
         balance: Balance = Field("none", description="How the tasks' losses are weighed: all alike, or by learned uncertainties.")
+        entire_space: bool = Field(False, description="Whether a conversion is predicted as click and conversion, as `esmm` does.")
 
     def architecture(self, features: FeatureSchema) -> Architecture:
         """Return the graph.
@@ -133,7 +135,7 @@ class Mmoe(Ranker):
         gates = {task: f"gate_{number}" for number, task in enumerate(tasks)}
         nodes += [Node(gate, "blocks/gate", (flat, "experts"), {"activation": config.gate_activation}) for gate in gates.values()]
         towers, ends = _towers(gates, config.tower_units, config.dropout)
-        return finished(features, (*nodes, *towers), tasks, ends, config.balance)
+        return finished(features, (*nodes, *towers), tasks, ends, config.balance, config.entire_space)
 
 
 class Ple(Ranker):
@@ -157,6 +159,7 @@ class Ple(Ranker):
         embedding_dim: Width = Field(16, description="Width of a field's embedding.")
         dropout: Rate = Field(0.0, description="Share of units dropped while training.")
         balance: Balance = Field("none", description="How the tasks' losses are weighed: all alike, or by learned uncertainties.")
+        entire_space: bool = Field(False, description="Whether a conversion is predicted as click and conversion, as `esmm` does.")
         shared_gate: Literal["all", "shared"] = Field("all", description="What feeds the next shared experts: all experts, or the shared.")
 
     def architecture(self, features: FeatureSchema) -> Architecture:
@@ -173,7 +176,7 @@ class Ple(Ranker):
             more, states, shared = self._layer(layer, states, shared)
             nodes += more
         towers, ends = _towers(states, config.tower_units, config.dropout)
-        return finished(features, (*nodes, *towers), tasks, ends, config.balance)
+        return finished(features, (*nodes, *towers), tasks, ends, config.balance, config.entire_space)
 
     def _layer(self, layer: int, states: Mapping[str, str], shared: str) -> tuple[list[Node], dict[str, str], str]:
         """Return the nodes of a layer, each task's state after it, and the shared state."""

@@ -87,26 +87,42 @@ def heads(features: FeatureSchema, ends: Mapping[str, tuple[str, str]], given: M
 
 
 def finished(
-    features: FeatureSchema, nodes: Sequence[Node], tasks: Mapping[str, TaskType], ends: Mapping[str, str], balance: str
+    features: FeatureSchema,
+    nodes: Sequence[Node],
+    tasks: Mapping[str, TaskType],
+    ends: Mapping[str, str],
+    balance: str,
+    entire_space: bool = False,
 ) -> Architecture:
-    """Return the graph with a head for each task and, where they are balanced, the losses.
+    """Return the graph with a head for each task and the losses that differ from the tasks' default ones.
 
     Args:
         ends: Label → the node its head reads.
-        balance: none = the tasks' default losses added up; uncertainty = weighed by learned variances.
+        balance: none = the tasks' losses added up; uncertainty = weighed by learned variances.
+        entire_space: Whether the conversion label is predicted as that of a click and a conversion (Ma et al. 2018).
     """
     names = {label: f"score_{number}" for number, label in enumerate(tasks)}
-    scores = heads(features, {names[label]: (label, ends[label]) for label in tasks})
-    losses = _balanced(names, tasks) if balance == "uncertainty" else []
-    return Architecture((*nodes, *scores, *losses), names, "row")
+    click, conversion = chain(features, "", "") if entire_space else ("", "")
+    given = {names[conversion]: click} if entire_space else {}
+    more = heads(features, {names[label]: (label, ends[label]) for label in tasks}, given)
+    scores = dict(names)
+    if entire_space:
+        scores[conversion] = "joint_score"
+        more.append(Node("joint_score", "blocks/multiply-scores", (names[click], names[conversion]), {"tasks": [conversion]}))
+    if entire_space or balance == "uncertainty":
+        more += _losses(scores, tasks, balance, (click, conversion))
+    return Architecture((*nodes, *more), scores, "row")
 
 
-def _balanced(scores: Mapping[str, str], tasks: Mapping[str, TaskType]) -> list[Node]:
-    nodes: list[Node] = []
-    for number, label in enumerate(tasks):
-        nodes += [
-            Node(f"label_{number}", "@labels", config={"task": label}),
-            Node(f"loss_{number}", "blocks/pointwise-loss", (scores[label], f"label_{number}")),
-        ]
-    losses = tuple(f"loss_{number}" for number in range(len(tasks)))
-    return [*nodes, Node("loss", "blocks/uncertainty-weighting", losses, {"kinds": list(tasks.values())})]
+def _losses(scores: Mapping[str, str], tasks: Mapping[str, TaskType], balance: str, pair: tuple[str, str]) -> list[Node]:
+    """Return the losses; where the second label of `pair` is named, its scores are compared with both labels together."""
+    labels = {label: f"label_{number}" for number, label in enumerate(tasks)}
+    nodes = [Node(name, "@labels", config={"task": label}) for label, name in labels.items()]
+    if pair[1]:
+        nodes.append(Node("both", "blocks/joint-label", tuple(labels[label] for label in pair)))
+        labels[pair[1]] = "both"
+    losses = [Node(f"loss_{number}", "blocks/pointwise-loss", (scores[label], labels[label])) for number, label in enumerate(tasks)]
+    if balance == "uncertainty":
+        kinds = {"kinds": list(tasks.values())}
+        return [*nodes, *losses, Node("loss", "blocks/uncertainty-weighting", tuple(loss.id for loss in losses), kinds)]
+    return [*nodes, *losses]

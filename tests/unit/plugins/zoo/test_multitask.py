@@ -143,6 +143,22 @@ def test_the_features_named_are_the_ones_read(kernel: Kernel, features: FeatureS
         assert sources == {"@fields": ["user_id", "item_id"]}
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_any_of_them_learns_a_conversion_over_the_entire_space(name: str, built: Callable[..., Network], features: FeatureSet) -> None:
+    network = built(name, features, entire_space=True, **SMALL[name])
+    assert network.tasks == ("rating", "like", "minutes")
+    batch = _batch(network, features)
+    values = network(batch)
+    click, buy = torch.sigmoid(values["score_0"]), torch.sigmoid(values["score_1"])
+    assert torch.equal(values["joint_score"], click * buy)
+    both = torch.where(batch["@label:rating"] == 0, 0.0, batch["@label:rating"] * batch["@label:like"])
+    known = ~torch.isnan(both)
+    expected = _task_loss(network, batch, "rating") + _task_loss(network, batch, "minutes")
+    expected = expected + functional.binary_cross_entropy(values["joint_score"][known, 0], both[known])
+    assert torch.allclose(network.loss(batch), expected, rtol=1e-5)
+    assert torch.equal(network.serve(*(batch[key] for key in network.inputs))[1], values["joint_score"][:, 0])
+
+
 # --- SharedBottom ---------------------------------------------------------------------------------------------------------------
 
 

@@ -41,6 +41,7 @@ def autorec_blueprints() -> tuple[ComponentSpec, ...]:
         ComponentSpec(
             "transformer", "autorec_zoo.sequential.attention:Transformer", "Causal transformer that sees distances.", tags=_RECALL
         ),
+        ComponentSpec("bert4rec", "autorec_zoo.sequential.cloze:Bert4Rec", "Hidden steps are found (Sun et al. 2019).", tags=_RECALL),
         ComponentSpec("nextitnet", "autorec_zoo.sequential.convolution:NextItNet", "Dilated convolution (Yuan et al. 2019).", tags=_RECALL),
         ComponentSpec("lr", "autorec_zoo.ranking.linear:LogisticRegression", "A weight for every category and number.", tags=_RANKING),
         ComponentSpec(

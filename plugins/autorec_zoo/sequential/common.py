@@ -48,7 +48,15 @@ def cheapest(features: FeatureSchema, width: int) -> Literal["softmax", "sampled
 
 
 def objective(
-    kind: Objective, states: str, items: str, features: FeatureSchema, width: int, *, power: float = 0.0, smoothing: float = 0.0
+    kind: Objective,
+    states: str,
+    items: str,
+    features: FeatureSchema,
+    width: int,
+    *,
+    power: float = 0.0,
+    smoothing: float = 0.0,
+    target: str = "target",
 ) -> list[Node]:
     """Return the nodes of a loss over the steps `states` and the item table `items`.
 
@@ -56,13 +64,14 @@ def objective(
         width: Dimension of an item vector.
         power: Exponent of the counts that negatives are drawn by; 0 = all items alike.
         smoothing: Of a full softmax.
+        target: The node of wanted rows; "target" = the source, which is the first of the nodes.
     """
     chosen = cheapest(features, width) if kind == "auto" else kind
-    target = Node("target", "@target", config={"index": True})
+    source = Node("target", "@target", config={"index": True})
     if chosen == "softmax":
-        return [target, Node("loss", "blocks/softmax-loss", (states, items, "target"), {"smoothing": smoothing} if smoothing else {})]
+        return [source, Node("loss", "blocks/softmax-loss", (states, items, target), {"smoothing": smoothing} if smoothing else {})]
     block, config, count = _SAMPLED[chosen]
-    inputs: tuple[str, ...] = (states, "target", items, "drawn")
+    inputs: tuple[str, ...] = (states, target, items, "drawn")
     if not power:
         drawn = [Node("drawn", "@negatives", config={"index": True, "shared": True, "count": count})]
     else:
@@ -70,4 +79,4 @@ def objective(
         if chosen == "sampled":
             drawn.append(Node("counts", "blocks/item-counts", config={"rows": features.items}))
             inputs, config = (*inputs, "counts"), {**config, "power": power}
-    return [target, *drawn, Node("loss", block, inputs, config)]
+    return [source, *drawn, Node("loss", block, inputs, config)]

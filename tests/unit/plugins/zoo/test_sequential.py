@@ -12,7 +12,7 @@ from autorec_kernel.models import FitSettings, fit
 from autorec_kernel.models.batching import batches_for
 from autorec_kernel.models.scoring import rank_block
 
-MODELS = ("sasrec", "gru4rec", "narm", "mind", "transformer", "nextitnet")
+MODELS = ("sasrec", "gru4rec", "narm", "mind", "transformer", "nextitnet", "bert4rec")
 LOSSES = {
     "softmax": "blocks/softmax-loss",
     "sampled": "blocks/sampled-softmax-loss",
@@ -190,6 +190,32 @@ def test_mind_routes_as_often_as_it_is_told(built, features):
     answers = [built("zoo/mind", features, routing_iterations=n).serve(histories([4, 7, 2], [9, 1]))[0] for n in (1, 3, 3)]
     assert not torch.allclose(answers[0], answers[1], atol=1e-5)
     assert torch.equal(answers[1], answers[2])
+
+
+def test_bert4rec_asks_for_what_it_hid_and_for_what_comes_next(built, features):
+    network = built("zoo/bert4rec", features, mask_rate=0.4).train()
+    given, wanted = histories([3, 1, 2, 7, 9, 4], [5, 8]), histories([1, 2, 7, 9, 4, 6], [8, 2])
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        values = network({network.inputs[0]: given, "@target": wanted})
+    drawn, (answers, asked), (hidden, mask) = values["drawn_steps"][0], values["answers"], values["hidden"]
+    blank, plain = network.part("hidden").blank, values["history"][0]
+    assert 0 < int((drawn != 0).sum()) < 8
+    assert mask.sum(1).tolist() == [7, 3]
+    for row, length in enumerate((6, 2)):
+        for step in range(length):
+            gone = bool(drawn[row, step])
+            assert torch.equal(hidden[row, step], blank if gone else plain[row, step])
+            assert int(answers[row, step]) == (int(given[row, step]) if gone else 0)
+            assert bool(asked[row, step]) == gone
+        assert torch.equal(hidden[row, length], blank)
+        assert (int(answers[row, length]), bool(asked[row, length])) == ([6, 2][row], True)
+
+
+def test_bert4rec_hides_nothing_in_serving_but_what_comes_next(built, features):
+    network = built("zoo/bert4rec", features)
+    assert not network({network.inputs[0]: histories([3, 1]), "@target": histories([1, 2])})["drawn_steps"][0].any()
+    assert torch.equal(network.serve(histories([3, 1]))[0], network.serve(histories([3, 1]))[0])
 
 
 @pytest.mark.slow

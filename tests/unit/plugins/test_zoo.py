@@ -30,12 +30,6 @@ def test_sasrec_scores_with_the_embeddings_it_reads(built, features_of):
     assert torch.equal(network.item_vectors(), network.parts["n_items"].store.table("item"))
 
 
-@pytest.mark.parametrize(("items", "loss"), [(4_000, "blocks/softmax-loss"), (4_001, "blocks/sampled-softmax-loss")])
-def test_a_large_catalogue_is_trained_on_samples(kernel, features_of, items, loss):
-    schema = replace(features_of("recommend").schema, items=items)
-    assert kernel.create("blueprint", "zoo/mf").architecture(schema)["loss"].block == loss
-
-
 @pytest.mark.parametrize(("name", "task"), [(name, task) for name in RANKERS for task in ("rate", "click")])
 def test_a_ranker_answers_a_row_alike_alone_and_in_any_batch(built, features_of, name, task):
     features = features_of(task)

@@ -72,6 +72,8 @@ class _Product(torch.autograd.Function):
 
 
 def _suits(values: torch.Tensor, weight: torch.Tensor) -> bool:
+    if torch.compiler.is_compiling():  # first: an export knows no number of rows
+        return False
     if (
         values.device.type != "cpu"
         or values.dtype != torch.float32
@@ -80,7 +82,7 @@ def _suits(values: torch.Tensor, weight: torch.Tensor) -> bool:
         or not len(values)
     ):
         return False
-    return torch.is_grad_enabled() and bool(torch._C._has_mkldnn) and not torch.compiler.is_compiling()
+    return torch.is_grad_enabled() and bool(torch._C._has_mkldnn)
 
 
 def _multiply(values: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:

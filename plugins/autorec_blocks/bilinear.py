@@ -14,6 +14,7 @@ from torch import nn
 from autorec_blocks.base import Block
 from autorec_blocks.interact import pair_count, partners
 from autorec_kernel.config import ComponentConfig
+from autorec_kernel.models import linear
 from autorec_kernel.records.architecture import Port, TensorSpec
 from autorec_kernel.space import Choice, Int
 
@@ -70,7 +71,7 @@ class _Leading(nn.Module):
 
     def forward(self, fields: torch.Tensor) -> torch.Tensor:
         single = self.weight.shape[0] == 1
-        left = fields @ self.weight[0] if single else torch.einsum("afe,fed->afd", fields, self.weight)
+        left = linear(fields, self.weight[0].t()) if single else torch.einsum("afe,fed->afd", fields, self.weight)
         return torch.cat([left * other for other in partners(fields)], 1)[:, : self.pairs]
 
 
@@ -126,6 +127,6 @@ class _Bilinear(nn.Module):
     def forward(self, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
         heads = self.weight.shape[0]
         if heads == 1:
-            return ((left @ self.weight[0]) * right).sum(1, keepdim=True)
+            return (linear(left, self.weight[0].t()) * right).sum(1, keepdim=True)
         moved = torch.einsum("ahd,hde->ahe", left.reshape(left.shape[0], heads, -1), self.weight)
         return (moved.flatten(1) * right).sum(1, keepdim=True)

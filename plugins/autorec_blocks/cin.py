@@ -14,6 +14,7 @@ from torch import nn
 from autorec_blocks.base import Block
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.errors import ContractError
+from autorec_kernel.models import linear
 from autorec_kernel.records.architecture import Port, TensorSpec
 from autorec_kernel.space import Int, Ints
 
@@ -76,6 +77,6 @@ class _CinLayer(nn.Module):
         before, fields, after = self.sizes
         if self.outer:
             products = (value.unsqueeze(2) * first.unsqueeze(1)).flatten(1)
-            return products @ self.weight.view(before * fields, after)
-        moved = (value @ self.weight.view(before, fields * after)).reshape(-1, fields, after)
+            return linear(products, self.weight.reshape(before * fields, after).t())
+        moved = linear(value, self.weight.reshape(before, fields * after).t()).reshape(-1, fields, after)
         return torch.bmm(first.unsqueeze(1), moved).squeeze(1)

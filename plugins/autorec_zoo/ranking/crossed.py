@@ -107,7 +107,7 @@ class Edcn(Ranker):
         dropout_rates: Rates = Field((), description="Share of units dropped after each layer; the last one repeats.")
         embedding_dim: Width = Field(16, description="Width of a field's embedding.")
         bridge_type: Annotated[Bridge, Choice("product", "add", "concat", "attention")] = Field(
-            "product", description="How the two streams meet after a layer."
+            "add", description="How the two streams meet after a layer; add was as accurate as the others on MovieLens, and the steadiest."
         )
 
     def architecture(self, features: FeatureSchema) -> Architecture:

@@ -189,7 +189,7 @@ def test_edcn_has_a_gate_a_field_or_a_gate_a_dimension_for_each_order_and_stream
 
 
 def test_a_bridge_of_edcn_keeps_the_crosses_and_adds_where_the_streams_agree(run):
-    network, values = run("zoo/edcn", cross_num=2)
+    network, values = run("zoo/edcn", cross_num=2, bridge_type="product")
     for layer in (0, 1):
         cross = values[f"cross_{layer}"]
         wide = part(network, f"wide_{layer}")(values[f"deep_{layer}"])

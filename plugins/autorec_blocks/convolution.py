@@ -80,7 +80,8 @@ class _Layer(nn.Module):
 
     def forward(self, steps: torch.Tensor) -> torch.Tensor:
         moved = _back(self.near, functional.relu(self.first(steps)))
-        return steps + self.dropout(_back(self.far, functional.relu(self.second(moved))))
+        added: torch.Tensor = self.dropout(_back(self.far, functional.relu(self.second(moved))))
+        return steps + added
 
 
 def _back(unit: nn.Conv1d, steps: torch.Tensor) -> torch.Tensor:

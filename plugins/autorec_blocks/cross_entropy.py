@@ -103,7 +103,8 @@ class _SampledCrossEntropy(torch.autograd.Function):
         drawn: torch.Tensor,
     ) -> torch.Tensor:
         with torch.autocast(rows.device.type, enabled=False), torch.enable_grad():
-            loss, *grads = _sampled_blocks(*(part.detach().float() for part in (rows, chosen, others, shift)), wanted, drawn)
+            plain = [part.detach().float() for part in (rows, chosen, others, shift)]
+            loss, *grads = _sampled_blocks(plain[0], plain[1], plain[2], plain[3], wanted, drawn)
         ctx.save_for_backward(*grads)
         return loss
 

@@ -190,7 +190,8 @@ class _Layer(nn.Module):
 
     def forward(self, steps: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         steps = steps + self.dropout(self._attend(self.before(steps), mask))
-        return steps + self.dropout(self.forward_net(self.between(steps)))
+        moved: torch.Tensor = self.dropout(self.forward_net(self.between(steps)))
+        return steps + moved
 
     def _attend(self, steps: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         batch, length, width = steps.shape
@@ -200,7 +201,8 @@ class _Layer(nn.Module):
         rate = self.rate if self.training else 0.0
         seen = None if self.causal else _visible(mask, length)
         mixed = functional.scaled_dot_product_attention(query, key, value, seen, dropout_p=rate, is_causal=self.causal)
-        return self.merge(mixed.transpose(1, 2).reshape(batch, length, width))
+        merged: torch.Tensor = self.merge(mixed.transpose(1, 2).reshape(batch, length, width))
+        return merged
 
 
 def _visible(mask: torch.Tensor, length: int) -> torch.Tensor:

@@ -33,7 +33,7 @@ def start(name: str, options: dict[str, Any], given: argparse.Namespace) -> Work
 def measure(model: str, given: argparse.Namespace, labels: np.ndarray) -> dict[str, Any]:
     """Train all libraries' versions of a model, one epoch each in turn; the first epoch warms up."""
     workers: dict[str, Worker] = {}
-    found: dict[str, Any] = {"model": model, "rows": 0, "systems": {}}
+    found: dict[str, Any] = {"model": model, "load": round(os.getloadavg()[0], 1), "systems": {}}
     with tempfile.TemporaryDirectory() as work:
         options = {"data": str(given.data), "model": model, "batch": given.batch, "seed": given.seed, "work": work}
         for name in ("ours", *given.against):
@@ -112,17 +112,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     labels = np.load(given.data / "test.npz")["label"]
-    rows = []
+    told = {"data": given.data.name, "batch": given.batch, "epochs": given.epochs, "machine": facts_of_machine()}
+    told |= {"sgemm_gflops": gemm_gflops(given.core, given.batch), "tower_limit_rows_per_s": tower_limit(given.core, given.batch)}
+    rows: list[dict[str, Any]] = []
     for model in given.models:
         rows.append(measure(model, given, labels))
         print(line(rows[-1]), flush=True)
-    ratios = [row["ratio"] for row in rows if "ratio" in row]
-    told = {"data": given.data.name, "batch": given.batch, "epochs": given.epochs, "machine": facts_of_machine()}
-    told |= {"sgemm_gflops": gemm_gflops(given.core, given.batch), "tower_limit_rows_per_s": tower_limit(given.core, given.batch)}
-    told |= {"geometric_mean": round(float(np.exp(np.mean(np.log(ratios)))), 2) if ratios else None, "models": rows}
-    print({key: value for key, value in told.items() if key != "models"})
-    if given.out:
-        given.out.write_text(json.dumps(told, indent=1) + "\n")
+        ratios = [row["ratio"] for row in rows if "ratio" in row]
+        told["geometric_mean"] = round(float(np.exp(np.mean(np.log(ratios)))), 2) if ratios else None
+        if given.out:
+            given.out.write_text(json.dumps({**told, "models": rows}, indent=1) + "\n")
+    print(told)
 
 
 if __name__ == "__main__":

@@ -130,7 +130,7 @@ class RankingEvaluator:
     def _overlap(self, positives: Csr, exclude: Csr) -> int:
         wanted, banned = (keys(rows_of(part), np.minimum(part[1], self._item_count), self._item_count + 1) for part in (positives, exclude))
         known = (positives[1] >= self._first) & (positives[1] < self._item_count)
-        return len(np.intersect1d(wanted[known], banned))
+        return _shared(np.sort(wanted[known]), banned)
 
     def _lost_among(self, scores: np.ndarray, exclude: Csr) -> int:
         cells = np.unique(keys(rows_of(exclude), exclude[1], self._item_count))
@@ -159,6 +159,17 @@ def evaluate_lists(metrics: Sequence[str], users: np.ndarray, lists: np.ndarray,
     evaluator = RankingEvaluator(metrics, item_count)
     evaluator.add_lists(users, lists, positives)
     return evaluator.result()
+
+
+def _shared(wanted: np.ndarray, banned: np.ndarray) -> int:
+    """Return how many distinct values of `wanted` (int64, sorted, few) are in `banned` (int64, many): one look-up for each of these."""
+    wanted = wanted[np.append(True, wanted[1:] != wanted[:-1])] if len(wanted) else wanted
+    if not len(wanted):
+        return 0
+    place = np.minimum(np.searchsorted(wanted, banned), len(wanted) - 1)
+    found = np.zeros(len(wanted), dtype=bool)
+    found[place[wanted[place] == banned]] = True
+    return int(found.sum())
 
 
 def _ranked(name: str) -> tuple[MetricInfo, int]:

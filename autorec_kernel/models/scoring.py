@@ -40,7 +40,7 @@ def evaluate_ranking(
     state = features.state()
     judge = RankingEvaluator(metrics, features.schema.items, popularity=state.popularity)
     vectors = network.item_vectors().numpy() if network.serving_outputs == ("user",) else None
-    for part in _parts(evaluation, features.schema.items):
+    for part in _parts(evaluation, features.schema.items, reading=bool(network.lengths)):
         block = evaluation.take(part)
         scores = rank_block(network, state, block.users, block.histories, vectors)
         judge.add(block.users, scores, block.positives, block.seen if exclude_seen else None)
@@ -123,8 +123,11 @@ def _bounded(lengths: Mapping[str, int]) -> dict[str, int]:
     return {name: length for name, length in lengths.items() if length}
 
 
-def _parts(evaluation: EvaluationSet, items: int) -> Iterator[np.ndarray]:
-    """Yield user positions block by block, users with histories of like length together, so that little padding is computed."""
+def _parts(evaluation: EvaluationSet, items: int, *, reading: bool) -> Iterator[np.ndarray]:
+    """Yield user positions block by block; where histories are read, users with like lengths together, so that padding is little."""
+    if not reading:
+        yield from np.array_split(np.arange(len(evaluation.users)), max(1, -(-len(evaluation.users) * items // _CELLS)))
+        return
     lengths = np.diff(evaluation.histories[0])
     order = np.argsort(lengths, kind="stable")
     most, start = max(1, _CELLS // items), 0

@@ -37,7 +37,8 @@ class Worker:
         self.name = name
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - lives as long as the process
         threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"), "1")
-        where = {"PYTHONPATH": os.pathsep.join(part for part in (paths, str(HERE.parents[1])) if part), "CUDA_VISIBLE_DEVICES": ""}
+        root = os.environ.get("BENCH_ROOT", str(HERE.parents[1]))  # another checkout to measure
+        where = {"PYTHONPATH": os.pathsep.join(part for part in (paths, root) if part), "CUDA_VISIBLE_DEVICES": ""}
         self.process = subprocess.Popen(
             [python, str(HERE / script), json.dumps(options)],
             stdin=subprocess.PIPE,

@@ -50,11 +50,11 @@ def write(given: Options, folder: Path, names: list[str]) -> list[str]:
     return paths
 
 
-def as_npz(parquet: Path) -> str:
-    """Rewrite what its processor made for its memory loader."""
-    frame = pd.read_parquet(parquet)
-    np.savez(parquet.with_suffix(".npz"), **{name: np.stack(frame[name].to_numpy()) for name in frame.columns})
-    return str(parquet.with_suffix(".npz"))
+def transform(processor, frame, split: str = "train", block_size: int = 0) -> None:
+    """Encode a part and keep it for the memory loader; the library's own version starts a Ray cluster to do so."""
+    table = frame.collect()
+    values = processor.transform({name: table[name].to_numpy() for name in table.columns})
+    np.savez(Path(processor.data_dir) / f"{split}.npz", **{name: np.stack(list(value)) for name, value in values.items()})
 
 
 def build(given: Options) -> Session:
@@ -79,8 +79,9 @@ def build(given: Options) -> Session:
     seed_everything(given.seed)
     (folder / "ck" / "clicks").mkdir(parents=True)
     processor = FeatureProcessor(feature_cols=fields, label_col=label, dataset_id="clicks", data_root=str(folder))
+    sys.modules["fuxictr.preprocess.build_dataset"].transform = transform
     build_dataset(processor, train_data=csv[0], valid_data=csv[1], test_data=csv[2], data_format="csv")
-    files = [as_npz(folder / "clicks" / f"{part}.parquet") for part in ("train", "valid", "test")]
+    files = [str(folder / "clicks" / f"{part}.npz") for part in ("train", "valid", "test")]
     mapping = FeatureMap("clicks", str(folder / "clicks"))
     mapping.load(str(folder / "clicks" / "feature_map.json"), options)
     loading = {"batch_size": given.batch, "data_format": "npz", "num_workers": 0}  # its loader without Ray: the faster one here

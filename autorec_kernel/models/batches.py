@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from autorec_kernel.errors import ContractError
+from autorec_kernel.features.gather import release
 from autorec_kernel.models.order import batches_of, shuffled
 from autorec_kernel.models.sources import LABEL, NEGATIVES, TARGET
 
@@ -72,10 +73,17 @@ class Batches:
 
     def jobs(self, rng: np.random.Generator) -> Iterator[Callable[[], Batch]]:
         """Yield what builds each batch of an epoch: calls that depend on nothing but their place in it, so they may run side by side."""
-        parts = self._bucketed(rng) if self.sequential else batches_of(shuffled(self.count, rng), self.size)
+        parts = self._bucketed(rng) if self.sequential else batches_of(self._stretches(rng), self.size)
         key = int(rng.integers(2**63))
         for number, part in enumerate(parts):
             yield partial(self._built, part, key, number)
+
+    def _stretches(self, rng: np.random.Generator) -> Iterator[np.ndarray]:
+        """Yield the parts of the order; what one part has read of a file is let go before the next."""
+        for part in shuffled(self.count, rng):
+            yield part
+            if len(part) < self.count:
+                release(self.features.parts)
 
     def _bucketed(self, rng: np.random.Generator) -> Iterator[np.ndarray]:
         """Return batches of sequences of like length, in random order."""

@@ -79,7 +79,7 @@ def estimate_cost(
     """
     network = build_network(architecture, features, kernel).attach(BlankEntities(features)).eval()
     waiting = [part.stored for part in network.modules() if isinstance(part, Unsolved)]
-    weights = [*network.parameters(), *network.buffers()]
+    weights = {id(weight): weight for weight in network.state_dict(keep_vars=True).values()}.values()  # what is stored, each once
     parameters = sum(weight.numel() for weight in weights) + sum(count for count, _ in waiting)
     stored = sum(weight.numel() * weight.element_size() for weight in weights) + sum(size for _, size in waiting)
     network.store()

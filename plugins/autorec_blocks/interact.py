@@ -56,31 +56,36 @@ class Pairs(Block):
     """
 
     class Config(ComponentConfig):
-        """No options."""
+        """Options."""
+
+        inner: bool = Field(False, description="Sum over the embedding dimension: one number a pair instead of a field.")
 
     accepts: ClassVar[tuple[Port, ...]] = ("fields",)
+    config: Config
 
     def output(self, specs: Sequence[TensorSpec]) -> TensorSpec:
-        """Return one field a pair.
+        """Return one field a pair, or a vector of one number a pair.
 
         Raises:
             ContractError: There is a single field.
         """
+        if self.config.inner:
+            return TensorSpec("vector", specs[0].axis, width=pair_count(specs[0]))
         return TensorSpec("fields", specs[0].axis, fields=pair_count(specs[0]), width=specs[0].width)
 
     def build(self, specs: Sequence[TensorSpec], arrays: Mapping[str, np.ndarray]) -> nn.Module:
-        """Return the module: float32 [A, F, E] to [A, F(F-1)/2, E]."""
-        return _Pairs(pair_count(specs[0]))
+        """Return the module: float32 [A, F, E] to [A, F(F-1)/2, E] or [A, F(F-1)/2]."""
+        return _Pairs(pair_count(specs[0]), self.config.inner)
 
 
 class _Pairs(nn.Module):
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, inner: bool) -> None:
         super().__init__()
-        self.count = count
+        self.count, self.inner = count, inner
 
     def forward(self, fields: torch.Tensor) -> torch.Tensor:
-        products = torch.cat([fields * other for other in partners(fields)], 1)
-        return products[:, : self.count]
+        products = [fields * other for other in partners(fields)]
+        return torch.cat([product.sum(2) for product in products] if self.inner else products, 1)[:, : self.count]
 
 
 def partners(fields: torch.Tensor) -> list[torch.Tensor]:

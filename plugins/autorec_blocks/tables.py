@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
@@ -51,7 +52,7 @@ class _FreeTable(nn.Module):
         return torch.cat([self.weight.mean(0, keepdim=True), self.weight])
 
 
-class _Tables(Block):
+class _Tables(Block, ABC):
     """Several tables of numbers."""
 
     accepts: ClassVar[tuple[Port, ...]] = ("table",)
@@ -67,8 +68,9 @@ class _Tables(Block):
             raise ContractError("tables of row indices or neighbours cannot be put together; tables of numbers can")
         return self._together(specs)
 
+    @abstractmethod
     def _together(self, specs: Sequence[TensorSpec]) -> TensorSpec:
-        raise NotImplementedError
+        """Return the table that they become."""
 
     def build(self, specs: Sequence[TensorSpec], arrays: Mapping[str, np.ndarray]) -> nn.Module:
         """Return the module: tables to one table."""

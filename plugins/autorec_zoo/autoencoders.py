@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -13,7 +14,11 @@ from autorec_kernel.records.features import FeatureSchema
 from autorec_kernel.space import Choice, Float, Int, Ints
 from autorec_zoo.parts import Rate, mlp
 
-__all__ = ["ItemAutoRec", "MultVae", "UserAutoRec"]
+__all__ = ["ItemAutoRec", "MultDae", "MultVae", "UserAutoRec"]
+
+_Hidden = Annotated[int, Int(64, 800, log=True)]
+_Latent = Annotated[int, Int(16, 256, log=True)]
+_Hiding = Annotated[float, Float(0.0, 0.8)]
 
 Function = Literal["identity", "sigmoid", "tanh", "relu", "gelu", "silu"]
 _Inner = Annotated[Function, Choice("sigmoid", "tanh", "relu", "gelu", "silu", "identity")]
@@ -114,26 +119,14 @@ def _spread(function: str, bounds: tuple[float, float, float]) -> dict[str, Any]
     return {"activation": function, "scale": scale, "shift": shift}
 
 
-class MultVae:
-    """Variational autoencoder with a multinomial likelihood over the catalogue (Liang et al. 2018).
-
-    The history as a bag of unit length, thinned out in training, gives mean and log-variance of a Gaussian code; the decoder's last layer
-    scores every item. The loss is the multinomial one plus β times the divergence of the code from the standard normal distribution.
-    """
-
-    class Config(ComponentConfig):
-        """Options."""
-
-        hidden_dim: Annotated[int, Int(64, 800, log=True)] = Field(600, description="Width of the hidden layers on both sides.")
-        latent_dim: Annotated[int, Int(16, 256, log=True)] = Field(200, description="Width of the code.")
-        dropout: Annotated[float, Float(0.0, 0.8)] = Field(0.5, description="Share of the history's items hidden while training.")
-        beta: Annotated[float, Float(0.01, 1.0, log=True)] = Field(0.2, description="Weight β of the divergence.")
+class _Bag(ABC):
+    """What both autoencoders of histories share: the catalogue is scored by a decoder of a code of the history as a bag."""
 
     role: ClassVar[Literal["retriever", "ranker"]] = "retriever"
     tasks: ClassVar[tuple[str, ...]] = ("recommend",)
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
+    def __init__(self, config: ComponentConfig) -> None:
+        self.config: Any = config
 
     def architecture(self, features: FeatureSchema) -> Architecture:
         """Return the graph.
@@ -143,20 +136,22 @@ class MultVae:
         """
         histories = features.of("history")
         if not histories:
-            raise ContractError("MultVAE reads a history as a bag of items: enable the history op, and name a user and an item column")
-        nodes = (*self._encoder(histories[0].name, histories[0].vocabulary), *self._decoder(histories[0].vocabulary))
+            raise ContractError("it reads a history as a bag of items: enable the history op, and name a user and an item column")
+        code, losses = self._code()
+        nodes = (*self._reader(histories[0].name, histories[0].vocabulary), *code, *self._decoder(histories[0].vocabulary), *losses)
         return Architecture(nodes, {"user": "user", "item": "items"}, "user")
 
-    def _encoder(self, history: str, items: str) -> list[Node]:
+    @abstractmethod
+    def _code(self) -> tuple[list[Node], list[Node]]:
+        """Return the nodes from `hidden` to `code`, and losses beside the likelihood."""
+
+    def _reader(self, history: str, items: str) -> list[Node]:
         config = self.config
         return [
             Node("history", "@history", config={"columns": [history], "index": True}),
             Node("read", "@table", config={"table": items, "width": config.hidden_dim, "tag": "encoder"}),
             Node("bag", "blocks/bag", ("history", "read"), {"power": 0.5, "dropout": config.dropout}),
             Node("hidden", "blocks/activate", ("bag",), {"activation": "tanh"}),
-            Node("mean", "blocks/linear", ("hidden",), {"width": config.latent_dim}),
-            Node("log_variance", "blocks/linear", ("hidden",), {"width": config.latent_dim}),
-            Node("code", "blocks/reparameterise", ("mean", "log_variance")),
         ]
 
     def _decoder(self, items: str) -> list[Node]:
@@ -169,5 +164,43 @@ class MultVae:
             Node("items", "blocks/join-tables", ("weights", "offsets")),
             Node("target", "@target", config={"index": True}),
             Node("likelihood", "blocks/multinomial-loss", ("user", "items", "target")),
-            Node("divergence", "blocks/kl-loss", ("mean", "log_variance"), {"weight": config.beta}),
         ]
+
+
+class MultVae(_Bag):
+    """Variational autoencoder with a multinomial likelihood over the catalogue (Liang et al. 2018).
+
+    The history as a bag of unit length, thinned out in training, gives mean and log-variance of a Gaussian code; the decoder's last layer
+    scores every item. The loss is the multinomial one plus β times the divergence of the code from the standard normal distribution.
+    """
+
+    class Config(ComponentConfig):
+        """Options."""
+
+        hidden_dim: _Hidden = Field(600, description="Width of the hidden layers on both sides.")
+        latent_dim: _Latent = Field(200, description="Width of the code.")
+        dropout: _Hiding = Field(0.5, description="Share of the history's items hidden while training.")
+        beta: Annotated[float, Float(0.01, 1.0, log=True)] = Field(0.2, description="Weight β of the divergence.")
+
+    def _code(self) -> tuple[list[Node], list[Node]]:
+        width = {"width": self.config.latent_dim}
+        nodes = [
+            Node("mean", "blocks/linear", ("hidden",), width),
+            Node("log_variance", "blocks/linear", ("hidden",), width),
+            Node("code", "blocks/reparameterise", ("mean", "log_variance")),
+        ]
+        return nodes, [Node("divergence", "blocks/kl-loss", ("mean", "log_variance"), {"weight": self.config.beta})]
+
+
+class MultDae(_Bag):
+    """Denoising autoencoder with a multinomial likelihood over the catalogue: nothing in the code is drawn (Liang et al. 2018)."""
+
+    class Config(ComponentConfig):
+        """Options."""
+
+        hidden_dim: _Hidden = Field(600, description="Width of the hidden layers on both sides.")
+        latent_dim: _Latent = Field(200, description="Width of the code.")
+        dropout: _Hiding = Field(0.5, description="Share of the history's items hidden while training.")
+
+    def _code(self) -> tuple[list[Node], list[Node]]:
+        return [mlp("code", "hidden", (self.config.latent_dim,), (), "tanh")], []

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.records.architecture import Architecture, Node
-from autorec_kernel.records.features import FeatureSchema
+from autorec_kernel.records.features import Feature, FeatureSchema
 from autorec_kernel.space import Choice
 from autorec_zoo.parts import Columns, Ranker, Rates, Units, Width, chosen, flat_nodes, linear_nodes, mlp, summed, target
 
@@ -16,12 +16,15 @@ __all__ = ["LogisticRegression", "WideDeep"]
 
 
 class LogisticRegression(Ranker):
-    """A weight for every category and every number, and nothing else (linear regression when the label is a value)."""
+    """A weight for every category and every number, and for hashed crosses of ids if wanted (linear regression for a value)."""
 
     class Config(ComponentConfig):
         """Options."""
 
         features: Columns = Field(None, description="Features that are weighed; None = all ids, bags and numbers.")
+        cross_buckets: Annotated[int, Choice(0, 4_096, 32_768)] = Field(
+            0, ge=0, description="Weights that all crossed pairs of ids share by hashing; 0 = no crosses."
+        )
 
     def architecture(self, features: FeatureSchema) -> Architecture:
         """Return the graph.
@@ -31,7 +34,8 @@ class LogisticRegression(Ranker):
         """
         target(features)
         nodes, parts = linear_nodes(features, self.config.features)
-        return summed(features, nodes, parts)
+        crosses = _crosses(chosen(features, self.config.features), self.config.cross_buckets)
+        return summed(features, [*nodes, *crosses], (*parts, *(["crosses"] if crosses else [])))
 
 
 class WideDeep(Ranker):
@@ -59,16 +63,22 @@ class WideDeep(Ranker):
         config = self.config
         nodes, flat = flat_nodes(features, config.embedding_dim, config.deep_features, option="deep_features")
         linear, parts = linear_nodes(features, config.wide_features, beside=nodes, option="wide_features")
-        crossed = [f.name for f in chosen(features, config.wide_features, option="wide_features") if f.kind == "id"]
-        if config.cross_buckets and len(crossed) > 1:
-            linear += [
-                Node("rows", "@fields", config={"columns": crossed, "index": True}),
-                Node("crosses", "blocks/hash-crosses", ("rows",), {"buckets": config.cross_buckets}),
-            ]
-            parts += ("crosses",)
+        crosses = _crosses(chosen(features, config.wide_features, option="wide_features"), config.cross_buckets)
+        linear, parts = [*linear, *crosses], (*parts, *(["crosses"] if crosses else []))
         nodes += [
             *linear,
             mlp("deep", flat, config.hidden_units, config.dropout_rates),
             Node("network", "blocks/linear", ("deep",), {"width": 1, "bias": False}),
         ]
         return summed(features, nodes, (*parts, "network"))
+
+
+def _crosses(picked: list[Feature], buckets: int) -> list[Node]:
+    """Return the nodes of one hashed weight a pair of ids; none without buckets or without a pair."""
+    crossed = [feature.name for feature in picked if feature.kind == "id"]
+    if not buckets or len(crossed) < 2:
+        return []
+    return [
+        Node("rows", "@fields", config={"columns": crossed, "index": True}),
+        Node("crosses", "blocks/hash-crosses", ("rows",), {"buckets": buckets}),
+    ]

@@ -9,13 +9,13 @@ import numpy as np
 __all__ = ["batches_of", "shuffled"]
 
 _WHOLE = 1 << 20  # rows permuted at once; more lie on disk, and one random read a row would be too slow and one index a row too large
-_BLOCK, _POOL = 1 << 11, 64  # neighbouring rows read together, and how many such blocks are mixed
+_BLOCK, _POOL = 1 << 11, 32  # neighbouring rows read together, and how many such blocks are mixed
 
 
 def shuffled(count: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
     """Return parts of a random order of 0 … count - 1, int64 each.
 
-    Up to a million rows are one permutation. More are cut into blocks of neighbours, the blocks permuted, and 64 of them at a time
+    Up to a million rows are one permutation. More are cut into blocks of neighbours, the blocks permuted, and 32 of them at a time
     mixed row by row: rows of different parts of the file meet in a batch, while each read is one stretch of the file.
     """
     return iter((rng.permutation(count),)) if count <= _WHOLE else _mixed(count, rng)

@@ -10,6 +10,7 @@ import typer
 
 from autorec_kernel import errors, hookspecs
 from autorec_kernel.cli.commands import COMMANDS, Command
+from autorec_kernel.kernel import Kernel
 from autorec_kernel.recipe import Recipe
 
 GENERAL = {"--help", "--install-completion", "--show-completion"}
@@ -48,6 +49,15 @@ def test_every_field_of_a_result_is_in_the_reference() -> None:
     keys = {key.value for key in returned.keys if isinstance(key, ast.Constant)}
     rows = re.findall(r"^\| `(\w+)` \|", (REFERENCE / "result.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert keys == set(rows)
+
+
+def test_every_model_of_the_zoo_is_in_the_reference_with_its_options() -> None:
+    text = (REFERENCE / "zoo.md").read_text(encoding="utf-8")
+    rows = {row[0]: row[1] for row in re.findall(r"^\| `((?:zoo|baselines)/[\w-]+)` \|.*\| (.*?) \|$", text, re.MULTILINE)}
+    kernel = Kernel.discover()
+    known = [row.id for row in kernel.components("blueprint") if row.id.startswith(("zoo/", "baselines/"))]
+    options = {name: set(kernel.load("blueprint", name).Config.model_fields) for name in known}
+    assert {name: set(re.findall(r"`(\w+)`", listed)) for name, listed in rows.items()} == options
 
 
 def test_every_hook_is_explained_beside_an_example() -> None:

@@ -7,7 +7,7 @@ from autorec_kernel.registry.spec import ComponentSpec
 
 __all__ = ["autorec_blueprints"]
 
-_RECALL = ("recall",)
+_RECALL = ("recall", "later")
 _BASELINE = ("recall", "baseline")
 _RANKING = ("ranking", "baseline")
 

@@ -9,8 +9,9 @@ import numpy as np
 from autorec_kernel.errors import ContractError, UsageError
 from autorec_kernel.evaluation import ranking
 from autorec_kernel.evaluation._csr import Csr, as_csr, keys, rows_of, take
+from autorec_kernel.evaluation._lists import best
 from autorec_kernel.evaluation.metrics import MetricInfo, parse_metric
-from autorec_kernel.evaluation.ordering import top_k
+from autorec_kernel.evaluation.ordering import masked_blocks, matrix
 from autorec_kernel.evaluation.result import RankingResult
 
 __all__ = ["RankingEvaluator", "evaluate_lists", "evaluate_scores"]
@@ -43,7 +44,7 @@ class RankingEvaluator:
         self._values: dict[str, list[np.ndarray]] = {name: [] for name, (info, _) in self._metrics.items() if info.name != "coverage"}
         self._counts = dict.fromkeys(_COUNTS, 0)
 
-    def add(self, users: np.ndarray, scores: np.ndarray, positives: Csr, exclude: Csr | None = None) -> None:
+    def add(self, users: np.ndarray, scores: np.ndarray, positives: Csr, exclude: Csr | None = None, *, scratch: bool = False) -> None:
         """Rank one block and add it.
 
         Args:
@@ -51,6 +52,7 @@ class RankingEvaluator:
             scores: float32 [A, item_count].
             positives: (offsets [A + 1], items): what each user is to find.
             exclude: (offsets [A + 1], items): what is not recommended to each user.
+            scratch: Whether the scores may be written over, which saves a copy.
 
         Raises:
             ContractError: The shapes do not fit.
@@ -58,18 +60,12 @@ class RankingEvaluator:
         if np.shape(scores) != (len(users), self._item_count):
             raise ContractError(f"expected scores float32 [{len(users)}, {self._item_count}], got {list(np.shape(scores))}")
         positives = as_csr(positives, len(users), what="positives")
+        lists = self._list(matrix(scores), positives, exclude, scratch)
         kept = np.flatnonzero(np.diff(positives[0]))
-        lost = int(np.isnan(scores[:, self._first :]).sum())
-        if exclude is not None:
-            exclude = as_csr(exclude, len(users), what="exclude", limit=self._item_count)
-            self._counts["excluded_positives"] += self._overlap(positives, exclude)
-            lost -= self._lost_among(scores, exclude) if lost else 0
-            exclude = exclude if len(kept) == len(users) else take(exclude, kept)
-        self._counts["nan_scores"] += lost
-        chosen = scores if len(kept) == len(users) else scores[kept]
-        lists = top_k(chosen, self.depth, exclude, unknown_row=bool(self._first))
         self._counts["left_out"] += len(users) - len(kept)
-        self._count(np.asarray(users)[kept], lists, take(positives, kept))
+        if len(kept) < len(users):
+            users, lists, positives = np.asarray(users)[kept], lists[kept], take(positives, kept)
+        self._count(np.asarray(users), lists, positives)
 
     def add_lists(self, users: np.ndarray, lists: np.ndarray, positives: Csr) -> None:
         """Add finished lists.
@@ -127,15 +123,19 @@ class RankingEvaluator:
             raise UsageError(f"novelty needs the training interactions of each of the {self._item_count} item rows")
         return np.concatenate([np.zeros(self._first), ranking.self_information(np.asarray(popularity)[self._first :])])
 
-    def _overlap(self, positives: Csr, exclude: Csr) -> int:
-        wanted, banned = (keys(rows_of(part), np.minimum(part[1], self._item_count), self._item_count + 1) for part in (positives, exclude))
-        known = (positives[1] >= self._first) & (positives[1] < self._item_count)
-        return _shared(np.sort(wanted[known]), banned)
-
-    def _lost_among(self, scores: np.ndarray, exclude: Csr) -> int:
-        cells = np.unique(keys(rows_of(exclude), exclude[1], self._item_count))
-        rows, items = np.divmod(cells, self._item_count)
-        return int(np.isnan(scores[rows, items])[items >= self._first].sum())
+    def _list(self, scores: np.ndarray, positives: Csr, exclude: Csr | None, scratch: bool) -> np.ndarray:
+        """Return the lists int64 [A, depth], and count NaN and excluded positives on the way."""
+        lists = np.empty((len(scores), self.depth), dtype=np.int64)
+        rows, items = rows_of(positives), positives[1]
+        for part, work, banned in masked_blocks(scores, exclude, self._first, scratch=scratch):
+            lists[part], lost = best(work, self.depth, banned, self._first)
+            self._counts["nan_scores"] += lost
+            inside = slice(positives[0][part.start], positives[0][part.stop])
+            known = (items[inside] >= self._first) & (items[inside] < self._item_count)
+            cells = keys(rows[inside][known] - part.start, items[inside][known], self._item_count)
+            masked = cells[work.reshape(-1)[cells] == -np.inf]  # by `exclude`, or scored so
+            self._counts["excluded_positives"] += _shared(np.sort(masked), banned)
+        return lists
 
 
 def evaluate_scores(

@@ -8,10 +8,11 @@ import numpy as np
 
 from autorec_kernel.errors import ContractError, UsageError
 from autorec_kernel.evaluation._csr import Csr, as_csr, rows_of
+from autorec_kernel.evaluation._lists import best
 
-__all__ = ["ranks", "top_k"]
+__all__ = ["masked_blocks", "matrix", "ranks", "top_k"]
 
-_BLOCK = 1 << 21  # elements worked on at a time: a few tens of megabytes of scratch, whatever the size of the input
+_BLOCK = 1 << 18  # elements worked on at a time: what a core's own cache holds
 _SORT_FROM = 24  # positives per user from which one sort is cheaper than one pass over the catalogue per positive
 
 
@@ -31,15 +32,49 @@ def top_k(scores: np.ndarray, k: int, exclude: Csr | None = None, *, unknown_row
         ContractError: The scores are not a matrix of numbers, or `exclude` names rows outside it.
         UsageError: k < 1.
     """
-    scores, first = _matrix(scores), int(unknown_row)
+    scores = matrix(scores)
     if k < 1:
         raise UsageError(f"the length of a ranking is at least 1, got {k}")
-    seen = _entries(exclude, scores.shape, first)
-    lists = np.full((len(scores), k), -1, dtype=np.int64)
-    for part in _blocks(scores.shape):
-        block = scores[part, first:]
-        lists[part] = _list_block(block, k, _within(seen, part), first)
+    lists = np.empty((len(scores), k), dtype=np.int64)
+    for part, work, banned in masked_blocks(scores, exclude, int(unknown_row)):
+        lists[part], _ = best(work, k, banned, int(unknown_row))
     return lists
+
+
+def masked_blocks(
+    scores: np.ndarray, exclude: Csr | None, first: int, *, scratch: bool = False
+) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+    """Yield blocks of rows with -inf where nothing may be listed; a block is valid until the next one.
+
+    Args:
+        scores: float32 or float64 [A, N].
+        exclude: (offsets [A + 1], items) that must not be listed.
+        first: Columns before it are never listed.
+        scratch: Whether `scores` may be written over; it is then masked in place.
+
+    Yields:
+        (rows, scores [rows, N], int64 flat numbers of the excluded cells in this block).
+
+    Raises:
+        ContractError: `exclude` names rows outside the scores.
+    """
+    columns = scores.shape[1]
+    offsets, items = (
+        (np.zeros(len(scores) + 1, np.int64),) * 2 if exclude is None else as_csr(exclude, len(scores), what="exclude", limit=columns)
+    )
+    scratch = scratch and scores.flags.c_contiguous and scores.flags.writeable
+    buffer = scores
+    for part in _blocks(scores.shape):
+        work = scores[part]
+        if not scratch:
+            buffer = np.empty_like(work, order="C") if part.start == 0 else buffer[: len(work)]
+            np.copyto(buffer, work)
+            work = buffer
+        starts = np.arange(len(work)) * columns
+        banned = np.repeat(starts, np.diff(offsets[part.start : part.stop + 1])) + items[offsets[part.start] : offsets[part.stop]]
+        work.reshape(-1)[banned] = -np.inf
+        work[:, :first] = -np.inf
+        yield part, work, banned
 
 
 def ranks(scores: np.ndarray, positives: Csr, exclude: Csr | None = None, *, unknown_row: bool = True) -> np.ndarray:
@@ -57,7 +92,7 @@ def ranks(scores: np.ndarray, positives: Csr, exclude: Csr | None = None, *, unk
     Returns:
         int64 [positives], aligned with the items of `positives`; 0 for the unknown row and for rows outside the catalogue.
     """
-    scores, first = _matrix(scores), int(unknown_row)
+    scores, first = matrix(scores), int(unknown_row)
     offsets, items = as_csr(positives, len(scores), what="positives")
     rows = rows_of((offsets, items))
     known = (items >= first) & (items < scores.shape[1])
@@ -78,7 +113,12 @@ def ranks(scores: np.ndarray, positives: Csr, exclude: Csr | None = None, *, unk
     return found
 
 
-def _matrix(scores: np.ndarray) -> np.ndarray:
+def matrix(scores: np.ndarray) -> np.ndarray:
+    """Return scores as a matrix of floats.
+
+    Raises:
+        ContractError: They are not a matrix of numbers.
+    """
     scores = np.asarray(scores)
     if scores.ndim != 2 or scores.dtype.kind not in "fiu":
         raise ContractError(f"expected scores as float32 [users, items], got {scores.dtype}{list(scores.shape)}")
@@ -103,74 +143,6 @@ def _blocks(shape: tuple[int, ...]) -> Iterator[slice]:
 def _within(entries: Csr, part: slice) -> Csr:
     inside = slice(*np.searchsorted(entries[0], (part.start, part.stop)))
     return entries[0][inside] - part.start, entries[1][inside]
-
-
-def _list_block(block: np.ndarray, k: int, seen: Csr, first: int) -> np.ndarray:
-    lists = np.full((len(block), k), -1, dtype=np.int64)
-    width = min(k, block.shape[1])
-    if not width:
-        return lists
-    work = block.copy()
-    np.copyto(work, -np.inf, where=np.isnan(block))
-    work[seen] = -np.inf
-    threshold = _thresholds(work, width)
-    plain = threshold > -np.inf  # every list entry is a number that is not excluded: the threshold decides alone
-    if plain.all():
-        lists[:, :width] = _list_plain(work, threshold, width) + first
-        return lists
-    lists[plain, :width] = _list_plain(work[plain], threshold[plain], width) + first
-    rest = ~plain
-    banned = np.zeros(block.shape, dtype=bool)
-    banned[seen] = True
-    lists[rest, :width] = _list_sorted(block[rest], banned[rest], width, first)
-    return lists
-
-
-def _thresholds(work: np.ndarray, width: int) -> np.ndarray:
-    """Return the k-th largest value of every row.
-
-    Sparse scores are mostly one value (often 0), on which partitioning is an order of magnitude slower: there, what lies above it decides.
-    """
-    columns = work.shape[1]
-    common = np.sort(work[:, :: max(1, columns // 16)], axis=1)
-    common = common[:, common.shape[1] // 2]
-    above, equal = work > common[:, None], work == common[:, None]
-    counts, ties = np.count_nonzero(above, axis=1), np.count_nonzero(equal, axis=1)
-    threshold = common.copy()
-    sparse = (ties >= columns // 8) & (counts + ties >= width)
-    for row in np.flatnonzero(sparse & (counts >= width)):
-        threshold[row] = _kth_largest(work[row][above[row]], width)
-    dense = ~sparse
-    if dense.any():
-        threshold[dense] = _kth_largest(work if dense.all() else work[dense], width)
-    return threshold
-
-
-def _kth_largest(values: np.ndarray, k: int) -> np.ndarray:
-    place = values.shape[-1] - k
-    return np.asarray(np.partition(values, place, axis=-1)[..., place])
-
-
-def _list_plain(work: np.ndarray, threshold: np.ndarray, width: int) -> np.ndarray:
-    """Take all above the k-th largest value and, of those equal to it, the smallest rows; then order the few that are left."""
-    above = np.flatnonzero(work > threshold[:, None])
-    equal = np.flatnonzero(work == threshold[:, None])
-    columns = work.shape[1]
-    missing = width - np.bincount(above // columns, minlength=len(work))
-    equal_rows = equal // columns
-    starts = np.searchsorted(equal_rows, np.arange(len(work)))
-    chosen = equal[np.arange(len(equal)) - starts[equal_rows] < missing[equal_rows]]
-    flat = np.sort(np.concatenate([above, chosen])).reshape(len(work), width)
-    order = np.argsort(-work.ravel()[flat], axis=1, kind="stable")
-    return np.take_along_axis(flat % columns, order, axis=1)
-
-
-def _list_sorted(block: np.ndarray, banned: np.ndarray, width: int, first: int) -> np.ndarray:
-    """Rank whole rows: a stable sort keeps equal scores in order of rows and puts NaN last; excluded items are moved behind it."""
-    order = np.argsort(-block, axis=1, kind="stable")
-    behind = np.take_along_axis(banned, order, axis=1)
-    chosen = np.argsort(behind, axis=1, kind="stable")[:, :width]
-    return np.where(np.take_along_axis(behind, chosen, axis=1), -1, np.take_along_axis(order, chosen, axis=1) + first)
 
 
 def _ranks_by_sorting(block: np.ndarray, banned: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:

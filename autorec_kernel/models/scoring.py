@@ -10,9 +10,11 @@ import torch
 
 from autorec_kernel.evaluation import RankingEvaluator, RankingResult, RowResult, evaluate_rows
 from autorec_kernel.models.batches import to_tensors
+from autorec_kernel.models.products import linear
+from autorec_kernel.records.lists import take_lists
 from autorec_kernel.records.serving_state import without_padding
 from autorec_kernel.serving.foldin import FoldIn
-from autorec_kernel.serving.products import catalogue_scores, place_vectors
+from autorec_kernel.serving.products import place_vectors
 
 if TYPE_CHECKING:
     from autorec_kernel.features import EvaluationSet, FeatureSet
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate_ranking", "predict_rows", "predict_tasks", "rank_block", "row_metrics", "task_metrics"]
 
-_CELLS = 4_000_000  # scores held at a time
+_CELLS = 1_000_000  # scores held at a time: few megabytes, which stay in a cache between product and list
+_USERS = 16_384  # users whose vectors are held at a time
 _STEPS = 4_096  # history steps, padding included, read at a time
 _ROWS = 8192  # rows predicted at a time
 _TASK_METRICS = {"logit": ("auc", "log_loss"), "value": ("rmse", "mae")}  # link of a label -> what judges its task
@@ -40,10 +43,16 @@ def evaluate_ranking(
     state = features.state()
     judge = RankingEvaluator(metrics, features.schema.items, popularity=state.popularity)
     vectors = network.item_vectors().numpy() if network.serving_outputs == ("user",) else None
-    for part in _parts(evaluation, features.schema.items, reading=bool(network.lengths)):
-        block = evaluation.take(part)
-        scores = rank_block(network, state, block.users, block.histories, vectors)
-        judge.add(block.users, scores, block.positives, block.seen if exclude_seen else None)
+    answers = _Answers(network, state, vectors)
+    for several in _spans(len(evaluation), _USERS):
+        users, histories = evaluation.users[several], _span(evaluation.histories, several)
+        queries = answers.queries(users, histories) if vectors is not None else None
+        for part in _spans(len(users), max(1, _CELLS // features.schema.items)):
+            inside = slice(several.start + part.start, several.start + part.stop)
+            found = answers.vectors_scores(queries[part]) if queries is not None else answers.read(users[part], _span(histories, part))
+            scores = answers.completed(found, users[part], histories[0][part.start : part.stop + 1])
+            seen = _span(evaluation.seen, inside) if exclude_seen else None
+            judge.add(users[part], scores, _span(evaluation.positives, inside), seen, scratch=True)
     return judge.result()
 
 
@@ -55,25 +64,69 @@ def rank_block(
     A network that reads histories answers every user who has one; one that reads user ids answers the users it was trained on, and folds
     the others in from their history; who has nothing gets popularity. Of several vectors a user, the best one scores an item.
     """
-    offsets, items = histories
-    known = np.diff(offsets) > 0
-    lists = [items[offsets[i] : offsets[i + 1]] for i in range(len(users))]
-    with torch.no_grad():
-        arrays = state.inputs(network.inputs, users=users, items=None, histories=histories, lengths=_bounded(network.lengths))
-        tensors = to_tensors(without_padding(arrays, state.schema), "cpu")
-        (output,) = network.serve(*(tensors[name] for name in network.inputs))
-    if vectors is None:
-        scores = output.numpy()
-    else:
-        queries = output.numpy()
-        if not network.lengths:  # reads user ids: users that training never saw
-            strangers = np.flatnonzero((users == 0) & known)
-            if len(strangers):
-                place_vectors(queries, strangers, FoldIn(vectors).users([lists[i] for i in strangers]))
-            known = known | (users > 0)
-        scores = catalogue_scores(queries, vectors)
-    scores[~known] = state.popularity
-    return scores
+    answers = _Answers(network, state, vectors)
+    found = answers.read(users, histories) if vectors is None else answers.vectors_scores(answers.queries(users, histories))
+    return answers.completed(found, users, histories[0])
+
+
+class _Answers:
+    """What a network and its fallbacks say of some users."""
+
+    def __init__(self, network: Network, state: ServingState, vectors: np.ndarray | None) -> None:
+        self._network, self._state = network, state
+        self._bounds = _bounded(network.lengths)
+        self._vectors = vectors
+        self._table = None if vectors is None else torch.from_numpy(vectors)
+        self._folds: FoldIn | None = None
+
+    def read(self, users: np.ndarray, histories: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        """Return the network's output for users [A]: catalogue scores, or vectors."""
+        with torch.no_grad():
+            arrays = self._state.inputs(self._network.inputs, users=users, items=None, histories=histories, lengths=self._bounds)
+            tensors = to_tensors(without_padding(arrays, self._state.schema), "cpu")
+            (output,) = self._network.serve(*(tensors[name] for name in self._network.inputs))
+        return np.asarray(output.numpy())
+
+    def queries(self, users: np.ndarray, histories: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        """Return float32 [A, D] or [A, K, D], the vectors of users; who reads ids folds in the users that training never saw."""
+        if self._network.lengths:
+            return self._by_length(users, histories)
+        queries = self.read(users, histories)
+        strangers = np.flatnonzero((users == 0) & (np.diff(histories[0]) > 0))
+        if len(strangers):
+            assert self._vectors is not None
+            self._folds = self._folds or FoldIn(self._vectors)
+            place_vectors(queries, strangers, self._folds.users([histories[1][slice(*histories[0][i : i + 2])] for i in strangers]))
+        return queries
+
+    def vectors_scores(self, queries: np.ndarray) -> np.ndarray:
+        """Return float32 [A, N], each item's product with the vector it suits best."""
+        assert self._table is not None
+        given = torch.from_numpy(queries)
+        parts = given.unbind(1) if given.dim() == 3 else (given,)
+        with torch.enable_grad():  # nothing here asks for a gradient, and the quick product is the one of training
+            scores = linear(parts[0], self._table)
+            for part in parts[1:]:
+                scores = torch.maximum(scores, linear(part, self._table))
+        return np.asarray(scores.numpy())
+
+    def completed(self, scores: np.ndarray, users: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+        """Give popularity to those of whom nothing is known: no history, and, where ids are read, no id either."""
+        known = np.diff(offsets) > 0
+        if self._vectors is not None and not self._network.lengths:
+            known |= users > 0
+        if not known.all():
+            scores[~known] = self._state.popularity
+        return scores
+
+    def _by_length(self, users: np.ndarray, histories: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        """Read users with like lengths together, so that padding is little."""
+        found: np.ndarray | None = None
+        for part in _parts(np.diff(histories[0]), max(self._bounds.values(), default=0)):
+            values = self.read(users[part], _taken(histories, part))
+            found = np.empty((len(users), *values.shape[1:]), dtype=np.float32) if found is None else found
+            found[part] = values
+        return found if found is not None else np.zeros((0, 1), dtype=np.float32)
 
 
 def predict_rows(network: Network, features: FeatureSet, rows: np.ndarray, task: str) -> np.ndarray:
@@ -123,16 +176,29 @@ def _bounded(lengths: Mapping[str, int]) -> dict[str, int]:
     return {name: length for name, length in lengths.items() if length}
 
 
-def _parts(evaluation: EvaluationSet, items: int, *, reading: bool) -> Iterator[np.ndarray]:
-    """Yield user positions block by block; where histories are read, users with like lengths together, so that padding is little."""
-    if not reading:
-        yield from np.array_split(np.arange(len(evaluation.users)), max(1, -(-len(evaluation.users) * items // _CELLS)))
-        return
-    lengths = np.diff(evaluation.histories[0])
+def _spans(count: int, step: int) -> Iterator[slice]:
+    for start in range(0, count, step):
+        yield slice(start, min(count, start + step))
+
+
+def _span(lists: tuple[np.ndarray, np.ndarray], part: slice) -> tuple[np.ndarray, np.ndarray]:
+    """Return neighbouring lists without copying their items."""
+    offsets = lists[0][part.start : part.stop + 1]
+    return offsets - offsets[0], lists[1][offsets[0] : offsets[-1]]
+
+
+def _taken(lists: tuple[np.ndarray, np.ndarray], rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    offsets, index = take_lists(lists[0], rows)
+    return offsets, lists[1][index]
+
+
+def _parts(lengths: np.ndarray, longest: int) -> Iterator[np.ndarray]:
+    """Yield positions of users block by block, those with like lengths together; `longest` bounds what is read, 0 = all."""
+    lengths = np.minimum(lengths, longest) if longest else lengths
     order = np.argsort(lengths, kind="stable")
-    most, start = max(1, _CELLS // items), 0
+    start = 0
     while start < len(order):
-        part = order[start : start + most]
+        part = order[start : start + _STEPS]
         kept = max(1, int(np.searchsorted(lengths[part] * np.arange(1, len(part) + 1), _STEPS, side="right")))
         yield part[:kept]
         start += kept

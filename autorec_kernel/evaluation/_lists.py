@@ -6,8 +6,8 @@ import numpy as np
 
 __all__ = ["best"]
 
-_GROUPS = 128  # groups of columns whose maxima bound the lists from below
-_CROWD = 8  # candidates per place from which a row is full of equal scores
+_GROUPS = 256  # groups of columns whose maxima bound the lists from below
+_CROWD = 4  # candidates, or groups that hold them, per place from which a row is full of equal scores
 
 
 def best(work: np.ndarray, k: int, banned: np.ndarray, first: int) -> tuple[np.ndarray, int]:
@@ -32,25 +32,30 @@ def best(work: np.ndarray, k: int, banned: np.ndarray, first: int) -> tuple[np.n
     tops = _maxima(work, width)
     bound = _kth_largest(tops, width)
     lost = np.isnan(tops).any(axis=1)
-    bound[lost | (bound == -np.inf)] = np.nan  # nothing reaches it
-    reached = np.flatnonzero(work >= bound[:, None])
-    counts = np.bincount(reached // work.shape[1], minlength=len(work))
-    plain = (counts >= width) & (counts <= _CROWD * width)
-    if plain.all():
-        lists[:, :width] = _ordered(work, reached, counts, width)
+    plain = (bound > -np.inf) & ~lost
+    reached = tops >= bound[:, None]
+    plain &= np.count_nonzero(reached, axis=1) <= _CROWD * width
+    if not plain.all():
+        reached[~plain] = False
+    cells = _candidates(work, reached, bound)
+    counts = np.bincount(cells // work.shape[1], minlength=len(work))
+    rest = np.flatnonzero(~plain | (counts > _CROWD * width))
+    if not len(rest):
+        lists[:, :width] = _ordered(work, cells, counts, width)
         return lists, 0
-    chosen = reached[plain[reached // work.shape[1]]]
-    lists[plain, :width] = _ordered(work, chosen, counts[plain], width)
-    rest = np.flatnonzero(~plain)
+    counts[rest] = 0
+    cells = cells[counts[cells // work.shape[1]] > 0]
+    ordered = _ordered(work, cells, counts, width)
     hidden = np.zeros(work.shape, dtype=bool)
     hidden[:, :first] = True
     hidden.reshape(-1)[banned] = True
-    lists[rest, :width] = _list_rows(work[rest], hidden[rest], width)
+    ordered[rest] = _list_rows(work[rest], hidden[rest], width)
+    lists[:, :width] = ordered
     return lists, int(np.isnan(work[lost]).sum())
 
 
 def _maxima(work: np.ndarray, width: int) -> np.ndarray:
-    """Return [A, groups >= width], the largest score of every group of columns (NaN where it has one); every column is in one group."""
+    """Return [A, G >= width], the largest score of every group (NaN where it has one); column n is in group n modulo G."""
     rows, columns = work.shape
     groups = max(_GROUPS, 8 * width)
     depth = columns // groups
@@ -60,6 +65,16 @@ def _maxima(work: np.ndarray, width: int) -> np.ndarray:
     rest = work[:, depth * groups :]
     np.maximum(tops[:, : rest.shape[1]], rest, out=tops[:, : rest.shape[1]])
     return np.asarray(tops)
+
+
+def _candidates(work: np.ndarray, reached: np.ndarray, bound: np.ndarray) -> np.ndarray:
+    """Return int64, ascending, the flat numbers of the cells that reach their row's bound, all of which are in the groups `reached`."""
+    columns, groups = work.shape[1], reached.shape[1]
+    rows, group = np.divmod(np.flatnonzero(reached), groups)
+    members = group[:, None] + np.arange(0, columns, groups)
+    cells = members + (rows * columns)[:, None]
+    values = work.reshape(-1).take(cells, mode="clip")
+    return np.sort(cells[(values >= bound[rows, None]) & (members < columns)])
 
 
 def _ordered(work: np.ndarray, cells: np.ndarray, counts: np.ndarray, width: int) -> np.ndarray:

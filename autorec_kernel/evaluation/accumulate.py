@@ -65,7 +65,7 @@ class RankingEvaluator:
         self._counts["left_out"] += len(users) - len(kept)
         if len(kept) < len(users):
             users, lists, positives = np.asarray(users)[kept], lists[kept], take(positives, kept)
-        self._count(np.asarray(users), lists, positives)
+        self._count(np.asarray(users), lists, positives, distinct=True)
 
     def add_lists(self, users: np.ndarray, lists: np.ndarray, positives: Csr) -> None:
         """Add finished lists.
@@ -98,8 +98,8 @@ class RankingEvaluator:
         totals = {f"coverage@{k}": ranking.coverage(seen[self._first :]) for k, seen in self._listed.items()}
         return RankingResult(users, values, totals, dict(self._counts))
 
-    def _count(self, users: np.ndarray, lists: np.ndarray, positives: Csr) -> None:
-        hits = ranking.hit_table(lists, positives)
+    def _count(self, users: np.ndarray, lists: np.ndarray, positives: Csr, *, distinct: bool = False) -> None:
+        hits = ranking.hit_table(lists, positives, distinct=distinct)
         relevant = ranking.relevant_counts(positives, unknown_row=bool(self._first))
         for name, parts in self._values.items():
             info, k = self._metrics[name]

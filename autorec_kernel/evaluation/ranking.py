@@ -28,27 +28,28 @@ __all__ = [
 ]
 
 
-def hit_table(lists: np.ndarray, positives: Csr) -> np.ndarray:
+def hit_table(lists: np.ndarray, positives: Csr, *, distinct: bool = False) -> np.ndarray:
     """Return bool [U, K]: whether the item at each position of each list is relevant to that user.
 
     Args:
         lists: int64 [U, K], item rows best first; -1 = no item. No item twice in a list.
         positives: (offsets [U + 1], items).
+        distinct: Whether no list is known to name an item twice, so that nothing has to be checked.
 
     Raises:
         ContractError: A list names an item twice (it would be rewarded twice).
     """
     lists = np.asarray(lists, dtype=np.int64)
-    ordered = np.sort(lists, axis=1)
-    twice = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)
-    if twice.any():
-        row = int(np.flatnonzero(twice.any(axis=1))[0])
-        raise ContractError(f"the list of row {row} names item row {ordered[row, 1:][twice[row]][0]} twice", hint="list every item once")
+    if not distinct:
+        _refuse_repeats(lists)
     positives = as_csr(positives, len(lists), what="positives")
+    if not len(positives[1]):
+        return np.zeros(lists.shape, dtype=bool)
     width = 1 + max(int(lists.max(initial=0)), int(positives[1].max(initial=0)))
-    wanted = keys(rows_of(positives), positives[1], width)
+    wanted = np.sort(keys(rows_of(positives), positives[1], width))
     offered = keys(np.arange(len(lists))[:, None], lists, width)
-    return np.isin(offered, wanted) & (lists >= 0)
+    places = np.minimum(np.searchsorted(wanted, offered), len(wanted) - 1)
+    return np.asarray((wanted[places] == offered) & (lists >= 0))
 
 
 def relevant_counts(positives: Csr, *, unknown_row: bool = True) -> np.ndarray:
@@ -117,6 +118,14 @@ def self_information(popularity: np.ndarray) -> np.ndarray:
     if not (np.isfinite(counts).all() and (counts >= 0).all()):
         raise DataError("popularity counts interactions: every entry is a finite number >= 0")
     return np.asarray(np.log2(counts.sum() + len(counts)) - np.log2(counts + 1.0))
+
+
+def _refuse_repeats(lists: np.ndarray) -> None:
+    ordered = np.sort(lists, axis=1)
+    twice = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)
+    if twice.any():
+        row = int(np.flatnonzero(twice.any(axis=1))[0])
+        raise ContractError(f"the list of row {row} names item row {ordered[row, 1:][twice[row]][0]} twice", hint="list every item once")
 
 
 def _total(terms: np.ndarray) -> np.ndarray:

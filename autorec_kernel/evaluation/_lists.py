@@ -6,7 +6,7 @@ import numpy as np
 
 __all__ = ["best"]
 
-_GROUPS = 256  # groups of columns whose maxima bound the lists from below
+_GROUPS = 512  # groups of columns whose maxima bound the lists from below
 _CROWD = 4  # candidates, or groups that hold them, per place from which a row is full of equal scores
 
 

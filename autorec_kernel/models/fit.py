@@ -14,6 +14,7 @@ import torch
 
 from autorec_kernel.models.batching import BatchSource, batches_for
 from autorec_kernel.models.optimisers import OptimiserKind
+from autorec_kernel.models.pages import kept_pages
 from autorec_kernel.models.prefetch import delivered
 from autorec_kernel.models.products import quick_products
 from autorec_kernel.models.schedules import Schedule, ScheduleKind
@@ -117,7 +118,7 @@ def fit(
     batches = batches_for(network, features, settings.batch_size, "cpu", settings.id_dropout)
     schedule = _schedule(settings, len(batches))
     rowwise = sparse_lookups(network, settings.batch_size, settings.sparse)
-    with rowwise as tables, quick_products(network), _seeded(torch_seed, device):
+    with kept_pages(), rowwise as tables, quick_products(network), _seeded(torch_seed, device):
         report.tables = tuple(table.weight.shape[1] for table in tables)
         loop = _Loop(Stepper(network, settings, tables, device), batches, schedule, settings, np.random.default_rng(order_seed), deadline)
         for epoch in range(1, settings.epochs + 1):

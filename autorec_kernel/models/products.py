@@ -15,6 +15,7 @@ __all__ = ["linear", "quick_products"]
 
 _NARROW = 16  # narrower products gain nothing
 _WIDE = 64  # a weight gradient of narrower layers is quicker by BLAS
+_OFFERED = torch._C._has_mkldnn and hasattr(torch.ops.mkldnn, "_linear_pointwise")  # a private operator: it may go
 _BLOCK = 1024  # rows of a weight gradient taken at a time: their transposes stay in the cache
 
 
@@ -82,12 +83,19 @@ def _suits(values: torch.Tensor, weight: torch.Tensor) -> bool:
         or not len(values)
     ):
         return False
-    return torch.is_grad_enabled() and bool(torch._C._has_mkldnn)
+    return torch.is_grad_enabled()
 
 
 def _multiply(values: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    found: torch.Tensor = torch.ops.mkldnn._linear_pointwise(values, weight, bias, "none", [], "")
-    return found
+    """Return values · weightᵀ + bias, by torch's BLAS where the quicker operator is missing or refuses."""
+    if _OFFERED:
+        try:
+            found: torch.Tensor = torch.ops.mkldnn._linear_pointwise(values, weight, bias, "none", [], "")
+        except RuntimeError:  # other arguments in another version, or shapes it does not take
+            pass
+        else:
+            return found
+    return functional.linear(values, weight, bias)
 
 
 def _of_weight(gradient: torch.Tensor, values: torch.Tensor) -> torch.Tensor:

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from autorec_kernel.models import products
 from autorec_kernel.models.products import linear, quick_products
 
 
@@ -56,3 +57,22 @@ def test_a_frozen_weight_gets_no_gradient() -> None:
     linear(values, weight).sum().backward()
     assert weight.grad is None
     torch.testing.assert_close(values.grad, weight.sum(0).expand(4, 32), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("loss", ["missing", "refusing"])
+def test_a_missing_or_refusing_operator_gives_way_to_the_plain_product(loss: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> torch.Tensor:
+        raise RuntimeError("this operator takes other arguments")
+
+    asked: list[object] = []
+
+    class Refusing:
+        def _linear_pointwise(self, *given: object) -> torch.Tensor:
+            asked.append(given)
+            return refuse()
+
+    monkeypatch.setattr(products, "_OFFERED", loss == "refusing")
+    monkeypatch.setattr(torch.ops, "mkldnn", Refusing())
+    for own, plain in zip(gradients(linear, (96, 64), 80), gradients(functional.linear, (96, 64), 80), strict=True):
+        torch.testing.assert_close(own, plain, rtol=1e-5, atol=1e-4)
+    assert bool(asked) == (loss == "refusing")

@@ -51,10 +51,10 @@ class Network(nn.Module):
         self.architecture = architecture
         self.specs = infer_specs(architecture, features, blocks)
         self.links = dict(features.tasks)
-        self.stores = nn.ModuleDict({str(width): EmbeddingStore(sizes, width) for width, sizes in self._widths(features).items()})
+        widths = self._widths(features).items()
+        self.stores = nn.ModuleDict({str(width): EmbeddingStore(sizes, width, ranking=bool(self.tasks)) for width, sizes in widths})
         stores = {int(width): store for width, store in self.stores.items()}
-        self.parts = nn.ModuleDict()
-        self.adapters = nn.ModuleDict()
+        self.parts, self.adapters = nn.ModuleDict(), nn.ModuleDict()
         for node in architecture.nodes:
             self._add(node, features, blocks, arrays, stores)  # type: ignore[arg-type]
         self._counts = {"user": features.users, "item": features.items}

@@ -19,6 +19,8 @@ from autorec_kernel.space import Choice, Float, Int, Ints
 
 __all__ = ["Head", "Linear", "Mlp", "SumScores"]
 
+_RECTIFIERS = ("relu", "gelu", "silu", "prelu", "dice")
+
 
 class Linear(Block):
     """One affine layer."""
@@ -63,6 +65,10 @@ class Mlp(Block):
         dropout: Annotated[float | tuple[float, ...], Float(0.0, 0.6)] = Field(
             0.0, description="Share of units dropped while training: one for all layers, or a list whose last entry repeats."
         )
+        initial: Literal["scaled", "uniform"] = Field(
+            "scaled",
+            description="First weights: scaled by the layer's width and its activation, offsets 0; uniform = torch's own, narrower.",
+        )
 
     accepts: ClassVar[tuple[Port, ...]] = ("vector",)
     config: Config
@@ -76,11 +82,28 @@ class Mlp(Block):
         layers: list[nn.Module] = []
         width = specs[0].width
         for size, rate in zip(self.config.hidden_dims, _rates(self.config.dropout, len(self.config.hidden_dims)), strict=True):
-            layers += [nn.Linear(width, size), activation(self.config.activation, size)]
+            layer = nn.Linear(width, size)
+            if self.config.initial == "scaled":
+                _scale(layer, self.config.activation)
+            layers += [layer, activation(self.config.activation, size)]
             if rate:
                 layers.append(Dropout(rate))
             width = size
         return nn.Sequential(*layers)
+
+
+def _scale(layer: nn.Linear, function: str = "identity") -> nn.Linear:
+    """Draw weights that keep the variance through the layer; return it.
+
+    Before rectifiers U(±√(6 / in)) (He et al. 2015, equation 10), else U(±√(6 / (in + out))) (Glorot and Bengio 2010, equation 16).
+    """
+    if function in _RECTIFIERS:
+        nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
+    else:
+        nn.init.xavier_uniform_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
 
 
 def _rates(dropout: float | tuple[float, ...], layers: int) -> list[float]:
@@ -117,7 +140,7 @@ class Head(Block):
 class _HeadModule(nn.Module):
     def __init__(self, widths: Sequence[int], tasks: int, offset: float) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(nn.Linear(width, tasks, bias=False) for width in widths)
+        self.layers = nn.ModuleList(_scale(nn.Linear(width, tasks, bias=False)) for width in widths)
         self.offset = nn.Parameter(torch.full((tasks,), offset))
 
     def forward(self, *vectors: torch.Tensor) -> torch.Tensor:

@@ -17,8 +17,11 @@ from benchmarks.peers.client import PEERS, Worker, WorkerError
 from benchmarks.peers.machine import facts_of_machine, gemm_gflops, tower_limit
 
 MODELS = ("WideDeep", "DeepFM", "DCN", "DCNv2", "AFM", "FiBiNET", "AutoInt", "DIN")
-ABSENT = {("recbole", "FiBiNET"), ("recbole", "DIN")}  # not in that library, or only with its own sequence augmentation
-UNLIKE = {("torch-rechub", "AFM"): "attends over one pooled vector, not over field pairs: it is not compared"}
+ABSENT = {  # not in that library, or another model: RecBole's DIN augments sequences, torch-rechub's AFM attends over one pooled vector
+    ("recbole", "FiBiNET"),
+    ("recbole", "DIN"),
+    ("torch-rechub", "AFM"),
+}
 
 
 def start(name: str, options: dict[str, Any], given: argparse.Namespace) -> Worker:
@@ -74,9 +77,7 @@ def _summary(found: dict[str, Any]) -> dict[str, Any]:
         timed = told["epochs_cpu_s"][1:] or told["epochs_cpu_s"]
         told["median_cpu_s"], told["spread_cpu_s"] = statistics.median(timed), round(max(timed) - min(timed), 3)
         told["rows_per_cpu_s"] = round(told["rows"] / told["median_cpu_s"])
-        if (name, found["model"]) in UNLIKE:
-            told["note"] = UNLIKE[name, found["model"]]
-        elif name != "ours":
+        if name != "ours":
             rivals[name] = told
     ours = found["systems"].get("ours", {})
     if "median_cpu_s" in ours and rivals:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
 from pathlib import Path
 
@@ -87,4 +88,5 @@ def build(given: Options) -> Session:
 
 
 if __name__ == "__main__":
+    ctypes.CDLL(None).mallopt(-8, 1)  # M_ARENA_MAX: the thread shares the main arena, where the peers' epochs run too
     serve(build)

@@ -12,6 +12,7 @@ import torch
 from autorec_kernel.errors import ContractError
 from autorec_kernel.features.gather import release
 from autorec_kernel.models.order import batches_of, shuffled
+from autorec_kernel.models.positives import Positives
 from autorec_kernel.models.sources import LABEL, NEGATIVES, TARGET
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Batches:
         self.id_dropout = id_dropout if network.tasks else 0.0
         entities = [features.schema[name] for name in (features.schema.user, features.schema.item) if name in self.names]
         self.hidden = tuple(feature for feature in entities if self.id_dropout)
+        self._known: Positives | None = None
         self._prepare()
 
     def _prepare(self) -> None:
@@ -125,25 +127,17 @@ class Batches:
         owners = np.repeat(users, count)
         left = np.arange(len(drawn))
         for attempt in range(_TRIES + items):
-            left = left[self._is_positive(owners[left], drawn[left])]
+            left = left[self._positives().holds(owners[left], drawn[left])]
             if not len(left):
                 break
             drawn[left] = rng.integers(1, items, len(left)) if attempt < _TRIES else drawn[left] % (items - 1) + 1
         batch[NEGATIVES] = drawn.reshape(len(rows), count)
         return batch
 
-    def _is_positive(self, users: np.ndarray, drawn: np.ndarray) -> np.ndarray:
-        keys = self._positive_keys()
-        wanted = users.astype(np.int64) * self.features.schema.items + drawn
-        found = np.searchsorted(keys, wanted)
-        return np.asarray(np.append(keys, -1)[found] == wanted)
-
-    def _positive_keys(self) -> np.ndarray:
-        if not hasattr(self, "_keys"):
-            history = self.features.interactions
-            users = np.repeat(np.arange(history.users), np.diff(history.offsets))
-            self._keys: np.ndarray = np.unique(users.astype(np.int64) * self.features.schema.items + history.items)
-        return self._keys
+    def _positives(self) -> Positives:
+        if self._known is None:
+            self._known = Positives(self.features.interactions)
+        return self._known
 
 
 def _by(lengths: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -55,9 +55,9 @@ class EntityBatches:
         batch = self.entities.inputs(self.names, rows)
         if self.axis == "user":
             batch |= self.features.state().inputs(self.plain, users=rows)
-            batch |= {name: self._histories(rows, length) for name, length in self.network.lengths.items()}
-            if TARGET in self.network.training_inputs:
-                batch[TARGET] = self._histories(rows, 0)
+            wanted = {**self.network.lengths, **({TARGET: 0} if TARGET in self.network.training_inputs else {})}
+            read = {length: self._histories(rows, length) for length in set(wanted.values())}
+            batch |= {name: read[length] for name, length in wanted.items()}
         if NEGATIVES in self.network.training_inputs:
             batch[NEGATIVES] = rng.integers(1, self.features.schema.items, int(negatives_of(self.network).get("count", 1)))
         return batch

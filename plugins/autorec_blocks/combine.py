@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import nn
 
 from autorec_blocks.base import Block
+from autorec_blocks.tables import rows_of
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.errors import ContractError
 from autorec_kernel.records.architecture import Port, TensorSpec
@@ -193,4 +194,4 @@ class _Lookup(nn.Module):
         self.single = single
 
     def forward(self, table: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-        return nn.functional.embedding(index[:, 0] if self.single else index, table)
+        return rows_of(table, index[:, 0] if self.single else index)

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from autorec_blocks.base import Block
 from autorec_blocks.softmax_losses import Steps, real_steps
+from autorec_blocks.tables import rows_of
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.errors import ContractError
 from autorec_kernel.records.architecture import Port, TensorSpec
@@ -143,8 +144,8 @@ class _SampledBce(nn.Module):
 def _scores(states: Steps, targets: Steps, items: torch.Tensor, negatives: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return the chosen items' scores [P, 1], the negatives' [P, K] and bool [P, K], where a negative is the chosen item."""
     rows, wanted = real_steps(states, targets)
-    chosen = (rows * functional.embedding(wanted, items)).sum(1, keepdim=True)
-    others = rows @ functional.embedding(negatives, items).T
+    chosen = (rows * rows_of(items, wanted)).sum(1, keepdim=True)
+    others = rows @ rows_of(items, negatives).T
     return chosen, others, wanted.unsqueeze(1) == negatives.unsqueeze(0)
 
 

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from pydantic import Field
 from torch import nn
-from torch.nn import functional
 
+from autorec_blocks.bag_entropy import bag_cross_entropy
 from autorec_blocks.base import Block
 from autorec_blocks.cross_entropy import catalogue_cross_entropy, sampled_cross_entropy
+from autorec_blocks.tables import rows_of
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.errors import ContractError
-from autorec_kernel.models import linear
 from autorec_kernel.records.architecture import Port, TensorSpec
 from autorec_kernel.space import Float
 
@@ -110,7 +110,7 @@ class _SampledSoftmax(nn.Module):
 
     def forward(self, states: Steps, targets: Steps, items: torch.Tensor, negatives: torch.Tensor, *counts: torch.Tensor) -> torch.Tensor:
         rows, wanted = real_steps(states, targets)
-        chosen, others = functional.embedding(wanted, items), functional.embedding(negatives, items)
+        chosen, others = rows_of(items, wanted), rows_of(items, negatives)
         shift = self._shift(items, negatives, counts) if self.correct else items.new_zeros(len(negatives))
         return sampled_cross_entropy(rows / self.temperature, chosen, others, shift, wanted, negatives)
 
@@ -211,12 +211,10 @@ class _Multinomial(nn.Module):
 
     def forward(self, vectors: torch.Tensor, items: torch.Tensor, targets: Steps) -> torch.Tensor:
         wanted, mask = targets
-        real = (mask & (wanted != 0)).to(vectors.dtype)
-        logits = linear(vectors, items)
-        known = torch.arange(items.shape[0], device=items.device) > 0
-        norm = torch.logsumexp(logits.masked_fill(~known, -1e9), 1, keepdim=True)
-        losses = ((norm - logits.gather(1, wanted)) * real).sum(1)
-        return (losses / real.sum(1).clamp(min=1.0)).mean() if self.mean else losses.mean()
+        rows, steps = (mask & (wanted != 0)).nonzero(as_tuple=True)
+        counts = torch.bincount(rows, minlength=len(vectors))
+        shares = torch.ones_like(counts, dtype=torch.float32) / max(1, len(vectors))
+        return bag_cross_entropy(vectors, items, wanted[rows, steps], counts, shares / counts.clamp(min=1) if self.mean else shares)
 
 
 def real_steps(states: Steps, targets: Steps) -> tuple[torch.Tensor, torch.Tensor]:

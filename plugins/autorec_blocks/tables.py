@@ -17,7 +17,14 @@ from autorec_kernel.config import ComponentConfig
 from autorec_kernel.errors import ContractError
 from autorec_kernel.records.architecture import Axis, Port, TensorSpec
 
-__all__ = ["FreeTable", "JoinTables", "StackTables", "TableRow", "TableRows", "TableScores"]
+__all__ = ["FreeTable", "JoinTables", "StackTables", "TableRow", "TableRows", "TableScores", "rows_of"]
+
+
+def rows_of(table: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """Return [..., D], the rows int64 [...] of a table [R, D]; on a processor by the lookup whose gradient is four times cheaper."""
+    if not table.requires_grad or table.device.type != "cpu" or torch.compiler.is_compiling():
+        return functional.embedding(index, table)
+    return table.index_select(0, index.reshape(-1)).view(*index.shape, table.shape[1])
 
 
 class FreeTable(Block):
@@ -176,7 +183,7 @@ class TableRow(Block):
 
 class _TableRow(nn.Module):
     def forward(self, table: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-        return functional.embedding(index, table)
+        return rows_of(table, index)
 
 
 class TableScores(Block):

@@ -61,18 +61,19 @@ class _Bag(nn.Module):
 
     def forward(self, history: Steps, table: torch.Tensor) -> torch.Tensor:
         ids, mask = history
-        weights = self._weights(mask, table.dtype)
-        if torch.compiler.is_exporting():  # the runtime has no embedding bag; a gather and a product say the same
-            return torch.matmul(weights.unsqueeze(1), functional.embedding(ids, table)).squeeze(1)
-        return functional.embedding_bag(ids, table, mode="sum", per_sample_weights=weights)
-
-    def _weights(self, mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-        real = mask.to(dtype)
         if self.newest:
-            after = real.sum(1, keepdim=True) - real.cumsum(1)
-            real = real * (after < self.newest).to(dtype)
-        count = real.sum(1, keepdim=True).clamp(min=1.0)
-        return functional.dropout(real, self.rate, self.training) / count**self.power
+            real = mask.to(torch.int64)
+            mask = mask & (real.sum(1, keepdim=True) - real.cumsum(1) < self.newest)
+        scale = mask.to(table.dtype).sum(1, keepdim=True).clamp(min=1.0) ** -self.power
+        if torch.compiler.is_compiling():  # the runtime has no embedding bag; a gather and a product say the same
+            weights = mask.to(table.dtype) * scale
+            return torch.matmul(weights.unsqueeze(1), functional.embedding(ids, table)).squeeze(1)
+        places = mask.flatten().nonzero()[:, 0]  # padding is most of a batch: only real steps are summed
+        if self.training and self.rate:
+            places, scale = places[torch.rand(len(places), device=mask.device) >= self.rate], scale / (1 - self.rate)
+        rows = places.div(mask.shape[1], rounding_mode="floor")
+        starts = functional.pad(torch.bincount(rows, minlength=len(ids)).cumsum(0)[:-1], (1, 0))
+        return functional.embedding_bag(ids.flatten()[places], table, starts, mode="sum") * scale
 
 
 class Reparameterise(Block):

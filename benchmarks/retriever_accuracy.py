@@ -154,21 +154,23 @@ def judged(given: argparse.Namespace, dataset: Any, features: FeatureSet) -> dic
         training = json.loads((given.folder / f"{stem}.json").read_text())
         interval = bootstrap_interval(result.values[METRIC], np.random.default_rng(0)).to_json()
         models[stem] = {**training, "test": interval, "recall@10": result.mean()["recall@10"]}
+    peers = [stem for stem in models if stem.startswith("recbole-")]
+    best = max(peers, key=lambda stem: float(models[stem]["valid"]), default="")  # RecBole's best of all, on the validation rows
     pairs: dict[str, Any] = {}
     for name, ours in PAIRS.items():
         if f"ours-{name}" not in found:
             continue
-        others = {f"recbole-{ours.peer}", f"recbole-{ours.peer}-long", "ours-popularity"} & set(found)
+        others = {f"recbole-{ours.peer}", f"recbole-{ours.peer}-long", "ours-popularity", best} & set(found)
         pairs[name] = {other: compared(found[f"ours-{name}"], found[other]) for other in sorted(others)}
     about = {"users": len(asked), "items": features.schema.items - 1, "events": features.schema.events, "seed": given.seed}
-    return {"data": given.table.parent.name, **about, "machine": facts_of_machine(), "models": models, "pairs": pairs}
+    return {"data": given.table.parent.name, **about, "machine": facts_of_machine(), "models": models, "best": best, "pairs": pairs}
 
 
 def table(result: dict[str, Any]) -> str:
     """Return the Markdown table of a result: values with their 95 % intervals, and paired differences."""
     lines = [
-        "| ours | test NDCG@10 | RecBole | test NDCG@10 | ours - RecBole (95 %) | ours - popularity (95 %) |",
-        "|---|---|---|---|---|---|",
+        "| ours | test NDCG@10 | RecBole | test NDCG@10 | ours - RecBole (95 %) | ours - popularity (95 %) | ours - RecBole's best |",
+        "|---|---|---|---|---|---|---|",
     ]
     models = result["models"]
     for name, ours in PAIRS.items():
@@ -177,7 +179,7 @@ def table(result: dict[str, Any]) -> str:
         stems = [stem for stem in (f"recbole-{ours.peer}", f"recbole-{ours.peer}-long") if stem in models] or [""]
         for stem in stems:
             other = [stem.removeprefix("recbole-"), _figure(models[stem]["test"], "mean")] if stem else ["-", "-"]
-            differences = [result["pairs"][name].get(against) for against in (stem, "ours-popularity")]
+            differences = [result["pairs"][name].get(against) for against in (stem, "ours-popularity", result["best"])]
             told = [_figure(one, "difference") if one else "-" for one in differences]
             lines.append(f"| {' | '.join([name, _figure(models[f'ours-{name}']['test'], 'mean'), *other, *told])} |")
     return "\n".join(lines)

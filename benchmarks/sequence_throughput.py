@@ -45,7 +45,8 @@ def main() -> None:
 
 def _together(data: str, found: dict[str, Any]) -> dict[str, Any]:
     ratios = [told["ratio"] for told in found.values()]
-    mean = round(math.exp(statistics.fmean(map(math.log, ratios))), 2)
+    whole = len(found) == len(MODELS)  # a mean of some of the models says nothing
+    mean = round(math.exp(statistics.fmean(map(math.log, ratios))), 2) if whole else None
     return {"data": data, "machine": facts_of_machine(), "geometric_mean": mean, "smallest": min(ratios), "models": found}
 
 

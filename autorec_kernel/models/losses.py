@@ -30,4 +30,6 @@ def _each(predictions: torch.Tensor, targets: torch.Tensor, link: str, reduction
         return functional.mse_loss(predictions, targets, reduction=reduction)
     if link == "logit":
         return functional.binary_cross_entropy_with_logits(predictions, targets, reduction=reduction)
-    return functional.binary_cross_entropy(predictions.clamp(1e-7, 1 - 1e-7), targets, reduction=reduction)
+    # torch bounds the logarithm at -100 itself and lets a gradient through that, times the slope of a sigmoid, stays that of a logit;
+    # a bound of ours on the probability would cut it off for the rare events that products of probabilities are about
+    return functional.binary_cross_entropy(predictions.clamp(0.0, 1.0), targets, reduction=reduction)

@@ -37,5 +37,14 @@ def test_rows_without_a_label_neither_count_nor_learn(link):
     assert predictions.grad[0] != 0
 
 
+@pytest.mark.parametrize("logit", [-25.0, -10.0, 10.0])
+def test_a_rare_event_that_happened_moves_its_logit_by_one(logit):
+    """The derivative of -log p is p - 1 in its logit, however small p is; the logarithm alone is bounded."""
+    given = torch.tensor([logit], requires_grad=True)
+    pointwise_loss(torch.sigmoid(given), torch.tensor([1.0]), "probability").backward()
+    assert given.grad is not None
+    assert float(given.grad) == pytest.approx(float(torch.sigmoid(given.detach())) - 1, rel=1e-4, abs=1e-6)
+
+
 def test_a_batch_without_any_label_costs_nothing():
     assert float(pointwise_loss(torch.tensor([0.3]), torch.tensor([NAN]), "logit")) == 0.0

@@ -17,7 +17,7 @@ from autorec_kernel.features.compute import Fitted, Sides, stored
 from autorec_kernel.features.digest import digest_of
 from autorec_kernel.features.entities import Entities, aligned, entities_of, labelled, prepare
 from autorec_kernel.features.feature_set import FeatureSet
-from autorec_kernel.features.labels import implied, label_range, labels_of, tasks_of
+from autorec_kernel.features.labels import implied, label_range, labels_of, shares_of, tasks_of
 from autorec_kernel.features.parts import Part, kept_columns, part_of
 from autorec_kernel.features.plan import Chosen, candidates, fit_candidates
 from autorec_kernel.features.profile import default_task, profile_of
@@ -154,6 +154,7 @@ def _schema(fitted: tuple[Fitted, ...], entities: Entities, dataset: Dataset, ta
         events=part.rows,
         ordered=dataset.protocol.clock != "none",
         implies=implied(part.labels, tasks),
+        shares=shares_of(part.labels, tasks),
     )
 
 

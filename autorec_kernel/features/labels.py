@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from autorec_kernel.features.entities import POSITIVE, label_of
 from autorec_kernel.records.schema import Schema
 from autorec_kernel.records.table import Table
 
-__all__ = ["implied", "label_name", "label_range", "labels_of", "tasks_of"]
+__all__ = ["implied", "label_name", "label_range", "labels_of", "settled", "shares_of", "tasks_of"]
 
 _NEARLY_ALWAYS = 0.99  # logs lose a click now and then
 
@@ -51,6 +51,29 @@ def implied(labels: Mapping[str, np.ndarray], tasks: Mapping[str, str]) -> dict[
 def _holds(label: np.ndarray, other: np.ndarray) -> bool:
     known = (label == 1) & ~np.isnan(other)
     return bool(known.any() and (other[known] == 1).mean() >= _NEARLY_ALWAYS)
+
+
+def shares_of(labels: Mapping[str, np.ndarray], tasks: Mapping[str, str]) -> dict[str, dict[str, float]] | None:
+    """Return 0/1 label → other 0/1 label → mean of the first on rows where it is known and the other is 1; None for a single label.
+
+    This is the chance of a conversion after a click, whether conversions without a click are written down as 0 or left unknown.
+    """
+    binary = {name: label for name, label in labels.items() if tasks[name] == "logit"}
+    found = {name: {o: _share(label, other) for o, other in binary.items() if o != name} for name, label in binary.items()}
+    return {name: {o: share for o, share in row.items() if share is not None} for name, row in found.items()} if len(tasks) > 1 else None
+
+
+def _share(label: np.ndarray, other: np.ndarray) -> float | None:
+    known = label[(other == 1) & ~np.isnan(label)]
+    return float(known.astype(np.float64).mean()) if len(known) else None
+
+
+def settled(label: np.ndarray, implied_labels: Iterable[np.ndarray]) -> np.ndarray:
+    """Return float32 [n], the label with 0 where it is unknown and a label that it implies is 0: without a click nothing is bought."""
+    found = np.array(label, dtype=np.float32)
+    for other in implied_labels:
+        found[np.isnan(found) & (other == 0)] = 0.0
+    return found
 
 
 def label_range(label: np.ndarray) -> tuple[float, float, float]:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from autorec_kernel.evaluation import RankingEvaluator, RankingResult, RowResult, evaluate_rows
+from autorec_kernel.features.labels import settled
 from autorec_kernel.models.batches import to_tensors
 from autorec_kernel.models.products import linear
 from autorec_kernel.records.lists import take_lists
@@ -158,14 +159,17 @@ def row_metrics(network: Network, features: FeatureSet, split: Split, task: str,
 def task_metrics(network: Network, features: FeatureSet, split: Split) -> dict[str, float | None]:
     """Return `metric:label` (`auc:click`) → value for every task of a network, each on the rows of a split whose label is known.
 
-    Nothing where the data has one label, whose metrics go by their plain names.
+    An unknown label is known to be 0 where a label that it implies (`FeatureSchema.implies`) is 0: a conversion is judged over all
+    impressions, whichever model predicts it, also where the data tell of conversions after a click only. Nothing where the data has one
+    label, whose metrics go by their plain names.
     """
     if len(features.schema.tasks) < 2:
         return {}
     rows = features.rows(split)
     found: dict[str, float | None] = {}
     for task, predictions in predict_tasks(network, features, rows).items():
-        labels = features.labels(task)[rows]
+        others = (features.schema.implies or {}).get(task, ())
+        labels = settled(features.labels(task)[rows], [features.labels(other)[rows] for other in others])
         known = ~np.isnan(labels)
         result = evaluate_rows(_TASK_METRICS[features.schema.tasks[task]], labels[known], predictions[known])
         found |= {f"{metric}:{task}": value for metric, value in result.values.items()}

@@ -53,6 +53,7 @@ class FeatureSchema:
         tasks: Label name -> link of its prediction: logit (0/1 label) | value (number).
         label_range: Label name -> (low, high, mean) in the training part.
         implies: 0/1 label -> the other 0/1 labels that are 1 wherever it is 1 (a purchase implies its click); None = not looked at.
+        shares: 0/1 label -> other 0/1 label -> mean of the first where it is known and the other is 1; None = not looked at.
     """
 
     features: tuple[Feature, ...] = ()
@@ -65,6 +66,7 @@ class FeatureSchema:
     events: int = 0  # training rows
     ordered: bool = False  # whether the order inside a user is known (time or position)
     implies: Mapping[str, tuple[str, ...]] | None = None
+    shares: Mapping[str, Mapping[str, float]] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tasks", dict(self.tasks or {}))
@@ -91,7 +93,7 @@ class FeatureSchema:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; what was not looked at is left out."""
-        return {name: value for name, value in asdict(self).items() if name != "implies" or value is not None}
+        return {name: value for name, value in asdict(self).items() if name not in ("implies", "shares") or value is not None}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> FeatureSchema:

@@ -73,17 +73,23 @@ def heads(features: FeatureSchema, ends: Mapping[str, tuple[str, str]], given: M
     """Return a head for each entry of `ends`: name → (label, node it reads).
 
     Args:
-        given: Name → label of an event without which the head's own cannot be: its offset starts at the share among those.
+        given: Name → label of an event without which the head's own cannot be: its offset starts at the share among those, whether
+            rows without the event have a label of 0 or none. Where nobody looked, labels are taken to be known everywhere.
     """
     found = []
     for name, (label, source) in ends.items():
         start = start_of(features, label)
         if given and name in given:
-            share = features.label_range[label][2] / max(features.label_range[given[name]][2], 1e-4)
-            share = min(max(share, 1e-4), 1 - 1e-4)
+            share = min(max(_share(features, label, given[name]), 1e-4), 1 - 1e-4)
             start = math.log(share / (1 - share))
         found.append(Node(name, "blocks/head", (source,), {"tasks": [label], "link": features.tasks[label], "offset": start}))
     return found
+
+
+def _share(features: FeatureSchema, label: str, event: str) -> float:
+    """Return the share of `label` = 1 among rows with the event."""
+    joint = features.label_range[label][2] / max(features.label_range[event][2], 1e-4)
+    return (features.shares or {}).get(label, {}).get(event, joint)
 
 
 def finished(

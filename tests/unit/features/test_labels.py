@@ -8,8 +8,10 @@ import pytest
 
 from autorec_kernel.errors import UnknownNameError
 from autorec_kernel.features import FeatureSet, build_features
+from autorec_kernel.features.labels import settled, shares_of
 from autorec_kernel.kernel import Kernel
 from autorec_kernel.records.dataset import Dataset
+from autorec_kernel.records.features import FeatureSchema
 from autorec_kernel.records.table import Table
 from autorec_kernel.testing.data import tiny_dataset
 
@@ -90,6 +92,32 @@ def test_a_stored_feature_set_has_all_its_labels(features: FeatureSet, tmp_path:
     assert list(loaded.schema.tasks) == list(NAMES)
     for name in NAMES:
         assert np.array_equal(loaded.labels(name), features.labels(name), equal_nan=True)
+
+
+def test_the_share_after_an_event_is_the_same_whether_other_rows_are_zero_or_unknown() -> None:
+    click, buy = np.array([1, 1, 1, 1, 0, 0, 0, 0], np.float32), np.array([1, 0, 0, 0, 0, 0, 0, 0], np.float32)
+    tasks = {"click": "logit", "buy": "logit", "minutes": "value"}
+    for told in (buy, np.where(click == 1, buy, np.nan).astype(np.float32)):
+        shares = shares_of({"click": click, "buy": told, "minutes": click}, tasks)
+        assert shares == {"click": {"buy": 1.0}, "buy": {"click": 0.25}}
+    assert shares_of({"click": click}, {"click": "logit"}) is None
+    assert shares_of({"click": click * 0, "buy": buy}, {"click": "logit", "buy": "logit"}) == {"click": {"buy": 0.0}, "buy": {}}
+
+
+def test_an_unknown_label_is_settled_by_a_zero_of_what_it_implies_and_a_known_one_stays() -> None:
+    label, click = np.array([np.nan, np.nan, np.nan, 1, 0], np.float32), np.array([0, 1, np.nan, 0, 1], np.float32)
+    assert np.array_equal(settled(label, [click]), np.array([0, np.nan, np.nan, 1, 0], np.float32), equal_nan=True)
+    assert np.array_equal(settled(label, []), label, equal_nan=True)
+
+
+def test_the_schema_holds_shares_of_several_labels_and_says_nothing_of_one(features: FeatureSet, kernel: Kernel) -> None:
+    rating, like = features.labels("rating"), features.labels("like")
+    rows = features.rows("train")
+    after = like[rows][(rating[rows] == 1) & ~np.isnan(like[rows])]
+    assert features.schema.shares is not None
+    assert features.schema.shares["like"]["rating"] == pytest.approx(after.mean())
+    assert FeatureSchema.from_json(features.schema.to_json()) == features.schema
+    assert "shares" not in build_features(tiny_dataset(task="click"), kernel, task="click").schema.to_json()
 
 
 def test_test_labels_come_with_the_opened_test_rows(kernel: Kernel) -> None:

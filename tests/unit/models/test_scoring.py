@@ -85,7 +85,7 @@ def test_row_metrics_compare_predictions_with_labels(built):
     assert result.values["rmse"] == pytest.approx(float(np.sqrt(np.mean((labels - predictions) ** 2))), rel=1e-5)
 
 
-def test_every_task_is_judged_on_the_rows_whose_label_is_known(kernel):
+def test_every_task_is_judged_on_the_rows_whose_label_is_known_or_ruled_out(kernel):
     features = features_for(kernel, "click", further=True)
     graph = kernel.create("blueprint", "zoo/shared-bottom").architecture(features.schema)
     network = build_network(graph, features.schema, kernel, seed=1).eval()
@@ -93,9 +93,11 @@ def test_every_task_is_judged_on_the_rows_whose_label_is_known(kernel):
     predictions = predict_tasks(network, features, rows)
     found = task_metrics(network, features, "valid")
     assert set(found) == {"auc:rating", "log_loss:rating", "auc:like", "log_loss:like", "rmse:minutes", "mae:minutes"}
-    known = ~np.isnan(features.labels("like")[rows])
-    assert 0 < known.sum() < len(rows)
-    labels, scores = features.labels("like")[rows][known], predictions["like"][known]
+    assert features.schema.implies["like"] == ("rating",)
+    likes = np.where(np.isnan(features.labels("like")[rows]) & (features.labels("rating")[rows] == 0), 0, features.labels("like")[rows])
+    known = ~np.isnan(likes)
+    assert (~np.isnan(features.labels("like")[rows])).sum() < known.sum() < len(rows)
+    labels, scores = likes[known], predictions["like"][known]
     pairs = [(a > b) + 0.5 * (a == b) for a in scores[labels == 1] for b in scores[labels == 0]]
     assert found["auc:like"] == pytest.approx(np.mean(pairs))
     errors = predictions["minutes"].astype(float) - features.labels("minutes")[rows]

@@ -16,6 +16,7 @@ from autorec_kernel.kernel import Kernel
 from autorec_kernel.models import FitSettings, Network, predict_tasks, task_metrics, train
 from autorec_kernel.models.batches import to_tensors
 from autorec_kernel.records.architecture import Architecture
+from autorec_kernel.records.features import FeatureSchema
 from autorec_kernel.testing.model_cases import features_for, sample_of
 
 NAMES = ("zoo/shared-bottom", "zoo/mmoe", "zoo/ple")
@@ -212,6 +213,25 @@ def test_rows_without_a_click_teach_the_conversion_network_too(built: Callable[.
     unclicked = batch["@label:rating"] == 0
     loss = network.loss({name: value[unclicked] for name, value in batch.items()})
     assert {"ctr_tower", "cvr_tower", "bottom"} <= _reached(network, loss)
+
+
+@pytest.mark.parametrize(("name", "node"), [("zoo/esmm", "cvr"), ("zoo/shared-bottom", "score_1")])
+@pytest.mark.parametrize("unknown", [False, True])
+def test_pcvr_starts_at_the_share_of_conversions_among_clicks(
+    name: str, node: str, unknown: bool, kernel: Kernel, features: FeatureSet
+) -> None:
+    """Clicks are 30 % and conversions 40 % of those; the mean of known conversions is 0.12 or 0.4."""
+    ranges = {"rating": (0.0, 1.0, 0.3), "like": (0.0, 1.0, 0.4 if unknown else 0.12)}
+    schema = replace(_two(features).schema, label_range=ranges, shares={"rating": {"like": 1.0}, "like": {"rating": 0.4}})
+    config = {} if name == "zoo/esmm" else {"entire_space": True}
+    assert _start(kernel, name, config, schema, node) == pytest.approx(0.4)
+    if not unknown:
+        assert _start(kernel, name, config, replace(schema, shares=None), node) == pytest.approx(0.4)
+
+
+def _start(kernel: Kernel, name: str, config: dict[str, Any], schema: FeatureSchema, node: str) -> float:
+    offset = kernel.create("blueprint", name, **config).architecture(schema)[node].config["offset"]
+    return 1 / (1 + float(np.exp(-offset)))
 
 
 def test_without_shared_layers_the_two_networks_share_the_embeddings_alone(kernel: Kernel, features: FeatureSet) -> None:

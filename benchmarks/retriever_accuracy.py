@@ -23,6 +23,7 @@ import torch
 from autorec_kernel.data import open_dataset
 from autorec_kernel.evaluation import RankingResult, bootstrap_interval, evaluate_scores, paired_comparison
 from autorec_kernel.features import FeatureSet, build_features
+from autorec_kernel.features.evaluation import EvaluationSet
 from autorec_kernel.kernel import Kernel
 from autorec_kernel.models import FitSettings, Network, evaluate_ranking, train
 from autorec_kernel.models.scoring import rank_block
@@ -125,15 +126,24 @@ def run_peer(name: str, given: argparse.Namespace, features: FeatureSet) -> None
     subprocess.run([given.python, "-W", "ignore", str(worker), json.dumps(options)], check=True, env=environment, cwd=given.folder)
 
 
-def found_in(folder: Path, features: FeatureSet) -> dict[str, RankingResult]:
+def asked_of(features: FeatureSet) -> tuple[EvaluationSet, np.ndarray]:
+    """Return the test users whose history is the one that was scored, and their rows in the score files.
+
+    The others are left out: training does not know their validation item, so that a history cannot hold it.
+    """
+    before, after, (offsets, items) = features.evaluation("valid"), features.evaluation("test"), longer(features)
+    scored = dict(zip(before.ids, np.split(items, offsets[1:-1]), strict=True))
+    lists = np.split(after.history_items, after.history_offsets[1:-1])
+    kept = [row for row, (user, own) in enumerate(zip(after.ids, lists, strict=True)) if np.array_equal(scored.get(user), own)]
+    place = {user: row for row, user in enumerate(before.ids)}
+    return after.take(np.array(kept)), np.array([place[after.ids[row]] for row in kept])
+
+
+def found_in(folder: Path, asked: EvaluationSet, rows: np.ndarray) -> dict[str, RankingResult]:
     """Judge every score file of the folder on the opened test rows."""
-    asked = features.evaluation("test")
-    before = features.evaluation("valid")
-    place = {user: row for row, user in enumerate(before.users)}
-    rows = np.array([place[user] for user in asked.users])
-    files = sorted(folder.glob("*-*.npy"))
     return {
-        file.stem: evaluate_scores((METRIC, "recall@10"), asked.users, np.load(file)[rows], asked.positives, asked.seen) for file in files
+        file.stem: evaluate_scores((METRIC, "recall@10"), asked.users, np.load(file)[rows], asked.positives, asked.seen)
+        for file in sorted(folder.glob("*-*.npy"))
     }
 
 
@@ -146,10 +156,9 @@ def judged(given: argparse.Namespace, dataset: Any, features: FeatureSet) -> dic
     """Open the test part, judge all, compare ours with their peers and with popularity."""
     dataset.test.fix_plan("models, options and weights are chosen; their scores are written")
     features.open_test(dataset.test.open("final figures"))
-    asked, (offsets, _) = features.evaluation("test"), longer(features)
-    if len(asked) == len(offsets) - 1 and not np.array_equal(asked.history_offsets, offsets):
-        raise SystemExit("the histories that were scored are not those of the test part")
-    found, models = found_in(given.folder, features), {}
+    asked, rows = asked_of(features)
+    left_out = len(features.evaluation("test")) - len(asked)
+    found, models = found_in(given.folder, asked, rows), {}
     for stem, result in found.items():
         training = json.loads((given.folder / f"{stem}.json").read_text())
         interval = bootstrap_interval(result.values[METRIC], np.random.default_rng(0)).to_json()
@@ -162,7 +171,13 @@ def judged(given: argparse.Namespace, dataset: Any, features: FeatureSet) -> dic
             continue
         others = {f"recbole-{ours.peer}", f"recbole-{ours.peer}-long", "ours-popularity", best} & set(found)
         pairs[name] = {other: compared(found[f"ours-{name}"], found[other]) for other in sorted(others)}
-    about = {"users": len(asked), "items": features.schema.items - 1, "events": features.schema.events, "seed": given.seed}
+    about = {
+        "users": len(asked),
+        "left_out": left_out,
+        "items": features.schema.items - 1,
+        "events": features.schema.events,
+        "seed": given.seed,
+    }
     return {"data": given.table.parent.name, **about, "machine": facts_of_machine(), "models": models, "best": best, "pairs": pairs}
 
 

@@ -4,9 +4,12 @@ Leave-one-out by position, the whole catalogue ranked, seen items left out. Weig
 the test part is opened once, at the end. One JSON object a line: one an epoch, one a model. The figures of the note are made by
 
     sasrec_accuracy.py ml-1m/ratings.csv.gz --config '{"max_len": 200, "dropout_rate": 0.2, "loss": "softmax"}'
-        --settings '{"epochs": 18, "patience": 5, "learning_rate": 0.002, "batch_size": 256, "schedule": "cosine", "warmup": 0.05}'
-    sasrec_accuracy.py amazon-beauty/interactions.csv.gz --config '{"dropout_rate": 0.5, "loss": "softmax"}'
-        --settings '{"epochs": 30, "patience": 6, "learning_rate": 0.003, "schedule": "cosine", "warmup": 0.03}'
+        --settings '{"epochs": 24, "patience": 5, "learning_rate": 0.002, "batch_size": 256, "schedule": "cosine", "warmup": 0.05}'
+    sasrec_accuracy.py amazon-beauty/interactions.csv.gz --config '{"hidden_size": 128, "dropout_rate": 0.5, "loss": "softmax"}'
+        --settings '{"epochs": 36, "patience": 8, "learning_rate": 0.002, "schedule": "cosine", "warmup": 0.03}'
+
+With `--final` the validation rows join training, as in a run of the pipeline, and all epochs are trained: what was chosen on validation rows
+before is refitted, then the test part is opened.
 """
 
 from __future__ import annotations
@@ -64,11 +67,13 @@ class Curve:
         return found["ndcg@10"]
 
 
-def learned(kernel: Kernel, features: FeatureSet, name: str, config: Mapping[str, Any], settings: FitSettings, seed: int) -> Network:
-    """Train one blueprint and print how it went."""
+def learned(
+    kernel: Kernel, features: FeatureSet, name: str, config: Mapping[str, Any], settings: FitSettings, seed: int, final: bool = False
+) -> Network:
+    """Train one blueprint and print how it went; `final`: all epochs, without a look at the validation rows."""
     graph = kernel.create("blueprint", name, **config).architecture(features.schema)
     curve = Curve(features, name)
-    network, report = train(graph, features, features.schema, kernel, settings, seed=seed, trial=0, validate=curve)
+    network, report = train(graph, features, features.schema, kernel, settings, seed=seed, trial=0, validate=None if final else curve)
     spent = round(time.process_time() - curve.started, 1)
     say(
         model=name,
@@ -107,26 +112,28 @@ def main() -> None:
     parser.add_argument("--settings", type=json.loads, default={}, help="options of training as JSON")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--alone", action="store_true", help="leave the baselines out")
+    parser.add_argument("--final", action="store_true", help="refit: validation rows join training, all epochs are trained")
     parser.add_argument("--sealed", action="store_true", help="leave the test part closed")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     kernel = Kernel.discover()
     dataset = open_dataset(chosen.table, protocol="leave-one-out")
-    features = build_features(dataset, kernel)
+    features = build_features(dataset.final() if chosen.final else dataset, kernel)
     say(
         table=Path(chosen.table).parent.name,
         users=features.schema.users - 1,
         items=features.schema.items - 1,
         events=features.schema.events,
     )
-    networks = {} if chosen.alone else baselines(kernel, features)
+    networks = {} if chosen.alone or chosen.final else baselines(kernel, features)
     settings = FitSettings(**{"epochs": 200, "patience": 10, **chosen.settings})
-    networks[chosen.model] = learned(kernel, features, chosen.model, chosen.config, settings, chosen.seed)
+    networks[chosen.model] = learned(kernel, features, chosen.model, chosen.config, settings, chosen.seed, chosen.final)
     if not chosen.sealed:
         dataset.test.fix_plan("models and epochs are chosen")
         features.open_test(dataset.test.open("final figures"))
         for name, network in networks.items():
-            say(model=name, test=judged(network, features, "test"), valid=judged(network, features, "valid"))
+            valid = {} if chosen.final else {"valid": judged(network, features, "valid")}
+            say(model=name, test=judged(network, features, "test"), **valid)
 
 
 if __name__ == "__main__":

@@ -209,14 +209,14 @@ class Network(nn.Module):
         return pointwise_loss(column, batch[f"{LABEL}{task}"], spec.link or "value")
 
     def train(self, mode: bool = True) -> Network:
-        """Switch between training and serving; what was stored for serving is computed again after training."""
-        if mode:
+        """Switch between training and serving; what was stored for serving is computed again once the mode changes."""
+        if mode or self.training:
             self.tables.forget()
             self._memory.clear()
         return super().train(mode)
 
     def store(self) -> Network:
-        """Compute what depends on no row, unless it is known; return the network."""
+        """Compute what depends on no row, as serving does (nothing is dropped out), unless it is known; return the network."""
         if self.tables.names and not torch.compiler.is_exporting() and not self.tables.fresh(self):
             for name, value in self.tables.compute(self).items():
                 self.register_buffer(f"stored_{_key(name)}", value, persistent=False)

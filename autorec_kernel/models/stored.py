@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,19 +33,22 @@ class StoredTables:
     def __init__(self, network: Network, names: tuple[str, ...]) -> None:
         self.names = names
         self.entities: EntityInputs | None = None
-        self._parts = [network.part(node.id) for node in ancestors(network.architecture, names)]
-        self._state: tuple[tuple[int, int], ...] = ()
+        parts = [network.part(node.id) for node in ancestors(network.architecture, names)]
+        keys = {key for key, module in network.parts.items() if any(module is part for part in parts)}
+        self._parts = [*parts, *(module for key, module in network.adapters.items() if key.rpartition(":")[0] in keys)]
+        self._state: tuple[tuple[int, int, int], ...] = ()
         self._inputs: dict[str, torch.Tensor] = {}
 
     def fresh(self, network: Network) -> bool:
-        """Return whether what is stored follows from the weights as they are."""
+        """Return whether what is stored follows from the parameters and buffers as they are; writing into `.data` goes unnoticed."""
         return bool(self._state) and self._state == self._weights(network)
 
     @torch.no_grad()
     def compute(self, network: Network) -> dict[str, torch.Tensor]:
-        """Return node id → value over all entities, float32 [N, …]."""
+        """Return node id → value over all entities, float32 [N, …], as in eval mode whatever the network's mode is."""
         known: dict[str, Any] = {}
-        found = {name: self._whole(network, name, known).detach() for name in self.names}
+        with _serving(network):
+            found = {name: self._whole(network, name, known).detach() for name in self.names}
         self._state = self._weights(network)
         return found
 
@@ -58,15 +63,15 @@ class StoredTables:
 
     def all_of(self, network: Network, name: str) -> torch.Tensor:
         """Return the input `@axis:feature` of every entity, on the network's device: what training reads of the whole catalogue."""
-        if name not in self._inputs:
-            device = next(network.parameters()).device
+        device, kept = next(network.parameters()).device, self._inputs.get(name)
+        if kept is None or kept.device != device:
             self._inputs[name] = to_tensors(self._read([name], np.arange(network.entity_count(name))), str(device))[name]
         return self._inputs[name]
 
-    def _weights(self, network: Network) -> tuple[tuple[int, int], ...]:
-        tensors = [weight for part in self._parts for weight in part.parameters()]
+    def _weights(self, network: Network) -> tuple[tuple[int, int, int], ...]:
+        tensors = [tensor for part in self._parts for group in (part.parameters(), part.buffers()) for tensor in group]
         tensors += [store.weight for store in network.stores.values()]  # type: ignore[misc]
-        return ((0, 0), *((id(weight), weight._version) for weight in tensors))
+        return ((0, 0, 0), *((id(tensor), _address(tensor), tensor._version) for tensor in tensors))
 
     def _whole(self, network: Network, name: str, known: dict[str, Any]) -> Any:
         if name not in known:
@@ -99,3 +104,21 @@ class StoredTables:
         if self.entities is None:
             raise ContractError(f"the network reads {names} of every entity: give it the data with attach()")
         return self.entities.inputs(names, rows)
+
+
+@contextmanager
+def _serving(network: Network) -> Iterator[None]:
+    """Put every module into eval mode for a while, and each back into its own mode."""
+    modes = [(module, module.training) for module in network.modules()]
+    try:
+        for module, _ in modes:
+            module.training = False
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def _address(tensor: torch.Tensor) -> int:
+    """Return where the values lie, which another tensor put in place by `.data =` or a move changes; 0 for sparse tensors."""
+    return tensor.data_ptr() if tensor.layout == torch.strided else 0

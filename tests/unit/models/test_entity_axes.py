@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from autorec_kernel.errors import ContractError
-from autorec_kernel.models import BlankEntities, Entities, build_network, estimate_cost
+from autorec_kernel.models import BlankEntities, Entities, build_network, estimate_cost, solve_blocks
 from autorec_kernel.models.batching import batches_for
 from autorec_kernel.models.cost import DeviceProfile
 from autorec_kernel.records.architecture import Architecture, Node
@@ -160,3 +160,59 @@ def test_batches_of_entities_hold_each_entity_with_events_once(kernel, features_
     assert sorted(map(tuple, torch.cat(found).tolist())) == sorted(map(tuple, full.tolist()))
     assert (np.abs(full).sum(1) > 0).all()
     assert torch.isfinite(network.loss({name: found[0]}))
+
+
+@pytest.fixture
+def dropping(kernel, features_of):
+    """Half of what the tower of items reads is dropped in training."""
+    features = features_of("recommend")
+    graph, _ = towers(features)
+    nodes = [Node("items_wide", "blocks/linear", ("all_items",), {"width": 8}) if node.id == "items" else node for node in graph.nodes]
+    nodes = [Node("chosen", "blocks/linear", ("own",), {"width": 4}) if node.id == "chosen" else node for node in nodes]
+    at = [node.id for node in nodes].index("items_wide") + 1
+    nodes[at:at] = [Node("items", "blocks/mlp", ("items_wide",), {"hidden_dims": (4,), "dropout": 0.5})]
+    return build_network(Architecture(tuple(nodes), graph.outputs, "row"), features.schema, kernel, seed=1).attach(Entities(features))
+
+
+def test_what_is_stored_in_training_mode_is_what_serving_computes(dropping):
+    part = dropping.train().part("items")
+    early = dropping.item_vectors().clone()
+    assert dropping.training and part.training, "storing leaves the mode as it was"
+    served = dropping.eval().item_vectors().clone()
+    dropping.tables.forget()
+    assert torch.equal(early, served)
+    assert torch.equal(served, dropping.item_vectors())
+
+
+def test_a_change_of_mode_has_the_tables_computed_again(dropping):
+    dropping.train().item_vectors()
+    assert dropping.tables.fresh(dropping)
+    assert not dropping.eval().tables.fresh(dropping)
+    dropping.item_vectors()
+    assert dropping.eval().tables.fresh(dropping), "no change, no work"
+
+
+def test_the_table_of_items_follows_buffers_and_replaced_weights(kernel, features_of):
+    features = features_of("recommend")
+    network = network_of_lightgcn(kernel, features).eval()
+    before = network.item_vectors().clone()
+    with torch.no_grad():
+        network.part("smooth").weights.mul_(0)
+    assert not torch.allclose(network.item_vectors(), before)
+    before = network.item_vectors().clone()
+    for parameter in network.parameters():
+        parameter.data = parameter.data * 3
+    assert not torch.allclose(network.item_vectors(), before)
+
+
+def network_of_lightgcn(kernel, features):
+    graph = kernel.create("blueprint", "zoo/lightgcn").architecture(features.schema)
+    arrays = solve_blocks(graph, features, kernel, seed=np.random.SeedSequence(0))
+    return build_network(graph, features.schema, kernel, arrays).attach(Entities(features))
+
+
+def test_inputs_of_the_whole_catalogue_move_with_the_network(two_towers):
+    network, features, _ = two_towers
+    name = network.attach(Entities(features)).entity_names(network.architecture.nodes)[0]
+    assert network.tables.all_of(network, name) is network.tables.all_of(network, name), "read once"
+    assert network.tables.all_of(network.to("meta"), name).device.type == "meta"

@@ -8,8 +8,8 @@ the test part is opened once, at the end. One JSON object a line: one an epoch, 
     sasrec_accuracy.py amazon-beauty/interactions.csv.gz --config '{"hidden_size": 128, "dropout_rate": 0.5, "loss": "softmax"}'
         --settings '{"epochs": 36, "patience": 8, "learning_rate": 0.002, "schedule": "cosine", "warmup": 0.03}'
 
-With `--final` the validation rows join training, as in a run of the pipeline, and all epochs are trained: what was chosen on validation rows
-before is refitted, then the test part is opened.
+With `--final` the validation rows join training, as in a run of the pipeline, and all epochs are trained: what was chosen on validation
+rows before is refitted, then the test part is opened.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Models of the zoo on real ratings and through whole runs: what they beat, what a search adds, and what a bundle answers from.
 
-MovieLens 100K is not packaged: its tests read `ratings.csv.gz` (user_id, item_id, rating, timestamp) in the folder that
-AUTOREC_MOVIELENS_100K names, and are skipped without one.
+MovieLens 100K is not packaged: its tests read `ml-100k/ratings.csv.gz` (user_id, item_id, rating, timestamp) in the folder that
+AUTOREC_DATA names, and are skipped without it.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from autorec_kernel.serving import Recommender
 from autorec_kernel.testing.model_cases import features_for
 
 PACKAGED = Path(autorec_kernel.data.__file__).parent / "movielens"
-HUNDRED = os.environ.get("AUTOREC_MOVIELENS_100K", "")
-needs_100k = pytest.mark.skipif(not HUNDRED, reason="AUTOREC_MOVIELENS_100K names no folder")
+HUNDRED = Path(os.environ.get("AUTOREC_DATA", "")) / "ml-100k"
+needs_100k = pytest.mark.skipif(not (HUNDRED / "ratings.csv.gz").is_file(), reason="AUTOREC_DATA names no folder with ml-100k")
 DATA = ["packaged", pytest.param("100k", marks=needs_100k)]
 AUTOREC = FitSettings(learning_rate=0.002, weight_decay=1e-5, batch_size=256, epochs=25, patience=0)
 # What benchmarks/autorec_accuracy.py finds for 64 factors on a split of its own.
@@ -56,7 +56,7 @@ def one_thread() -> Iterator[None]:
 
 def ratings(name: str, least: int = 1) -> pd.DataFrame:
     """Return the ratings of items that have at least so many."""
-    found = pd.read_csv((PACKAGED if name == "packaged" else Path(HUNDRED)) / "ratings.csv.gz")
+    found = pd.read_csv((PACKAGED if name == "packaged" else HUNDRED) / "ratings.csv.gz")
     return found.loc[found.groupby("item_id")["item_id"].transform("size") >= least, ["user_id", "item_id", "rating", "timestamp"]]
 
 

@@ -29,6 +29,9 @@ _TRIES = 4  # draws before a negative that is a training positive gives way to t
 class Batches:
     """The training batches of one network on one feature set.
 
+    A retriever is fed its positive rows; one that learns labels beside recall is fed all rows with a known item, so that labels are learned
+    on chosen and not chosen rows alike. Of a row that is no positive, `@target` and `@negatives` are 0: it teaches no recall.
+
     Args:
         network: Says which inputs, how many negatives and which batching it needs.
         features: The rows.
@@ -49,6 +52,7 @@ class Batches:
         entities = [features.schema[name] for name in (features.schema.user, features.schema.item) if name in self.names]
         self.hidden = tuple(feature for feature in entities if self.id_dropout)
         self._known: Positives | None = None
+        self.chosen: np.ndarray | None = None  # the positive rows, ascending, where others are fed too
         self._prepare()
 
     def _prepare(self) -> None:
@@ -62,7 +66,11 @@ class Batches:
             self.lengths_of_sequences = (self.targets != 0).sum(1)
             return
         retrieving = not self.network.tasks
-        rows = self.features.positive_rows() if retrieving else self.features.rows("train")
+        chosen = self.features.positive_rows() if retrieving else None
+        rows = self.features.rows("train") if chosen is None or self.labels else chosen
+        if chosen is not None and self.labels:
+            rows = rows[self.features.item_rows[rows] > 0]
+            self.chosen = chosen if len(chosen) < len(rows) else None
         self.rows = rows.astype(np.int32) if len(rows) and rows[-1] < 2**31 else rows  # half the memory of a very long table
         self.count = len(rows)
 
@@ -113,7 +121,19 @@ class Batches:
             batch[TARGET] = self.features.rows_at("item", rows)
         for task in self.labels:
             batch[f"{LABEL}{task}"] = self.features.labels_at(task, rows)
-        return self._with_negatives(batch, rows, rng)
+        return self._recall_of_chosen(self._with_negatives(batch, rows, rng), rows)
+
+    def _recall_of_chosen(self, batch: dict[str, np.ndarray], rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Take target and negatives from the rows that are no positives; without these the batch stays as it is."""
+        if self.chosen is None:
+            return batch
+        at = np.minimum(np.searchsorted(self.chosen, rows), max(0, len(self.chosen) - 1))
+        others = self.chosen[at] != rows if len(self.chosen) else np.ones(len(rows), dtype=bool)
+        own = self.negatives is not None and not self.negatives.get("shared", False)
+        for name in (TARGET, NEGATIVES) if own else (TARGET,):
+            if name in batch:
+                batch[name] = np.where(others.reshape(-1, *[1] * (batch[name].ndim - 1)), 0, batch[name])
+        return batch
 
     def _with_negatives(self, batch: dict[str, np.ndarray], rows: np.ndarray | None, rng: np.random.Generator) -> dict[str, np.ndarray]:
         if self.negatives is None:

@@ -57,8 +57,8 @@ def read(name: str, features: Sequence[Feature], width: int, *, axis: str = "", 
         parts.append(f"{name}_numbers")
         nodes.append(Node(parts[-1], "@numeric", config={"columns": numbers, **place}))
     for feature in (feature for feature in features if feature.kind == "history"):
-        steps, table = f"{name}_{feature.name}", f"{name}_{feature.name}_table"
-        parts.append(f"{steps}_mean")
+        steps, table = f"{name}_history_of_{feature.name}", f"{name}_table_of_{feature.name}"
+        parts.append(f"{name}_mean_of_{feature.name}")
         nodes += [
             Node(steps, "@history", config={"columns": [feature.name], "index": True, "length": length}),
             Node(table, "@table", config={"table": feature.vocabulary, "width": width}),
@@ -102,17 +102,23 @@ def in_batch(features: FeatureSchema) -> list[Node]:
 def label_losses(features: FeatureSchema, count: int | None, types: TaskTypes, source: str, weight: float) -> list[Node]:
     """Return one head and one loss a label, above the VECTOR `source`; they exist in training only.
 
+    A label that is the same on all training rows (that of events which are all positives) teaches nothing and is left out. The graph is
+    fed all training rows, positives or not, so `source` must be made of the row's own item, not of `@target`, which is 0 on the others.
+
     Args:
-        count: Number of labels, in the schema's order; None = all there are.
+        count: Number of labels, in the schema's order; None = all that differ between rows.
         types: Which loss each one has; None = the one that the schema says.
         weight: Factor of each loss.
 
     Raises:
         ContractError: There are fewer labels, another number of types, or a classification of a label that is not between 0 and 1.
     """
-    labels = list(features.tasks)[: len(features.tasks) if count is None else count]
+    able = [label for label in features.tasks if features.label_range[label][0] < features.label_range[label][1]]
+    labels = able[: len(able) if count is None else count]
     if count is not None and len(labels) < count:
-        raise ContractError(f"num_tasks is {count}, and the data has the labels {labels}: name more label columns, or ask for fewer")
+        raise ContractError(
+            f"num_tasks is {count}, and the labels that differ between rows are {labels}: name more label columns, or ask for fewer"
+        )
     if types is not None and len(types) != len(labels):
         raise ContractError(f"task_types names {len(types)} tasks, and there are {len(labels)}: {labels}")
     nodes: list[Node] = []

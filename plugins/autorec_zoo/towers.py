@@ -18,10 +18,10 @@ from autorec_zoo.tower_parts import TaskTypes, in_batch, label_losses, read, sid
 
 __all__ = ["Dssm", "FaceBookDssm", "YouTubeDnn"]
 
-_Final = Annotated[int, Choice(16, 32, 64, 128)]
-_Field = Annotated[int, Choice(16, 32, 64)]
-_Negatives = Annotated[int, Choice(1, 4, 16)]
-_Temperature = Annotated[float, Float(0.02, 1.0, log=True)]
+_Final = Annotated[int, Choice(16, 32, 64, 128), Field(ge=1)]
+_Field = Annotated[int, Choice(16, 32, 64), Field(ge=1)]
+_Negatives = Annotated[int, Choice(1, 4, 16), Field(ge=1)]
+_Temperature = Annotated[float, Float(0.02, 1.0, log=True), Field(gt=0)]
 _ENDS = {"user": "user", "item": "items"}
 
 
@@ -87,7 +87,8 @@ class FaceBookDssm(_Towers):
     """Two towers that learn several things at once: which item was chosen, and each label of the row (a click, a purchase, a rating).
 
     The main task is recall, on the softmax over a batch's items or pairwise (a smooth form of the ranking loss of Huang et al. 2020,
-    section 2.2). The other tasks have a head each on the product of both vectors, in training only: they shape the vectors.
+    section 2.2). The other tasks have a head each on the product of both vectors, in training only: they shape the vectors. They are
+    learned on all rows, recall on the positive ones. Labels that never differ are left out; where all are such, recall is left.
     """
 
     class Config(ComponentConfig):
@@ -117,8 +118,10 @@ class FaceBookDssm(_Towers):
         nodes = [*self._users(features), *self._items(features)]
         nodes += pairwise("user", "items", config.negatives) if config.pairwise else [*self._chosen(features), *in_batch(features)]
         losses = label_losses(features, config.num_tasks, config.task_types, "joint", config.task_weight)
+        if losses and config.pairwise:  # where the target is missing, the label is still one of the row's own item
+            nodes += tower("row", side_features(features, config.item_features, "item", "item_features"), config, shares="items")
         if losses:
-            nodes += [Node("joint", "blocks/product", ("user", "chosen")), *losses]
+            nodes += [Node("joint", "blocks/product", ("user", "row" if config.pairwise else "chosen")), *losses]
         return Architecture(tuple(nodes), _ENDS, "row")
 
 
@@ -152,11 +155,14 @@ class YouTubeDnn(_Towers):
         user_and_item(features, "YouTubeDNN")
         nodes = [*self._catalogue(features), *self._network(features)]
         nodes += objective(config.loss, "user", "items", features, config.embedding_dim)
-        if config.task_weight:
+        losses = label_losses(features, None, None, "joint", config.task_weight) if config.task_weight else []
+        if losses:
+            fields = {name: value for name, value in nodes[0].config.items() if name != "axis"}
             nodes += [
-                Node("chosen", "blocks/table-row", ("items", "target")),
+                Node("chosen_fields", "@fields", config=fields),
+                Node("chosen", "blocks/sum-fields", ("chosen_fields",)),
                 Node("joint", "blocks/product", ("user", "chosen")),
-                *label_losses(features, None, None, "joint", config.task_weight),
+                *losses,
             ]
         return Architecture(tuple(nodes), _ENDS, "row")
 
@@ -175,7 +181,8 @@ class YouTubeDnn(_Towers):
         nodes: list[Node] = []
         for feature in histories:
             steps = {"columns": [feature.name], "index": True, "length": config.max_seq_len}
-            nodes += [Node(feature.name, "@history", config=steps), Node(f"{feature.name}_mean", "blocks/bag", (feature.name, "items"))]
+            name = f"history_of_{feature.name}"
+            nodes += [Node(name, "@history", config=steps), Node(f"mean_of_{feature.name}", "blocks/bag", (name, "items"))]
         others = [feature for feature in found if feature.kind != "history"]
         parts = [node.id for node in nodes if node.block == "blocks/bag"]
         if others:

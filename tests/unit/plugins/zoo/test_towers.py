@@ -11,6 +11,7 @@ from autorec_kernel.errors import ContractError
 from autorec_kernel.models import FitSettings, train
 from autorec_kernel.models.batches import to_tensors
 from autorec_kernel.models.batching import batches_for
+from autorec_kernel.testing.model_cases import features_for
 
 TOWERS = ("zoo/dssm", "zoo/facebook-dssm", "zoo/youtube-dnn")
 EIGHT = {"embedding_dim": 16, "hidden_units": (8,)}
@@ -130,9 +131,9 @@ def test_tasks_and_their_types_are_as_many_as_asked_for(kernel, recommend):
 
 
 def test_pairwise_facebook_dssm_has_tasks_too(kernel, recommend):
-    graph = kernel.create("blueprint", "zoo/facebook-dssm", pairwise=True).architecture(recommend.schema)
+    graph = kernel.create("blueprint", "zoo/facebook-dssm", pairwise=True).architecture(with_labels(recommend.schema))
     assert graph["loss"].block == "blocks/bpr-loss"
-    assert graph["joint"].inputs == ("user", "chosen")
+    assert graph["joint"].inputs == ("user", "row")
 
 
 def test_youtube_dnn_reads_the_mean_of_the_newest_items_only(built, recommend):
@@ -161,7 +162,7 @@ def test_an_item_of_youtube_dnn_is_the_sum_of_its_embeddings(built, recommend):
 
 def test_heads_of_youtube_dnn_exist_when_their_losses_weigh_something(kernel, recommend):
     assert not [n for n in kernel.create("blueprint", "zoo/youtube-dnn").architecture(recommend.schema).nodes if n.block == "@labels"]
-    graph = kernel.create("blueprint", "zoo/youtube-dnn", task_weight=0.5).architecture(recommend.schema)
+    graph = kernel.create("blueprint", "zoo/youtube-dnn", task_weight=0.5).architecture(with_labels(recommend.schema))
     assert graph["loss_0"].config["weight"] == 0.5
 
 
@@ -184,7 +185,7 @@ def test_a_feature_of_the_other_side_is_refused(kernel, recommend, name, option,
 
 def with_labels(schema):
     tasks = {**schema.tasks, "like": "logit", "stars": "value"}
-    return replace(schema, tasks=tasks, label_range={**schema.label_range, "like": (0.0, 1.0, 0.3), "stars": (1.0, 5.0, 3.5)})
+    return replace(schema, tasks=tasks, label_range={"rating": (0.0, 1.0, 0.4), "like": (0.0, 1.0, 0.3), "stars": (1.0, 5.0, 3.5)})
 
 
 LISTED = {
@@ -200,7 +201,7 @@ LISTED = {
         "item_features": (("item_id",), None),
         "hidden_units": ((8,), (8, 8)),
         "num_tasks": (0, 1),
-        "task_types": (("classification",), ("regression",)),
+        "task_types": (("classification", "regression"), ("regression", "regression")),
     },
     "zoo/youtube-dnn": {
         "user_features": (("history",), ("user_id", "history")),
@@ -214,7 +215,8 @@ LISTED = {
 
 @pytest.mark.parametrize(("name", "option"), [(name, option) for name, options in LISTED.items() for option in options])
 def test_every_listed_option_changes_the_network_or_what_it_learns(kernel, recommend, name, option):
-    first, second = (after_ten_steps(kernel, recommend, name, {option: value}) for value in LISTED[name][option])
+    features = features_for(kernel, "recommend", further=True) if "task" in option else recommend
+    first, second = (after_ten_steps(kernel, features, name, {option: value}) for value in LISTED[name][option])
     assert first[0] != second[0] or not torch.allclose(first[1], second[1], atol=1e-6)
 
 

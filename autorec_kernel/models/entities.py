@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from autorec_kernel.models.sources import INTERACTIONS
+from autorec_kernel.models.sources import INTERACTIONS, OBSERVED
 
 if TYPE_CHECKING:
     from autorec_kernel.features import FeatureSet
@@ -37,25 +37,25 @@ class Entities:
         return self  # data, which copies of a network share
 
     def inputs(self, names: Iterable[str], rows: np.ndarray) -> dict[str, np.ndarray]:
-        """Return `@axis:feature` → values of the entities; `@axis:@interactions` float32 [A, M], 0 = no event."""
+        """Return `@axis:feature` → values; `@axis:@interactions` float32 [A, M], 0 = no event, and `@axis:@observed`, 1 = an event."""
         found = {}
         for name in names:
             axis, feature = split_name(name)
-            if feature == INTERACTIONS:
-                found[name] = self._dense(axis, rows)
+            if feature in (INTERACTIONS, OBSERVED):
+                found[name] = self._dense(axis, rows, observed=feature == OBSERVED)
             else:
                 given = {"users": rows} if axis == "user" else {"items": rows}
                 found[name] = self.features.state().inputs([feature], **given)[feature]  # type: ignore[arg-type]
         return found
 
-    def _dense(self, axis: str, rows: np.ndarray) -> np.ndarray:
-        """Return float32 [A, M]; of several events of a pair the newest counts."""
+    def _dense(self, axis: str, rows: np.ndarray, *, observed: bool) -> np.ndarray:
+        """Return float32 [A, M], labels or ones where there is one; of several events of a pair the newest counts."""
         events = self.features.interactions if axis == "user" else self._by_item()
         counts = np.diff(events.offsets)[rows]
         starts = np.repeat(events.offsets[rows] - np.cumsum(counts) + counts, counts)
         at = starts + np.arange(counts.sum())
         dense = np.zeros((len(rows), events.item_count), np.float32)
-        dense[np.repeat(np.arange(len(rows)), counts), events.items[at]] = events.values[at]
+        dense[np.repeat(np.arange(len(rows)), counts), events.items[at]] = 1.0 if observed else events.values[at]
         return dense
 
     def _by_item(self) -> Interactions:
@@ -75,7 +75,7 @@ class BlankEntities:
         found = {}
         for name in names:
             axis, feature = split_name(name)
-            if feature == INTERACTIONS:
+            if feature in (INTERACTIONS, OBSERVED):
                 found[name] = np.zeros((len(rows), self.schema.items if axis == "user" else self.schema.users), np.float32)
                 continue
             kind, width = self.schema[feature].kind, self.schema[feature].width

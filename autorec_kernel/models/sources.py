@@ -13,9 +13,9 @@ from autorec_kernel.errors import ContractError, UnknownNameError
 from autorec_kernel.records.architecture import SOURCES, Axis, Batching, Node, TensorSpec
 from autorec_kernel.records.features import Feature, FeatureSchema
 
-__all__ = ["INTERACTIONS", "LABEL", "NEGATIVES", "TARGET", "EmbeddingStore", "Source", "on_entity", "source_for", "source_spec"]
+__all__ = ["INTERACTIONS", "LABEL", "NEGATIVES", "OBSERVED", "TARGET", "EmbeddingStore", "Source", "on_entity", "source_for", "source_spec"]
 
-TARGET, NEGATIVES, LABEL, INTERACTIONS = "@target", "@negatives", "@label:", "@interactions"
+TARGET, NEGATIVES, LABEL, INTERACTIONS, OBSERVED = "@target", "@negatives", "@label:", "@interactions", "@observed"
 _INITIAL_SCALE, _RANKER_SCALE = 0.05, 0.02  # standard deviation of a fresh embedding; smaller where a network reads it to rank
 
 
@@ -130,12 +130,20 @@ class Source(nn.Module):
         return torch.cat(parts, 1)
 
     def _history(self, batch: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        ids = _newest(batch[self.names[0]], self.cut) if self.cut else batch[self.names[0]]
+        ids = batch[self.names[0]]
+        count = self.cut or self._excess(ids, batch)
+        ids = _newest(ids, count) if count else ids
         mask = ids != 0
         if self.spec.index:
             return ids, mask
         rows = self.store.lookup(ids + self.store.ranges[self.keys[0]][0])
         return rows * mask.unsqueeze(-1).to(rows.dtype), mask
+
+    def _excess(self, ids: torch.Tensor, batch: Mapping[str, torch.Tensor]) -> int:
+        """Return the steps to cut longer histories to, 0 = none: the runtime fits what a graph reads, and training its targets."""
+        if not self.length or torch.compiler.is_exporting() or ids.shape[1] <= self.length:
+            return 0
+        return 0 if TARGET in batch and batch[TARGET].shape == ids.shape else self.length
 
     def _candidate(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         ids = batch[self.names[0]]
@@ -213,7 +221,7 @@ def source_for(node: Node, spec: TensorSpec, features: FeatureSchema, stores: Ma
     columns = _columns(node, features)
     names = [f"{LABEL}{node.config['task']}"] if node.block == "@labels" else [column.name for column in columns]
     if on_entity(node):
-        names = [f"@{_axis(node)}:{name}" for name in names or [INTERACTIONS]]
+        names = [f"@{_axis(node)}:{name}" for name in names or [OBSERVED if node.config.get("observed", False) else INTERACTIONS]]
     keys = [vocabulary_key(node, column.vocabulary) for column in columns]
     if node.block in ("@target", "@negatives", "@table"):
         names, keys = [], [vocabulary_key(node, str(node.config.get("table", "item")))]

@@ -95,7 +95,11 @@ class _Kl(nn.Module):
 
 
 class MaskedMseLoss(Block):
-    """Squared error on observed entries only, those that are not 0 (Sedhain et al. 2015, equation 2: the norm over O)."""
+    """Squared error on observed entries only (Sedhain et al. 2015, equation 2: the norm over O).
+
+    Those are the entries that are not 0 in a third input (`@interactions` with `observed`), else those whose value is not 0: labels that
+    may be 0 need the third input.
+    """
 
     class Config(ComponentConfig):
         """Options."""
@@ -106,20 +110,27 @@ class MaskedMseLoss(Block):
         )
 
     accepts: ClassVar[tuple[Port, ...]] = ("vector", "vector")
+    variadic: ClassVar[bool] = True
     config: Config
 
     def output(self, specs: Sequence[TensorSpec]) -> TensorSpec:
         """Return a loss.
 
         Raises:
-            ContractError: Predictions and observations differ in width.
+            ContractError: Predictions and observations differ in width, or there are more than three inputs.
         """
+        if len(specs) > 3:
+            raise ContractError(
+                f"the masked squared error takes predictions, values and a mask of what is observed, got {len(specs)} inputs"
+            )
+        if len(specs) == 3 and (specs[2].width != specs[1].width or specs[2].index):
+            raise ContractError(f"a mask of width {specs[2].width} cannot tell which of {specs[1].width} values are observed")
         if specs[0].width != specs[1].width or specs[0].index or specs[1].index:
             raise ContractError(f"predictions of width {specs[0].width} cannot be compared with observations of width {specs[1].width}")
         return TensorSpec("loss")
 
     def build(self, specs: Sequence[TensorSpec], arrays: Mapping[str, np.ndarray]) -> nn.Module:
-        """Return the module: predictions [A, M] and observations [A, M], 0 = not observed, to []."""
+        """Return the module: predictions [A, M], values [A, M] and maybe a mask [A, M], 0 = not observed, to []."""
         return _MaskedMse(self.config.weight, self.config.mean_over == "rows")
 
 
@@ -128,7 +139,7 @@ class _MaskedMse(nn.Module):
         super().__init__()
         self.weight, self.by_rows = weight, by_rows
 
-    def forward(self, predictions: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
-        known = (observed != 0).to(predictions.dtype)
-        total = self.weight * ((predictions - observed).square() * known).sum()
+    def forward(self, predictions: torch.Tensor, values: torch.Tensor, *mask: torch.Tensor) -> torch.Tensor:
+        known = ((mask[0] if mask else values) != 0).to(predictions.dtype)
+        total = self.weight * ((predictions - values).square() * known).sum()
         return total / max(1, len(known)) if self.by_rows else total / known.sum().clamp(min=1.0)

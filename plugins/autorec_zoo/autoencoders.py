@@ -16,27 +16,27 @@ from autorec_zoo.parts import Rate, mlp
 
 __all__ = ["ItemAutoRec", "MultDae", "MultVae", "UserAutoRec"]
 
-_Hidden = Annotated[int, Int(64, 800, log=True)]
-_Latent = Annotated[int, Int(16, 256, log=True)]
-_Hiding = Annotated[float, Float(0.0, 0.8)]
+_Hidden = Annotated[int, Int(64, 800, log=True), Field(ge=1)]
+_Latent = Annotated[int, Int(16, 256, log=True), Field(ge=1)]
+_Hiding = Annotated[float, Float(0.0, 0.8), Field(ge=0, lt=1)]
 
 Function = Literal["identity", "sigmoid", "tanh", "relu", "gelu", "silu"]
 _Inner = Annotated[Function, Choice("sigmoid", "tanh", "relu", "gelu", "silu", "identity")]
 _Outer = Annotated[Function, Choice("identity", "sigmoid")]
-_Layers = Annotated[tuple[int, ...], Ints(Int(50, 1000, log=True), length=Int(1, 3))]
+_Layers = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Ints(Int(50, 1000, log=True), length=Int(1, 3))]
 
 
 class _AutoRec:
     """Reconstruct the known ratings of one entity: h(r) = f(W g(V r + μ) + b), unknown ones 0 in r and left out of the loss.
 
     (Sedhain et al. 2015, equations 1 and 2; the penalty λ is the trainer's weight decay.) A rating is answered by the entity's hidden
-    state, which depends on training ratings only and is stored, and the other side's row of W.
+    state, which depends on training ratings only and is stored, and the other side's row of W. A known rating of 0 counts in the loss.
     """
 
     class Config(ComponentConfig):
         """Options."""
 
-        hidden_units: _Layers = Field((500,), description="Width of each hidden layer.")
+        hidden_units: _Layers = Field((500,), min_length=1, description="Width of each hidden layer.")
         encoder_activation: _Inner = Field("sigmoid", description="The function g after each hidden layer.")
         decoder_activation: _Outer = Field("identity", description="The function f; a bounded one is spread over the range of the labels.")
         dropout: Rate = Field(0.05, description="Share of hidden units dropped while training.")
@@ -64,7 +64,8 @@ class _AutoRec:
             *self._encoder(),
             *self._decoder("user" if self.side == "item" else "item", features),
             Node("ratings_again", "blocks/table-scores", ("code", "decoder"), output),
-            Node("loss", "blocks/masked-mse-loss", ("ratings_again", "ratings")),
+            Node("observed", "@interactions", config={"of": self.side, "observed": True}),
+            Node("loss", "blocks/masked-mse-loss", ("ratings_again", "ratings", "observed")),
             Node("own", "@fields", config={"columns": [own], "index": True}),
             Node("other", "@fields", config={"columns": [other], "index": True}),
             Node("own_code", "blocks/lookup", ("code", "own")),
@@ -180,7 +181,7 @@ class MultVae(_Bag):
         hidden_dim: _Hidden = Field(600, description="Width of the hidden layers on both sides.")
         latent_dim: _Latent = Field(200, description="Width of the code.")
         dropout: _Hiding = Field(0.5, description="Share of the history's items hidden while training.")
-        beta: Annotated[float, Float(0.01, 1.0, log=True)] = Field(0.2, description="Weight β of the divergence.")
+        beta: Annotated[float, Float(0.01, 1.0, log=True), Field(gt=0)] = Field(0.2, description="Weight β of the divergence.")
 
     def _code(self) -> tuple[list[Node], list[Node]]:
         width = {"width": self.config.latent_dim}

@@ -149,3 +149,18 @@ def test_unknown_sources_columns_and_tables_are_named(schema):
 
 def _items():
     return (Node("items", "@table", config={"table": "item", "width": 4}),)
+
+
+def test_a_history_longer_than_a_source_reads_is_cut_to_the_newest_steps(network_of):
+    nodes = (history("past", 3, width=4), Node("user", "blocks/pool", ("past",)), *_items())
+    network = network_of(*nodes, outputs={"user": "user", "item": "items"}).eval()
+    long, short = torch.tensor([[9, 8, 7, 1, 2, 3], [5, 6, 0, 0, 0, 0]]), torch.tensor([[1, 2, 3], [5, 6, 0]])
+    assert torch.equal(network.serve(long)[0], network.serve(short)[0])
+    assert network({"history": long})["past"][1].shape == (2, 3)
+
+
+def test_steps_that_have_a_target_each_are_not_cut(network_of):
+    nodes = (history("past", 3, index=True), Node("seen", "@history", config={"columns": ["history"], "length": 3, "width": 4}))
+    network = network_of(*nodes, Node("user", "blocks/pool", ("seen",)), *_items(), outputs={"user": "user", "item": "items"})
+    ids = torch.tensor([[9, 8, 7, 1]])
+    assert network.run(nodes[:1], {"history": ids, "@target": ids}, {})["past"][0].tolist() == ids.tolist()

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+from autorec_kernel.data.open import open_dataset
 from autorec_kernel.deploy.export import export_onnx, parity
 from autorec_kernel.errors import ContractError
+from autorec_kernel.features import build_features
 from autorec_kernel.models import predict_rows
 from autorec_kernel.models.batching import batches_for
 from autorec_kernel.models.entities import Entities
@@ -241,3 +244,28 @@ def test_multvae_exports_with_free_batch_and_history(vae, features_of):
     features = features_of("recommend")
     sample = features.row_inputs(vae.inputs, features.rows("valid")[:9])
     assert parity(vae, export_onnx(vae, sample), sample) < 1e-5
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_a_rating_of_zero_is_a_rating(kernel, built, name):
+    """On a scale from 0, an event with the label 0 is in the loss, and a pair without an event is not."""
+    pairs = [(user, item) for user in range(12) for item in range(8) if (user * 3 + item) % 4]
+    frame = pd.DataFrame({"user_id": [f"u{user}" for user, _ in pairs], "item_id": [f"i{item}" for _, item in pairs]})
+    frame["rating"] = [float(4 * (item % 2)) for _, item in pairs]
+    frame["timestamp"] = 1_500_000_000 + 60 * np.arange(len(pairs))
+    data = build_features(open_dataset(frame, task="rate", protocol="random"), kernel, task="rate")
+    network = autorec(built, data, name)
+    events, side = data.interactions, name.removeprefix("zoo/autorec-")
+    chosen = np.zeros((events.users, events.item_count), bool)
+    for user in range(events.users):
+        chosen[user, events.items[events.offsets[user] : events.offsets[user + 1]]] = True
+    chosen = chosen if side == "user" else chosen.T
+    found = Entities(data).inputs([f"@{side}:@observed"], np.arange(len(chosen)))[f"@{side}:@observed"]
+    assert np.array_equal(found, chosen.astype(np.float32))
+    batch = next(batches_for(network, data, len(chosen)).epoch(np.random.default_rng(0)))
+    with torch.no_grad():
+        values = network.eval()(batch)
+    known = batch[f"@{side}:@observed"].numpy() != 0
+    assert known.sum() == chosen.sum() > (values["ratings"].numpy() != 0).sum()
+    errors = (values["ratings_again"] - values["ratings"]).numpy()[known] ** 2
+    assert values["loss"].item() == pytest.approx(errors.mean(), rel=1e-4)

@@ -36,10 +36,10 @@ class AlsItems(Block):
         """Options."""
 
         rows: int = Field(0, ge=0, description="Rows of the catalogue, row 0 = unknown included.")
-        width: Annotated[int, Int(8, 256, log=True)] = Field(64, description="Factor dimension.")
-        regularisation: Annotated[float, Float(0.1, 1000.0, log=True)] = Field(10.0, description="Ridge penalty λ.")
-        confidence: Annotated[float, Float(0.5, 100.0, log=True)] = Field(5.0, description="Extra weight α of a choice.")
-        sweeps: Annotated[int, Int(3, 20)] = Field(10, description="Alternations of the two sides.")
+        width: Annotated[int, Int(8, 256, log=True), Field(ge=1)] = Field(64, description="Factor dimension.")
+        regularisation: Annotated[float, Float(0.1, 1000.0, log=True), Field(gt=0)] = Field(10.0, description="Ridge penalty λ.")
+        confidence: Annotated[float, Float(0.5, 100.0, log=True), Field(gt=0)] = Field(5.0, description="Extra weight α of a choice.")
+        sweeps: Annotated[int, Int(3, 20), Field(ge=1)] = Field(10, description="Alternations of the two sides.")
 
     accepts: ClassVar[tuple[Port, ...]] = ()
     arrays: ClassVar[tuple[str, ...]] = ("interactions",)
@@ -95,7 +95,7 @@ class FoldIn(Block):
     class Config(ComponentConfig):
         """Options."""
 
-        confidence: Annotated[float, Float(0.5, 100.0, log=True)] = Field(5.0, description="Extra weight α of a choice.")
+        confidence: Annotated[float, Float(0.5, 100.0, log=True), Field(gt=0)] = Field(5.0, description="Extra weight α of a choice.")
         decay: Annotated[float, Float(0.5, 1.0)] = Field(1.0, gt=0, le=1, description="Weight of a step relative to the one after it.")
         iterations: int = Field(10, ge=1, description="Steps of conjugate gradients.")
 

@@ -34,9 +34,9 @@ class Capsules(Block):
     class Config(ComponentConfig):
         """Options."""
 
-        interests: Annotated[int, Int(2, 8)] = Field(4, description="Interests of a history.")
-        iterations: Annotated[int, Int(1, 4)] = Field(3, description="Rounds of routing.")
-        width: Annotated[int, Int(8, 256, log=True)] = Field(64, description="Dimension of an interest.")
+        interests: Annotated[int, Int(2, 8), Field(ge=1)] = Field(4, description="Interests of a history.")
+        iterations: Annotated[int, Int(1, 4), Field(ge=1)] = Field(3, description="Rounds of routing.")
+        width: Annotated[int, Int(8, 256, log=True), Field(ge=1)] = Field(64, description="Dimension of an interest.")
         max_length: int = Field(50, ge=1, description="Ages that have first logits of their own.")
         seed: int = Field(0, ge=0, description="Of the first logits.")
 
@@ -100,7 +100,7 @@ class ProjectFields(Block):
     class Config(ComponentConfig):
         """Options."""
 
-        width: Annotated[int, Int(4, 512, log=True)] = Field(64, description="Output dimension of a field.")
+        width: Annotated[int, Int(4, 512, log=True), Field(ge=1)] = Field(64, description="Output dimension of a field.")
         hidden: int = Field(0, ge=0, description="Units of the hidden layer; 0 = none.")
         activation: Activation = Field("relu", description="Function after the hidden layer.")
         bias: bool = Field(True, description="Whether offsets are learned.")

@@ -33,9 +33,9 @@ class DilatedConvolution(Block):
     class Config(ComponentConfig):
         """Options."""
 
-        layers: Annotated[int, Int(1, 5)] = Field(3, description="Residual layers; the gap doubles with each.")
-        kernel: Annotated[int, Int(2, 5)] = Field(3, description="Steps that one convolution reads.")
-        dropout: Annotated[float, Float(0.0, 0.6)] = Field(0.2, description="Share of units dropped while training.")
+        layers: Annotated[int, Int(1, 5), Field(ge=1)] = Field(3, description="Residual layers; the gap doubles with each.")
+        kernel: Annotated[int, Int(2, 5), Field(ge=1)] = Field(3, description="Steps that one convolution reads.")
+        dropout: Annotated[float, Float(0.0, 0.6), Field(ge=0, lt=1)] = Field(0.2, description="Share of units dropped while training.")
 
     accepts: ClassVar[tuple[Port, ...]] = ("sequence",)
     config: Config

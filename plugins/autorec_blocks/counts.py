@@ -89,8 +89,12 @@ class BiasTable(Block):
 
         side: Literal["user", "item"] = Field("item", description="Whose deviations.")
         rows: int = Field(0, ge=0, description="Rows of that side, row 0 = unknown included.")
-        item_shrinkage: Annotated[float, Float(0.1, 100.0, log=True)] = Field(5.0, description="Ratings that pull an item to zero.")
-        user_shrinkage: Annotated[float, Float(0.1, 100.0, log=True)] = Field(5.0, description="Ratings that pull a user to zero.")
+        item_shrinkage: Annotated[float, Float(0.1, 100.0, log=True), Field(gt=0)] = Field(
+            5.0, description="Ratings that pull an item to zero."
+        )
+        user_shrinkage: Annotated[float, Float(0.1, 100.0, log=True), Field(gt=0)] = Field(
+            5.0, description="Ratings that pull a user to zero."
+        )
         sweeps: int = Field(5, ge=1, description="Alternations of the two sides.")
 
     accepts: ClassVar[tuple[Port, ...]] = ()

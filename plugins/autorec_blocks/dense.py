@@ -19,6 +19,7 @@ from autorec_kernel.space import Choice, Float, Int, Ints
 
 __all__ = ["Head", "Linear", "Mlp", "SumScores"]
 
+_Share = Annotated[float, Field(ge=0, lt=1)]
 _RECTIFIERS = ("relu", "gelu", "silu", "prelu", "dice")
 
 
@@ -28,7 +29,7 @@ class Linear(Block):
     class Config(ComponentConfig):
         """Options."""
 
-        width: Annotated[int, Int(1, 1024, log=True)] = Field(64, description="Output dimension.")
+        width: Annotated[int, Int(1, 1024, log=True), Field(ge=1)] = Field(64, description="Output dimension.")
         bias: bool = Field(True, description="Whether an offset is learned.")
         zero_start: bool = Field(False, description="Whether training starts from zero weights, as suits a linear model.")
         initial_scale: float = Field(0.0, ge=0, description="Standard deviation of the first weights, offset 0; 0 = by the input's width.")
@@ -56,13 +57,13 @@ class Mlp(Block):
     class Config(ComponentConfig):
         """Options."""
 
-        hidden_dims: Annotated[tuple[int, ...], Ints(Int(8, 512, log=True), length=Int(1, 4))] = Field(
+        hidden_dims: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Ints(Int(8, 512, log=True), length=Int(1, 4))] = Field(
             (128, 64), description="Width of each layer."
         )
         activation: Annotated[Activation, Choice("relu", "gelu", "silu", "tanh", "prelu", "dice")] = Field(
             "relu", description="Function after each layer."
         )
-        dropout: Annotated[float | tuple[float, ...], Float(0.0, 0.6)] = Field(
+        dropout: Annotated[_Share | tuple[_Share, ...], Float(0.0, 0.6)] = Field(
             0.0, description="Share of units dropped while training: one for all layers, or a list whose last entry repeats."
         )
         initial: Literal["scaled", "uniform"] = Field(

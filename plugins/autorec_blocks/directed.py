@@ -41,9 +41,9 @@ class DirectedWeights(ItemWeights):
     class Config(ItemWeightsConfig):
         """Options."""
 
-        regularisation: Annotated[float, Float(1.0, 1000.0, log=True)] = Field(50.0, description="Ridge penalty λ.")
+        regularisation: Annotated[float, Float(1.0, 1000.0, log=True), Field(gt=0)] = Field(50.0, description="Ridge penalty λ.")
         decay: Annotated[float, DECAYS] = Field(0.8, gt=0, lt=1, description="Weight of a pair relative to one a step nearer, δ.")
-        backward: Annotated[float, Float(0.0, 1.0)] = Field(0.2, description="Weight of a pair against its direction, η.")
+        backward: Annotated[float, Float(0.0, 1.0), Field(ge=0)] = Field(0.2, description="Weight of a pair against its direction, η.")
         frequent: int = Field(0, ge=0, description="How many of the most frequent items it is solved on; 0 = all.")
 
     config: Config

@@ -33,7 +33,7 @@ class Ease(ItemWeights):
     class Config(ItemWeightsConfig):
         """Options."""
 
-        regularisation: Annotated[float, Float(1.0, 3000.0, log=True)] = Field(200.0, description="Ridge penalty λ.")
+        regularisation: Annotated[float, Float(1.0, 3000.0, log=True), Field(gt=0)] = Field(200.0, description="Ridge penalty λ.")
         frequent: int = Field(0, ge=0, description="How many of the most frequent items it is solved on; 0 = all.")
 
     config: Config

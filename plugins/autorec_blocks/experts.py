@@ -32,7 +32,7 @@ class Experts(Block):
         """Options."""
 
         count: Annotated[int, Int(1, 8)] = Field(4, ge=1, description="Number of experts.")
-        hidden_dims: Annotated[tuple[int, ...], Ints(Int(8, 256, log=True), length=Int(1, 3))] = Field(
+        hidden_dims: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Ints(Int(8, 256, log=True), length=Int(1, 3))] = Field(
             (64,), min_length=1, description="Width of each layer of an expert."
         )
         activation: Annotated[Activation, Choice("relu", "gelu", "silu", "tanh", "prelu")] = Field(

@@ -146,8 +146,8 @@ class ItemSimilarity(Block):
         """Options."""
 
         rows: int = Field(0, ge=0, description="Rows of the catalogue, row 0 = unknown included.")
-        neighbours: Annotated[int, Int(20, 400, log=True)] = Field(200, description="Neighbours kept for each item.")
-        shrinkage: Annotated[float, Float(0.1, 200.0, log=True)] = Field(10.0, description="Added to the denominator.")
+        neighbours: Annotated[int, Int(20, 400, log=True), Field(ge=1)] = Field(200, description="Neighbours kept for each item.")
+        shrinkage: Annotated[float, Float(0.1, 200.0, log=True), Field(ge=0)] = Field(10.0, description="Added to the denominator.")
 
     accepts: ClassVar[tuple[Port, ...]] = ()
     arrays: ClassVar[tuple[str, ...]] = ("interactions",)
@@ -207,7 +207,9 @@ class NeighbourScores(Block):
     class Config(ComponentConfig):
         """Options."""
 
-        decay: Annotated[float, Float(0.5, 1.0)] = Field(1.0, description="Weight of a step relative to the one after it.")
+        decay: Annotated[float, Float(0.5, 1.0), Field(gt=0, le=1)] = Field(
+            1.0, description="Weight of a step relative to the one after it."
+        )
 
     accepts: ClassVar[tuple[Port, ...]] = ("sequence", "table")
     config: Config

@@ -31,7 +31,7 @@ class Normalise(Block):
     class Config(ComponentConfig):
         """Options."""
 
-        temperature: Annotated[float, Float(0.02, 1.0, log=True)] = Field(1.0, description="The result is divided by it.")
+        temperature: Annotated[float, Float(0.02, 1.0, log=True), Field(gt=0)] = Field(1.0, description="The result is divided by it.")
 
     accepts: ClassVar[tuple[Port, ...]] = ("vector",)
     config: Config
@@ -72,7 +72,7 @@ class Activate(Block):
         bias: bool = Field(True, description="Whether the offset b is learned; it starts at 0.")
         scale: float = Field(1.0, description="Factor of its value.")
         shift: float = Field(0.0, description="Added after that.")
-        dropout: Annotated[float, Float(0.0, 0.6)] = Field(0.0, description="Share of units dropped while training.")
+        dropout: Annotated[float, Float(0.0, 0.6), Field(ge=0, lt=1)] = Field(0.0, description="Share of units dropped while training.")
 
     accepts: ClassVar[tuple[Port, ...]] = ("vector",)
     config: Config

@@ -75,8 +75,8 @@ class AttentionWeights(Block):
         """Options."""
 
         form: Literal["unit", "bilinear"] = Field("unit", description="How step and target are compared.")
-        attention_dims: Annotated[tuple[int, ...], Ints(Int(8, 128, log=True), length=Int(1, 2))] = Field(
-            (64, 32), description="Hidden widths of the activation unit."
+        attention_dims: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Ints(Int(8, 128, log=True), length=Int(1, 2))] = Field(
+            (64, 32), description="Hidden widths of the activation unit; empty = an affine one."
         )
         activation: Activation = Field("sigmoid", description="Function inside the unit.")
         softmax: bool = Field(False, description="Whether weights are normalised over the history.")

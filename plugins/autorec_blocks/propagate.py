@@ -33,7 +33,7 @@ class Propagate(Block):
     class Config(ComponentConfig):
         """Options."""
 
-        layers: Annotated[int, Int(1, 4)] = Field(3, description="Steps over the graph, K.")
+        layers: Annotated[int, Int(1, 4), Field(ge=1)] = Field(3, description="Steps over the graph, K.")
         first: bool = Field(True, description="Whether the mean has the table itself, A⁰E, in it.")
 
     accepts: ClassVar[tuple[Port, ...]] = ("table",)

@@ -32,7 +32,7 @@ class AttentionGru(Block):
     class Config(ComponentConfig):
         """Options."""
 
-        width: Annotated[int, Int(8, 256, log=True)] = Field(64, description="Hidden state dimension.")
+        width: Annotated[int, Int(8, 256, log=True), Field(ge=1)] = Field(64, description="Hidden state dimension.")
         mode: Annotated[Literal["augru", "agru"], Choice("augru", "agru")] = Field("augru", description="What the weight does to the gate.")
         max_length: int = Field(50, ge=1, description="Longest history; an exported graph is unrolled to it.")
 

@@ -31,7 +31,7 @@ class Positions(Block):
         """Options."""
 
         max_length: int = Field(50, ge=1, description="Steps that are told apart; older ones share the last position.")
-        dropout: Annotated[float, Float(0.0, 0.6)] = Field(0.0, description="Share of units dropped while training.")
+        dropout: Annotated[float, Float(0.0, 0.6), Field(ge=0, lt=1)] = Field(0.0, description="Share of units dropped while training.")
 
     accepts: ClassVar[tuple[Port, ...]] = ("sequence",)
     config: Config
@@ -65,9 +65,11 @@ class Gru(Block):
     class Config(ComponentConfig):
         """Options."""
 
-        width: Annotated[int, Int(8, 256, log=True)] = Field(64, description="Hidden state dimension.")
-        layers: Annotated[int, Int(1, 3)] = Field(1, description="Stacked units.")
-        dropout: Annotated[float, Float(0.0, 0.6)] = Field(0.0, description="Share of the input's units dropped while training.")
+        width: Annotated[int, Int(8, 256, log=True), Field(ge=1)] = Field(64, description="Hidden state dimension.")
+        layers: Annotated[int, Int(1, 3), Field(ge=1)] = Field(1, description="Stacked units.")
+        dropout: Annotated[float, Float(0.0, 0.6), Field(ge=0, lt=1)] = Field(
+            0.0, description="Share of the input's units dropped while training."
+        )
 
     accepts: ClassVar[tuple[Port, ...]] = ("sequence",)
     config: Config
@@ -99,8 +101,10 @@ class ContinuedGru(Block):
     class Config(ComponentConfig):
         """Options."""
 
-        width: Annotated[int, Int(8, 256, log=True)] = Field(64, description="Hidden state dimension.")
-        dropout: Annotated[float, Float(0.0, 0.6)] = Field(0.0, description="Share of the input's units dropped while training.")
+        width: Annotated[int, Int(8, 256, log=True), Field(ge=1)] = Field(64, description="Hidden state dimension.")
+        dropout: Annotated[float, Float(0.0, 0.6), Field(ge=0, lt=1)] = Field(
+            0.0, description="Share of the input's units dropped while training."
+        )
 
     accepts: ClassVar[tuple[Port, ...]] = ("sequence", "vector")
     config: Config
@@ -137,10 +141,10 @@ class Encoder(Block):
     class Config(ComponentConfig):
         """Options."""
 
-        layers: Annotated[int, Int(1, 4)] = Field(2, description="Attention layers.")
-        heads: Annotated[int, Int(1, 4)] = Field(1, description="Attention heads; the width must be a multiple of it.")
+        layers: Annotated[int, Int(1, 4), Field(ge=1)] = Field(2, description="Attention layers.")
+        heads: Annotated[int, Int(1, 4), Field(ge=1)] = Field(1, description="Attention heads; the width must be a multiple of it.")
         expansion: float = Field(1.0, gt=0, description="Width of the feed-forward layer as a multiple of the model width.")
-        dropout: Annotated[float, Float(0.0, 0.6)] = Field(0.2, description="Share of units dropped while training.")
+        dropout: Annotated[float, Float(0.0, 0.6), Field(ge=0, lt=1)] = Field(0.2, description="Share of units dropped while training.")
         attention_dropout: float = Field(0.0, ge=0, lt=1, description="Share of attention weights dropped while training; slow.")
         causal: bool = Field(True, description="Whether a step sees only itself and older ones.")
         rotary: bool = Field(False, description="Whether attention sees the distance of two steps.")

@@ -31,7 +31,7 @@ class AdditiveAttention(Block):
     class Config(ComponentConfig):
         """Options."""
 
-        width: Annotated[int, Int(8, 128, log=True)] = Field(64, description="Hidden units of the score.")
+        width: Annotated[int, Int(8, 128, log=True), Field(ge=1)] = Field(64, description="Hidden units of the score.")
 
     accepts: ClassVar[tuple[Port, ...]] = ("sequence",)
     config: Config
@@ -72,7 +72,7 @@ class JoinSteps(Block):
     class Config(ComponentConfig):
         """Options."""
 
-        dropout: Annotated[float, Float(0.0, 0.6)] = Field(0.0, description="Share of units dropped while training.")
+        dropout: Annotated[float, Float(0.0, 0.6), Field(ge=0, lt=1)] = Field(0.0, description="Share of units dropped while training.")
 
     accepts: ClassVar[tuple[Port, ...]] = ("sequence",)
     variadic: ClassVar[bool] = True

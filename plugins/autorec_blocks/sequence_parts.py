@@ -57,7 +57,7 @@ class ProjectSteps(Block):
     class Config(ComponentConfig):
         """Options."""
 
-        width: Annotated[int, Int(1, 512, log=True)] = Field(64, description="Output dimension of a step.")
+        width: Annotated[int, Int(1, 512, log=True), Field(ge=1)] = Field(64, description="Output dimension of a step.")
         activation: Activation = Field("identity", description="Function after the layer.")
         bias: bool = Field(True, description="Whether an offset is learned.")
 

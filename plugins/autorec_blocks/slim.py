@@ -31,8 +31,10 @@ class Slim(ItemWeights):
     class Config(ItemWeightsConfig):
         """Options."""
 
-        l1: Annotated[float, Float(0.1, 50.0, log=True)] = Field(3.0, description="Penalty λ on the size of a weight: sparsity.")
-        l2: Annotated[float, Float(1.0, 1000.0, log=True)] = Field(50.0, description="Ridge penalty β.")
+        l1: Annotated[float, Float(0.1, 50.0, log=True), Field(ge=0)] = Field(
+            3.0, description="Penalty λ on the size of a weight: sparsity."
+        )
+        l2: Annotated[float, Float(1.0, 1000.0, log=True), Field(gt=0)] = Field(50.0, description="Ridge penalty β.")
         sweeps: int = Field(10, ge=1, description="Passes over all coordinates at most.")
         tolerance: float = Field(1e-3, gt=0, description="Largest change of a weight in a pass after which a column is done.")
         frequent: int = Field(0, ge=0, description="How many of the most frequent items it is solved on; 0 = all.")

@@ -23,7 +23,7 @@ from autorec_kernel.space import Float
 __all__ = ["InBatchSoftmaxLoss", "MultinomialLoss", "SampledSoftmaxLoss", "SoftmaxLoss"]
 
 Steps = tuple[torch.Tensor, torch.Tensor]
-_Temperature = Annotated[float, Float(0.05, 1.0, log=True)]
+_Temperature = Annotated[float, Float(0.05, 1.0, log=True), Field(gt=0)]
 
 
 class SoftmaxLoss(Block):

@@ -124,7 +124,7 @@ class TableRows(Block):
         """Options."""
 
         side: Literal["user", "item"] = Field("item", description="What a row of the part stands for.")
-        first: int = Field(0, ge=0, description="Where the part begins.")
+        first: int = Field(0, ge=0, description="Where the part begins; 0 = with row 0.")
         count: int = Field(0, ge=0, description="How many rows it has; 0 = all that follow.")
 
     accepts: ClassVar[tuple[Port, ...]] = ("table",)

@@ -32,8 +32,10 @@ class Bag(Block):
     class Config(ComponentConfig):
         """Options."""
 
-        power: Annotated[float, Float(0.0, 1.0)] = Field(1.0, description="The sum is divided by this power of the number of steps.")
-        dropout: Annotated[float, Float(0.0, 0.8)] = Field(0.0, description="Share of steps dropped while training.")
+        power: Annotated[float, Float(0.0, 1.0), Field(ge=0)] = Field(
+            1.0, description="The sum is divided by this power of the number of steps."
+        )
+        dropout: Annotated[float, Float(0.0, 0.8), Field(ge=0, lt=1)] = Field(0.0, description="Share of steps dropped while training.")
         newest: int = Field(0, ge=0, description="Steps that count, from the end; 0 = all.")
 
     accepts: ClassVar[tuple[Port, ...]] = ("sequence", "table")

@@ -11,12 +11,12 @@ from autorec_kernel.errors import ContractError
 from autorec_kernel.records.architecture import Architecture, Node
 from autorec_kernel.records.features import Feature, FeatureSchema
 from autorec_kernel.space import Choice, Float, Int, Ints
-from autorec_zoo.parts import Columns, Ranker, Rates, Units, Width, chosen, flat_nodes, headed, mlp, target
+from autorec_zoo.parts import Columns, Ranker, Rates, Size, Units, Width, chosen, flat_nodes, headed, mlp, target
 
 __all__ = ["Bst", "Dien", "Din"]
 
 Activation = Literal["dice", "prelu", "relu", "gelu", "silu", "tanh", "sigmoid"]
-Length = Annotated[int, Choice(10, 20, 50)]
+Length = Annotated[int, Choice(10, 20, 50), Field(ge=1)]
 _FEATURES = "Features that are read as they are; None = all ids, bags and numbers."
 _BEHAVIOUR = "Histories that are compared with the candidate; None = all."
 
@@ -29,8 +29,8 @@ class Din(Ranker):
 
         features: Columns = Field(None, description=_FEATURES)
         behavior_features: Columns = Field(None, description=_BEHAVIOUR)
-        attention_units: Annotated[tuple[int, ...], Ints(Int(8, 64, log=True), length=Int(1, 2))] = Field(
-            (32, 16), description="Hidden widths of the activation unit."
+        attention_units: Annotated[tuple[Size, ...], Ints(Int(8, 64, log=True), length=Int(1, 2))] = Field(
+            (32, 16), description="Hidden widths of the activation unit; empty = an affine one."
         )
         hidden_units: Units = Field((128, 64), description="Layers of the network.")
         activation: Annotated[Activation, Choice("dice", "prelu", "relu")] = Field("dice", description="Function in unit and network.")
@@ -72,8 +72,8 @@ class Dien(Ranker):
 
         features: Columns = Field(None, description=_FEATURES)
         behavior_features: Columns = Field(None, description=_BEHAVIOUR)
-        interest_units: Annotated[tuple[int, ...], Ints(Int(8, 64, log=True), length=Int(1, 2))] = Field(
-            (32,), description="States of the extraction layers; the evolution layer has the last one's."
+        interest_units: Annotated[tuple[Size, ...], Ints(Int(8, 64, log=True), length=Int(1, 2))] = Field(
+            (32,), min_length=1, description="States of the extraction layers; the evolution layer has the last one's."
         )
         gru_type: Annotated[Literal["AUGRU", "AIGRU", "AGRU"], Choice("AUGRU", "AIGRU")] = Field(
             "AUGRU", description="How attention enters the evolution layer."
@@ -112,9 +112,11 @@ class Bst(Ranker):
 
         features: Columns = Field(None, description=_FEATURES)
         behavior_features: Columns = Field(None, description=_BEHAVIOUR)
-        num_heads: Annotated[int, Choice(1, 2, 4)] = Field(2, description="Attention heads; `hidden_size` is a multiple of it.")
-        num_layers: Annotated[int, Int(1, 3)] = Field(1, description="Attention layers.")
-        hidden_size: Annotated[int, Choice(16, 32, 64)] = Field(32, description="Width of the transformer.")
+        num_heads: Annotated[int, Choice(1, 2, 4), Field(ge=1)] = Field(
+            2, description="Attention heads; `hidden_size` is a multiple of it."
+        )
+        num_layers: Annotated[int, Int(1, 3), Field(ge=1)] = Field(1, description="Attention layers.")
+        hidden_size: Annotated[int, Choice(16, 32, 64), Field(ge=1)] = Field(32, description="Width of the transformer.")
         dropout_rate: Annotated[float, Float(0.0, 0.6)] = Field(0.2, ge=0, lt=1, description="Share of units dropped while training.")
         hidden_units: Units = Field((128, 64), description="Layers of the network.")
         activation: Activation = Field("relu", description="Function in the network.")
@@ -200,17 +202,18 @@ def _interest_nodes(mark: str, config: Dien.Config) -> list[Node]:
 
 
 def _auxiliary_nodes(features: FeatureSchema, behaviours: list[tuple[str, tuple[Feature, Feature]]], config: Dien.Config) -> list[Node]:
-    """Return the losses: the label's own and, a history of items, the auxiliary one; nothing where the default loss is all."""
-    mark, (history, _) = behaviours[0]
+    """Return the losses: the label's own and the auxiliary one of the first history of items; nothing without one."""
     item = features[features.item].vocabulary if features.item else ""
-    if not config.auxiliary_weight or history.vocabulary != item:
+    of_items = [(mark, history.name) for mark, (history, _) in behaviours if history.vocabulary == item]
+    if not config.auxiliary_weight or not of_items:
         return []
+    mark, history = of_items[0]
     label = target(features)[0]
     width = config.embedding_dim
     return [
         Node("labels", "@labels", config={"task": label}),
         Node("loss", "blocks/pointwise-loss", ("score", "labels")),
-        Node("steps", "@history", config={"columns": [history.name], "index": True, "length": config.max_length}),
+        Node("steps", "@history", config={"columns": [history], "index": True, "length": config.max_length}),
         Node("following", "blocks/next-steps", ("steps",)),
         Node("items", "@table", config={"table": item, "width": width}),
         Node("drawn", "@negatives", config={"index": True, "shared": True, "count": config.auxiliary_negatives}),

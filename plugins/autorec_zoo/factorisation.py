@@ -16,8 +16,8 @@ from autorec_zoo.sequential.common import objective
 
 __all__ = ["BiasedMf", "BprMf", "MatrixFactorization", "NeuMf", "pairwise", "user_and_item"]
 
-_Factors = Annotated[int, Int(8, 128, log=True)]
-_Negatives = Annotated[int, Choice(1, 4, 16)]
+_Factors = Annotated[int, Int(8, 128, log=True), Field(ge=1)]
+_Negatives = Annotated[int, Choice(1, 4, 16), Field(ge=1)]
 
 
 def user_and_item(features: FeatureSchema, model: str) -> tuple[str, str]:
@@ -125,7 +125,7 @@ class BiasedMf(Ranker):
     class Config(ComponentConfig):
         """Options."""
 
-        embedding_dim: Annotated[int, Int(4, 128, log=True)] = Field(32, description="Factor dimension.")
+        embedding_dim: Annotated[int, Int(4, 128, log=True), Field(ge=1)] = Field(32, description="Factor dimension.")
 
     def architecture(self, features: FeatureSchema) -> Architecture:
         """Return the graph.

@@ -25,10 +25,10 @@ class LightGcn:
     class Config(ComponentConfig):
         """Options."""
 
-        embedding_dim: Annotated[int, Int(16, 128, log=True)] = Field(64, description="Factor dimension.")
-        num_layers: Annotated[int, Int(1, 4)] = Field(3, description="Steps over the graph.")
+        embedding_dim: Annotated[int, Int(16, 128, log=True), Field(ge=1)] = Field(64, description="Factor dimension.")
+        num_layers: Annotated[int, Int(1, 4), Field(ge=1)] = Field(3, description="Steps over the graph.")
         loss: Annotated[Literal["bpr", "softmax"], Choice("bpr", "softmax")] = Field("bpr", description="Training objective.")
-        negatives: Annotated[int, Choice(1, 4, 16)] = Field(1, description="Negatives a pair (bpr).")
+        negatives: Annotated[int, Choice(1, 4, 16), Field(ge=1)] = Field(1, description="Negatives a pair (bpr).")
 
     role: ClassVar[Literal["retriever", "ranker"]] = "retriever"
     tasks: ClassVar[tuple[str, ...]] = ("recommend",)

@@ -16,7 +16,7 @@ from autorec_zoo.tasks import Balance, TaskTypes, chain, finished, heads, tasks_
 
 __all__ = ["Esmm", "Mmoe", "Ple", "SharedBottom"]
 
-_ExpertUnits = Annotated[tuple[int, ...], Ints(Int(8, 256, log=True), length=Int(1, 3))]
+_ExpertUnits = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Ints(Int(8, 256, log=True), length=Int(1, 3))]
 _Activation = Annotated[
     Literal["relu", "gelu", "silu", "tanh", "sigmoid", "prelu", "dice", "identity"], Choice("relu", "gelu", "silu", "tanh", "prelu")
 ]

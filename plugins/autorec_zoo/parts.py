@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
+from pydantic import Field
+
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.errors import ContractError
 from autorec_kernel.records.architecture import Architecture, Node
@@ -17,6 +19,8 @@ __all__ = [
     "Ranker",
     "Rate",
     "Rates",
+    "Share",
+    "Size",
     "Units",
     "Width",
     "chosen",
@@ -31,10 +35,12 @@ __all__ = [
 ]
 
 Columns = tuple[str, ...] | None  # names of features; None = all suitable ones of the schema
-Units = Annotated[tuple[int, ...], Ints(Int(16, 512, log=True), length=Int(1, 4))]  # one width a layer
-Rates = Annotated[tuple[float, ...], Floats(Float(0.0, 0.6), length=Int(0, 4))]  # one share a layer: the last repeats, empty = none
-Rate = Annotated[float, Float(0.0, 0.6)]
-Width = Annotated[int, Choice(4, 8, 16, 32)]
+Size = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Units = Annotated[tuple[Size, ...], Ints(Int(16, 512, log=True), length=Int(1, 4))]  # one width a layer; empty = no layer
+Rates = Annotated[tuple[Share, ...], Floats(Float(0.0, 0.6), length=Int(0, 4))]  # one a layer: the last repeats, empty = none
+Rate = Annotated[float, Float(0.0, 0.6), Field(ge=0, lt=1)]
+Width = Annotated[int, Choice(4, 8, 16, 32), Field(ge=1)]
 Nodes = list[Node]
 
 _CATEGORICAL: tuple[FeatureKind, ...] = ("id", "bag")

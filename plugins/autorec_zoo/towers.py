@@ -97,7 +97,7 @@ class FaceBookDssm(_Towers):
         user_features: Columns = Field(None, description="Features of the user tower; none named = all steady ones of users.")
         item_features: Columns = Field(None, description="Features of the item tower; none named = all steady ones of items.")
         hidden_units: Units = Field((128,), description="Layers of each tower.")
-        num_tasks: int | None = Field(None, ge=0, description="Labels learned beside recall, in the data's order; none named = all.")
+        num_tasks: int | None = Field(None, ge=0, description="Labels learned beside recall, in the data's order; 0 = none, empty = all.")
         task_types: TaskTypes = Field(None, description="What each of them is; none named = what the label's values say.")
         dropout_rates: Rates = Field((), description="Share of units dropped after each layer while training; the last repeats.")
         embedding_dim: _Final = Field(64, description="Width of the final vectors.")

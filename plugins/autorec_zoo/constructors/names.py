@@ -10,6 +10,7 @@ __all__ = ["constructor_names"]
 
 _SPELLINGS = {
     "afm": "AFM",
+    "bert4rec": "BERT4Rec",
     "biased-mf": "BiasedMF",
     "bpr-mf": "BPRMF",
     "bst": "BST",

@@ -58,7 +58,7 @@ class XDeepFm(Ranker):
         """Options."""
 
         features: Columns = Field(None, description=_FEATURES)
-        cin_units: Annotated[tuple[int, ...], Ints(Int(8, 128, log=True), length=Int(1, 3))] = Field(
+        cin_units: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Ints(Int(8, 128, log=True), length=Int(1, 3))] = Field(
             (64, 64), min_length=1, description="Feature maps of each layer of the interaction network."
         )
         hidden_units: Units = Field((256, 128, 64), description="Width of each layer of the network.")
@@ -99,7 +99,7 @@ class FinalMlp(Ranker):
         second_context: Columns = Field(None, description="Features that open the second network's gates; None = the item's ids and bags.")
         hidden_units: Units = Field((256, 128, 64), min_length=1, description="Layers of the first network.")
         second_units: Units = Field((256, 128, 64), min_length=1, description="Layers of the second network.")
-        gate_units: Annotated[tuple[int, ...], Ints(Int(8, 256, log=True), length=Int(0, 2))] = Field(
+        gate_units: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Ints(Int(8, 256, log=True), length=Int(0, 2))] = Field(
             (64,), description="Layers of the networks that open the gates."
         )
         num_heads: Annotated[int, Int(1, 8)] = Field(2, ge=1, description="Chunks of the outputs that are multiplied.")

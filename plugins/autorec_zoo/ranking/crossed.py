@@ -56,8 +56,10 @@ class Dcnv2(Ranker):
         )
         dropout_rates: Rates = Field((), description="Share of units dropped after each layer; the last one repeats.")
         embedding_dim: Width = Field(16, description="Width of a field's embedding.")
-        rank: Annotated[int, Int(4, 128, log=True)] = Field(32, ge=1, description="Inner width of an expert (mixture).")
-        num_experts: Annotated[int, Int(1, 8)] = Field(4, ge=1, description="Low-rank experts of a layer (mixture).")
+        rank: Annotated[int, Int(4, 128, log=True)] = Field(
+            32, ge=1, description="Inner width of an expert; without effect unless `mixture`."
+        )
+        num_experts: Annotated[int, Int(1, 8)] = Field(4, ge=1, description="Low-rank experts of a layer; without effect unless `mixture`.")
 
     def architecture(self, features: FeatureSchema) -> Architecture:
         """Return the graph.
@@ -95,7 +97,9 @@ class Edcn(Ranker):
         """Options."""
 
         features: Columns = Field(None, description=_FEATURES)
-        cross_num: Crosses = Field(3, ge=1, description="Layers of crosses, each with a layer of the network beside it.")
+        cross_num: Annotated[int, Int(2, 5)] = Field(
+            3, ge=2, description="Layers of crosses, each with a layer of the network beside it; gates stand between two."
+        )
         hidden_units: Units = Field(
             (256, 128, 64),
             min_length=1,

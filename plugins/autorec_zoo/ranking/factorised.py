@@ -75,7 +75,7 @@ class Afm(Ranker):
         """Options."""
 
         features: Columns = Field(None, description=_FEATURES)
-        attention_units: Annotated[tuple[int, ...], Ints(Int(4, 64, log=True), length=Int(1, 2))] = Field(
+        attention_units: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Ints(Int(4, 64, log=True), length=Int(1, 2))] = Field(
             (16,), min_length=1, description="Hidden widths of the attention network."
         )
         embedding_dim: Width = Field(16, description="Width of a field's embedding.")

@@ -25,11 +25,13 @@ class Bert4Rec:
         """Options."""
 
         item_num: int | None = Field(None, ge=1, description="Items of the catalogue; None = as many as the data has.")
-        max_len: Annotated[int, Choice(20, 50, 100, 200)] = Field(50, description="Newest steps that are read.")
-        num_heads: Annotated[int, Choice(1, 2, 4)] = Field(2, description="Attention heads.")
-        num_layers: Annotated[int, Int(1, 3)] = Field(2, description="Attention layers.")
-        hidden_size: Annotated[int, Choice(32, 48, 64, 96, 128)] = Field(64, description="Width of the model.")
-        dropout_rate: Annotated[float, Float(0.0, 0.6)] = Field(0.2, description="Share of units dropped while training.")
+        max_len: Annotated[int, Choice(20, 50, 100, 200), Field(ge=1)] = Field(50, description="Newest steps that are read.")
+        num_heads: Annotated[int, Choice(1, 2, 4), Field(ge=1)] = Field(2, description="Attention heads.")
+        num_layers: Annotated[int, Int(1, 3), Field(ge=1)] = Field(2, description="Attention layers.")
+        hidden_size: Annotated[int, Choice(32, 48, 64, 96, 128), Field(ge=1)] = Field(64, description="Width of the model.")
+        dropout_rate: Annotated[float, Float(0.0, 0.6), Field(ge=0, lt=1)] = Field(
+            0.2, description="Share of units dropped while training."
+        )
         mask_rate: Annotated[float, Float(0.1, 0.6)] = Field(0.2, gt=0, lt=1, description="Share of steps hidden while training.")
         loss: Objective = Field("auto", description="Training objective; auto = full softmax, or sampled where that takes too long.")
 

@@ -22,11 +22,13 @@ class NextItNet:
         """Options."""
 
         item_num: int | None = Field(None, ge=1, description="Items of the catalogue; None = as many as the data has.")
-        max_len: Annotated[int, Choice(20, 50, 100, 200)] = Field(50, description="Newest steps that are read.")
-        kernel_size: Annotated[int, Int(2, 5)] = Field(3, description="Steps that one convolution reads.")
-        num_layers: Annotated[int, Int(1, 4)] = Field(3, description="Residual layers; the gap doubles with each.")
-        embedding_dim: Annotated[int, Choice(32, 48, 64, 96, 128)] = Field(64, description="Width of the model.")
-        dropout_rate: Annotated[float, Float(0.0, 0.6)] = Field(0.2, description="Share of units dropped while training.")
+        max_len: Annotated[int, Choice(20, 50, 100, 200), Field(ge=1)] = Field(50, description="Newest steps that are read.")
+        kernel_size: Annotated[int, Int(2, 5), Field(ge=1)] = Field(3, description="Steps that one convolution reads.")
+        num_layers: Annotated[int, Int(1, 4), Field(ge=1)] = Field(3, description="Residual layers; the gap doubles with each.")
+        embedding_dim: Annotated[int, Choice(32, 48, 64, 96, 128), Field(ge=1)] = Field(64, description="Width of the model.")
+        dropout_rate: Annotated[float, Float(0.0, 0.6), Field(ge=0, lt=1)] = Field(
+            0.2, description="Share of units dropped while training."
+        )
         loss: Objective = Field("auto", description="Training objective; auto = full softmax, or sampled where that takes too long.")
 
     role: ClassVar[Literal["retriever", "ranker"]] = "retriever"

@@ -18,18 +18,19 @@ __all__ = ["Mind"]
 class Mind:
     """Several interests of a history by capsule routing; an item's score is that of the interest it suits best (Li et al. 2019).
 
-    Label-aware attention mixes the interests by their fit to the target, and exists in training only.
+    Label-aware attention mixes the interests by their fit to the target, and exists in training only. Every user has the same number of
+    interests: the paper's adaptive number, which grows with the logarithm of the history's length (equation 9), is left out.
     """
 
     class Config(ComponentConfig):
         """Options."""
 
         item_num: int | None = Field(None, ge=1, description="Items of the catalogue; None = as many as the data has.")
-        num_interests: Annotated[int, Int(2, 8)] = Field(4, description="Vectors a user.")
-        routing_iterations: Annotated[int, Int(1, 4)] = Field(3, description="Rounds of routing.")
-        hidden_size: Annotated[int, Int(16, 256, log=True)] = Field(64, description="Width of an interest capsule.")
-        embedding_dim: Annotated[int, Choice(32, 48, 64, 96, 128)] = Field(64, description="Dimension of an item vector.")
-        max_len: Annotated[int, Choice(20, 50, 100)] = Field(50, description="Newest steps that are read.")
+        num_interests: Annotated[int, Int(2, 8), Field(ge=1)] = Field(4, description="Vectors a user.")
+        routing_iterations: Annotated[int, Int(1, 4), Field(ge=1)] = Field(3, description="Rounds of routing.")
+        hidden_size: Annotated[int, Int(16, 256, log=True), Field(ge=1)] = Field(64, description="Width of an interest capsule.")
+        embedding_dim: Annotated[int, Choice(32, 48, 64, 96, 128), Field(ge=1)] = Field(64, description="Dimension of an item vector.")
+        max_len: Annotated[int, Choice(20, 50, 100), Field(ge=1)] = Field(50, description="Newest steps that are read.")
         label_power: Annotated[float, Float(1.0, 4.0)] = Field(1.0, ge=1, description="How sharply training picks the best interest.")
         loss: Objective = Field("sampled", description="Training objective.")
 

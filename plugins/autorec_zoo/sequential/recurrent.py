@@ -14,9 +14,9 @@ from autorec_zoo.sequential.common import Objective, history_of, objective
 
 __all__ = ["Gru4Rec", "Narm"]
 
-_Hidden = Annotated[int, Int(16, 256, log=True)]
-_Width = Annotated[int, Choice(32, 48, 64, 96, 128)]
-_Dropout = Annotated[float, Float(0.0, 0.6)]
+_Hidden = Annotated[int, Int(16, 256, log=True), Field(ge=1)]
+_Width = Annotated[int, Choice(32, 48, 64, 96, 128), Field(ge=1)]
+_Dropout = Annotated[float, Float(0.0, 0.6), Field(ge=0, lt=1)]
 _ITEM_NUM = "Items of the catalogue; None = as many as the data has."
 
 
@@ -32,7 +32,7 @@ class Gru4Rec:
 
         item_num: int | None = Field(None, ge=1, description=_ITEM_NUM)
         hidden_size: _Hidden = Field(64, description="Width of the recurrent state.")
-        num_layers: Annotated[int, Int(1, 3)] = Field(1, description="Recurrent layers.")
+        num_layers: Annotated[int, Int(1, 3), Field(ge=1)] = Field(1, description="Recurrent layers.")
         dropout_rate: _Dropout = Field(0.2, description="Share of a layer's input dropped while training.")
         embedding_dim: _Width = Field(64, description="Dimension of an item vector.")
         loss: Objective = Field("auto", description="Training objective; auto = full softmax, or sampled where that takes too long.")
@@ -80,10 +80,10 @@ class Narm:
 
         item_num: int | None = Field(None, ge=1, description=_ITEM_NUM)
         hidden_size: _Hidden = Field(64, description="Width of the recurrent state.")
-        attention_size: Annotated[int, Int(16, 128, log=True)] = Field(64, description="Hidden units of the attention score.")
+        attention_size: Annotated[int, Int(16, 128, log=True), Field(ge=1)] = Field(64, description="Hidden units of the attention score.")
         dropout_rate: _Dropout = Field(0.25, description="Share of units dropped while training, before and after the recurrent unit.")
         embedding_dim: _Width = Field(64, description="Dimension of an item vector.")
-        max_len: Annotated[int, Choice(20, 50)] = Field(50, description="Newest steps that are read.")
+        max_len: Annotated[int, Choice(20, 50), Field(ge=1)] = Field(50, description="Newest steps that are read.")
         loss: Objective = Field("auto", description="Training objective; auto = full softmax, or sampled where that takes too long.")
 
     role: ClassVar[Literal["retriever", "ranker"]] = "retriever"

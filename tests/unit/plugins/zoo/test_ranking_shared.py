@@ -21,7 +21,7 @@ LISTED = {
     "dcnv2": {"features": ("user_id", "item_id"), "cross_num": 1, "hidden_units": (8,), "cross_parameterization": "vector"},
     "afm": {"features": ("user_id", "item_id"), "attention_units": (4, 4), "embedding_dim": 4, "dropout_rate": 0.5},
     "fibinet": {"features": ("user_id", "item_id"), "bilinear_type": "field_all", "hidden_units": (8,), "reduction_ratio": 1},
-    "edcn": {"features": ("user_id", "item_id"), "cross_num": 1, "hidden_units": (8,), "gate_type": "BGU"},
+    "edcn": {"features": ("user_id", "item_id"), "cross_num": 2, "hidden_units": (8,), "gate_type": "BGU"},
     "lr": {"features": ("user_id", "item_id")},
     "fm": {"features": ("user_id", "item_id"), "embedding_dim": 4},
     "autoint": {"features": ("user_id", "item_id"), "num_layers": 1, "num_heads": 1, "head_dim": 4, "hidden_units": ()},

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic.fields import FieldInfo
 
-from autorec_kernel.errors import UsageError, nearest
+from autorec_kernel.errors import ContractError, UsageError, nearest
 from autorec_kernel.records.features import FeatureSchema
 from autorec_kernel.registry.spec import ComponentSpec
 from autorec_zoo.constructors.columns import Column, Labels, schema_of
@@ -29,7 +29,12 @@ _OWN = {
     "seed": "Of the initial weights.",
     "kernel": "Where blocks are looked up; None = all installed plugins.",
 }
+_RETURNS = (
+    "The network (`autorec_kernel.models.Network`), untrained and in training mode like any torch module: call `.eval()` to serve.\n"
+    "    Without a `FeatureSet` a log-q correction takes every item to be drawn alike."
+)
 _SIDES = ("user", "item")
+_UNIFORM = "blocks/item-counts"  # without events every item counts alike, so a log-q correction shifts all scores by one constant
 
 
 class ArgumentError(UsageError, TypeError):
@@ -78,9 +83,10 @@ def _help(blueprint: Any, spec: ComponentSpec, fields: Mapping[str, FieldInfo]) 
     told = {name: f"{info.description} Default: {info.get_default(call_default_factory=True)!r}." for name, info in fields.items()}
     lines = [f"    {name}: {text}" for name, text in {**told, **_OWN}.items()]
     about = inspect.cleandoc(blueprint.__doc__ or spec.summary)
-    ends = "Returns:\n    The network (`autorec_kernel.models.Network`), untrained.\n\nRaises:\n    ArgumentError: An argument is unknown."
+    ends = f"Returns:\n    {_RETURNS}\n\nRaises:\n    ArgumentError: An argument is unknown."
     return f"{about}\n\nFeature lists hold column names of `schema`, or `Field`, `Bag`, `Numeric` and `History` records.\n\nArgs:\n" + (
-        "\n".join(lines) + f"\n\n{ends}\n    ContractError: The columns do not suit the model.\n"
+        "\n".join(lines)
+        + f"\n\n{ends}\n    ContractError: The columns do not suit the model, or it is solved on events and there are none.\n"
     )
 
 
@@ -112,6 +118,7 @@ def _build(
     import numpy as np
 
     from autorec_kernel.models import build_network, solve_blocks
+    from autorec_kernel.models.entities import EntityIds
 
     records = _records(given) + [(column, "") for column in columns or ()]
     options = {name: _names(value) for name, value in given.items()}
@@ -124,11 +131,34 @@ def _build(
     able = kernel or _installed()
     graph = able.create("blueprint", f"zoo/{spec.name}", **options).architecture(known)
     if features is None:
-        return build_network(graph, known, able, seed=seed)
+        network = build_network(graph, known, able, seed=seed)
+        _demand_data(network, spec.name)
+        return network.attach(EntityIds(known))
     from autorec_kernel.models import Entities
 
     arrays = solve_blocks(graph, features, able, seed=np.random.SeedSequence(seed))
     return build_network(graph, known, able, arrays, seed).attach(Entities(features))
+
+
+def _demand_data(network: Network, name: str) -> None:
+    """Demand that nothing has to be solved on events; unknown counts of items are the exception, which losses read as uniform.
+
+    Raises:
+        ContractError: A closed form is part of the network, and there is no data to solve it on.
+    """
+    from autorec_kernel.models.reach import ancestors
+    from autorec_kernel.models.unsolved import Unsolved
+
+    graph = network.architecture
+    dead = {node.id: node.block for node in graph.nodes if isinstance(network.part(node.id), Unsolved)}
+    served = [node.id for node in ancestors(graph, graph.outputs.values()) if node.id in dead]
+    trained = [key for key, block in dead.items() if key not in served and block != _UNIFORM]
+    if not served and not trained:
+        return
+    key = (served or trained)[0]
+    what = f"zoo/{name} solves {key!r} ({dead[key]}) on events: it needs data"
+    other = "" if served else f", or choose a loss that does without {dead[key]}"
+    raise ContractError(what, hint=f"pass schema=<FeatureSet>{other}")
 
 
 @cache

@@ -230,3 +230,34 @@ def test_importing_the_zoo_and_reading_its_help_loads_no_torch():
 def test_errors_of_constructors_are_errors_of_the_kernel():
     with pytest.raises(AutoRecError):
         DeepFM(hidden_unit=1)
+
+
+def test_what_is_solved_on_events_is_refused_without_them(features_of):
+    with pytest.raises(ContractError, match="needs data") as caught:
+        LightGCN(columns=[Field("user_id", 20), Field("item_id", 30)])
+    assert "schema=<FeatureSet>" in caught.value.hint
+    with pytest.raises(ContractError, match="needs data"):
+        LightGCN(schema=features_of("recommend").schema)
+
+
+def test_towers_without_data_count_every_item_alike():
+    network = DSSM([Field("user_id", 20)], [Field("item_id", 30)], dropout_rates=[]).train()
+    ids = torch.tensor([1, 2, 3])
+    batch = {"user_id": ids, "item_id": ids + 4, "@target": ids + 4}
+    values = network(batch)
+    scores = values["user"] @ values["chosen"].T
+    plain = torch.nn.functional.cross_entropy(scores, torch.arange(3))
+    assert values["loss"].item() == pytest.approx(plain.item(), abs=1e-5)
+
+
+def test_an_item_tower_of_ids_is_served_without_data():
+    assert DSSM([Field("user_id", 20)], [Field("item_id", 30)], embedding_dim=32).eval().item_vectors().shape == (31, 32)
+    network = DSSM([Field("user_id", 20)], [Field("item_id", 30), Bag("genres", 6)]).eval()
+    with pytest.raises(ContractError, match="genres") as caught:
+        network.item_vectors()
+    assert "attach" in caught.value.hint
+
+
+def test_a_new_network_is_in_training_mode_like_any_module():
+    assert DeepFM(COLUMNS).training
+    assert ".eval()" in inspect.getdoc(DeepFM)

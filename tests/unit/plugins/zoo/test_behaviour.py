@@ -342,6 +342,13 @@ def test_the_auxiliary_loss_is_optional_and_exists_in_training_only():
     assert "@negatives" not in without.training_inputs
 
 
+def test_the_auxiliary_loss_reads_the_history_of_items_wherever_it_stands():
+    network = DIEN([*COLUMNS, Field("brand", 6, of="item")], [History("brands", "brand", 6), PAST])
+    assert set(network.loss_nodes) == {"loss", "auxiliary"}
+    assert network.architecture["steps"].config["columns"] == ["history"]
+    assert network.architecture["foreseen"].inputs == ("extracted_1_0",)
+
+
 def test_the_auxiliary_loss_tells_the_next_step_from_drawn_items():
     network = DIEN(COLUMNS, [PAST], interest_units=[6], embedding_dim=8, auxiliary_weight=0.5, auxiliary_negatives=3)
     batch = {**BATCH, "@label:label": torch.tensor([1.0, 0.0, 1.0]), "@negatives": torch.tensor([11, 12, 13])}

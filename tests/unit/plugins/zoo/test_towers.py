@@ -148,6 +148,14 @@ def test_youtube_dnn_reads_the_mean_of_the_newest_items_only(built, recommend):
     assert torch.allclose(found, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["items", "user", "target", "loss", "deep"])
+@pytest.mark.parametrize("model", TOWERS)
+def test_a_history_may_be_called_like_a_part_of_the_model(kernel, recommend, model, name):
+    renamed = tuple(replace(one, name=name) if one.kind == "history" else one for one in recommend.schema.features)
+    graph = kernel.create("blueprint", model, user_features=(name,)).architecture(replace(recommend.schema, features=renamed))
+    assert name in {column for node in graph.nodes if node.block == "@history" for column in node.config["columns"]}
+
+
 def test_an_item_of_youtube_dnn_is_the_sum_of_its_embeddings(built, recommend):
     network = placed(built("zoo/youtube-dnn", recommend, **EIGHT), recommend)
     columns = network.architecture["item_fields"].config["columns"]

@@ -114,7 +114,11 @@ def _build(
     seed: int = 0,
     kernel: Kernel | None = None,
 ) -> Network:
-    """Return the network: the same steps as those of a recipe."""
+    """Return the network: the same steps as those of a recipe.
+
+    Raises:
+        UsageError: `schema` is neither a `FeatureSchema` nor a `FeatureSet`.
+    """
     import numpy as np
 
     from autorec_kernel.models import build_network, solve_blocks
@@ -127,7 +131,11 @@ def _build(
         found = _labels(labels, tasks, options, "multi-task" in spec.tags, "conversion" in fields)
         known = schema_of(records, found, options.get("item_num"))
     else:
-        known = _checked(features.schema if features is not None else schema, records, labels)
+        found_schema = schema if features is None else getattr(features, "schema", None)
+        if not isinstance(found_schema, FeatureSchema):
+            hint = "leave it out and describe columns with Field, Bag, Numeric and History"
+            raise UsageError(f"`schema` is a FeatureSchema or a FeatureSet, got a {type(schema).__name__}", hint=hint)
+        known = _checked(found_schema, records, labels)
     able = kernel or _installed()
     graph = able.create("blueprint", f"zoo/{spec.name}", **options).architecture(known)
     if features is None:

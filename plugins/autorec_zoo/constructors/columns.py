@@ -15,6 +15,7 @@ Side = Literal["", "row", "user", "item", "pair"]
 Labels = str | Sequence[str] | Mapping[str, str | tuple[float, float]]
 _LINKS = {"classification": "logit", "regression": "value"}
 _USERS, _ITEMS = ("user_id", "user", "uid"), ("item_id", "item", "iid")
+_SIDES = ("", "row", "user", "item", "pair")
 _STARS = (1.0, 5.0)  # range of a regression label unless one is given
 
 
@@ -33,6 +34,10 @@ class Field:
     size: int
     vocabulary: str = ""
     of: Side = ""
+
+    def __post_init__(self) -> None:
+        _demand(self, "size", self.size)
+        _demand_side(self, self.of)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,10 @@ class Numeric:
     width: int = 1
     of: Side = ""
 
+    def __post_init__(self) -> None:
+        _demand(self, "width", self.width)
+        _demand_side(self, self.of)
+
 
 @dataclass(frozen=True, slots=True)
 class History:
@@ -69,8 +78,31 @@ class History:
     item: str
     size: int
 
+    def __post_init__(self) -> None:
+        _demand(self, "size", self.size)
+
 
 Column = Field | Bag | Numeric | History
+
+
+def _demand(column: Column, option: str, value: Any) -> None:
+    """Demand a count.
+
+    Raises:
+        UsageError: It is no whole number of at least 1.
+    """
+    if isinstance(value, bool) or not hasattr(value, "__index__") or int(value) < 1:
+        where = f"{type(column).__name__}({column.name!r})"
+        raise UsageError(
+            f"{where}: {option} must be a whole number of at least 1, got {value!r}", hint=f"give {option}=<how many there are>"
+        )
+
+
+def _demand_side(column: Column, of: str) -> None:
+    if of not in _SIDES:
+        raise UsageError(
+            f"{type(column).__name__}({column.name!r}): of is {of!r}", hint='give of="user", "item", "row" or "pair", or leave it out'
+        )
 
 
 def schema_of(columns: Iterable[tuple[Column, str]], labels: Labels, item_num: int | None = None) -> FeatureSchema:

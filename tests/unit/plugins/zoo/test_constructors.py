@@ -261,3 +261,18 @@ def test_an_item_tower_of_ids_is_served_without_data():
 def test_a_new_network_is_in_training_mode_like_any_module():
     assert DeepFM(COLUMNS).training
     assert ".eval()" in inspect.getdoc(DeepFM)
+
+
+@pytest.mark.parametrize("size", [-3, 0, "x", 3.5, True])
+def test_a_column_is_told_how_many_values_it_can_have(size):
+    for record in (lambda: Field("a", size), lambda: Bag("a", size), lambda: Numeric("a", size), lambda: History("a", "item_id", size)):
+        with pytest.raises(UsageError, match=r"'a'.*whole number of at least 1"):
+            record()
+    assert Field("a", np.int64(3)).size == 3
+
+
+def test_a_side_or_a_schema_of_another_kind_is_refused():
+    with pytest.raises(UsageError, match="'users'"):
+        Field("a", 3, of="users")
+    with pytest.raises(UsageError, match="got a dict"):
+        DeepFM(["a"], schema={})

@@ -15,6 +15,7 @@ from autorec_kernel.data.names import ROLE_NAMES, likely, normal
 from autorec_kernel.data.understand import ids
 from autorec_kernel.errors import DataError, UnknownNameError
 from autorec_kernel.evaluation import RankingEvaluator, evaluate_rows
+from autorec_kernel.features.labels import settled
 from autorec_kernel.records.dataset import CLOCK
 from autorec_kernel.records.lists import offsets_of
 from autorec_kernel.records.schema import Column, Schema
@@ -97,13 +98,14 @@ def evaluate_bundle(recommender: Recommender, rows: Rows, metrics: Sequence[str]
 
 
 def _of_tasks(rows: Rows, tasks: Mapping[str, np.ndarray], recommender: Recommender) -> dict[str, float | None]:
-    """Return `metric:label` → value for every label, on the rows where it is known; nothing where the bundle predicts one label."""
+    """Return `metric:label` → value for every label, where it is known or ruled out; nothing where the bundle predicts one label."""
     assert rows.labels is not None
     labels: dict[str, np.ndarray] = dict(zip(list(tasks)[:1], [rows.labels], strict=True)) | dict(rows.further)
-    links, found = recommender.state.schema.tasks, dict[str, float | None]()
+    schema, found = recommender.state.schema, dict[str, float | None]()
     for name in [name for name in tasks if name in labels and len(tasks) > 1]:
-        known = np.isfinite(labels[name])
-        told = evaluate_rows(ROW_METRICS["rate" if links[name] == "value" else "click"], labels[name][known], tasks[name][known])
+        values = settled(labels[name], [labels[other] for other in (schema.implies or {}).get(name, ()) if other in labels])
+        known = np.isfinite(values)
+        told = evaluate_rows(ROW_METRICS["rate" if schema.tasks[name] == "value" else "click"], values[known], tasks[name][known])
         found |= {f"{metric}:{name}": value for metric, value in told.to_json()["metrics"].items()}
     return found
 

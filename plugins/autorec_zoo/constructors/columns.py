@@ -108,7 +108,8 @@ def _demand_side(column: Column, of: str) -> None:
 def schema_of(columns: Iterable[tuple[Column, str]], labels: Labels, item_num: int | None = None) -> FeatureSchema:
     """Return the schema of some columns, each with the side its list stands for ("user", "item" or "").
 
-    The item column is the one that histories hold, else the one called item_id or item; the user column is called user_id or user. With
+    The item column is the one that histories hold, else the one called item_id or item; the user column is called user_id, user or uid,
+    else it is the only id that belongs to users. With
     `item_num` and no item column there is one called `item_id`, and a history of it where none is given.
 
     Raises:
@@ -123,6 +124,8 @@ def schema_of(columns: Iterable[tuple[Column, str]], labels: Labels, item_num: i
         _add_items(features, item_num)
     _demand_one_size(features.values())
     user, item = _entity(features, _USERS, set()), _entity(features, _ITEMS, {f.vocabulary for f in features.values() if _is_history(f)})
+    of_users = [feature.name for feature in features.values() if feature.kind == "id" and feature.depends == "user"]
+    user = user or (of_users[0] if len(of_users) == 1 else "")
     links, ranges = _labels(labels)
     users, items = (features[name].size if name else 0 for name in (user, item))
     return FeatureSchema(tuple(features.values()), user, item, users, items, links, ranges, ordered=True)

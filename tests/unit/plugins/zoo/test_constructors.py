@@ -276,3 +276,8 @@ def test_a_side_or_a_schema_of_another_kind_is_refused():
         Field("a", 3, of="users")
     with pytest.raises(UsageError, match="got a dict"):
         DeepFM(["a"], schema={})
+
+
+def test_the_only_id_of_users_is_the_user():
+    network = DSSM([Field("member", 20, of="user")], [Field("item_id", 30)])
+    assert network.inputs == ("member",)

@@ -43,7 +43,8 @@ LISTED = {  # arguments of the reference that one data set can tell apart; label
     "ple": "features expert_units num_experts num_layers num_shared_experts",
 }
 OPTIONS = [(f"zoo/{model}", option) for model, text in LISTED.items() for option in text.split()]
-FLOORS = {"zoo/multvae": 24.0, "zoo/multdae": 24.0}  # the loss of a model that knows everything, where that is not 0: log of the items a user chose
+# The loss of a model that knows everything, where that is not 0: the log of the items a user chose.
+FLOORS = {"zoo/multvae": 24.0, "zoo/multdae": 24.0}
 SLOW_LEARNERS = {"zoo/lr", "baselines/logistic-regression"}  # linear in ids: they separate 64 rows, in more steps
 
 

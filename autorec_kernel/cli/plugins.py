@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
 
@@ -126,11 +127,23 @@ def _options(kernel: Kernel, row: ComponentRow) -> dict[str, Any]:
 
 
 def _option(name: str, field: Any) -> dict[str, Any]:
-    kind = getattr(field.annotation, "__name__", "") if not getattr(field.annotation, "__args__", None) else ""
     default = "required" if field.is_required() else repr(field.get_default(call_default_factory=True))
     domain = [repr(part) for part in field.metadata if "Domain" in {base.__name__ for base in type(part).__mro__}]
-    shown = " in ".join([kind or str(field.annotation), *domain])
+    shown = " in ".join([_type_name(field.annotation), *domain])
     return {"name": name, "type": shown, "default": default, "help": field.description or "", "domain": domain[0] if domain else ""}
+
+
+def _type_name(kind: Any) -> str:
+    """Return a type as its author wrote it, without bounds: `tuple[int, ...] | None`."""
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return _type_name(parts[0])
+    if origin in (Union, UnionType):
+        return " | ".join(_type_name(part) for part in parts)
+    if origin is not None and origin is not Literal:
+        return f"{origin.__name__}[{', '.join(_type_name(part) for part in parts)}]"
+    names: dict[Any, str] = {type(None): "None", Ellipsis: "..."}
+    return names[kind] if kind in names else getattr(kind, "__name__", "") if origin is None else str(kind).removeprefix("typing.")
 
 
 def _print_fields(fields: dict[str, Any]) -> None:

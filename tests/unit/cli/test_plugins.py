@@ -6,11 +6,13 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pytest
+from pydantic import Field
 
 from autorec_kernel.cli.main import main
+from autorec_kernel.cli.plugins import _type_name
 from autorec_kernel.kernel import Kernel
 from autorec_kernel.testing.fixtures import FakeSite, declaring
 from autorec_kernel.testing.fixtures import fake_distribution as fake_distribution
@@ -183,6 +185,7 @@ def test_the_command_line_imports_nothing_heavy_before_a_command_needs_it(words:
     script = f"""
 import sys
 from autorec_kernel.cli.main import main
+from autorec_kernel.cli.plugins import _type_name
 code = main({words!r})
 heavy = [name for name in {HEAVY!r} if name in sys.modules]
 assert (code, heavy) == (0, []), (code, heavy)
@@ -205,3 +208,17 @@ def test_output_is_the_same_bytes_under_every_locale(fake_distribution: FakeSite
         command = [sys.executable, "-m", "autorec_kernel.cli", "plugins", "list"]
         outputs.add(subprocess.run(command, capture_output=True, env=environment, check=True).stdout)
     assert len(outputs) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "shown"),
+    [
+        (int, "int"),
+        (tuple[str, ...] | None, "tuple[str, ...] | None"),
+        (tuple[Annotated[int, Field(ge=1)], ...], "tuple[int, ...]"),
+        (Annotated[float, Field(lt=1)], "float"),
+        (Literal["a", "b"], "Literal['a', 'b']"),
+    ],
+)
+def test_types_of_options_are_shown_as_their_author_wrote_them(kind: Any, shown: str) -> None:
+    assert _type_name(kind) == shown

@@ -62,6 +62,8 @@ class Ease(ItemWeights):
     def _precision(self, matrix: Any) -> tuple[Rows, np.ndarray]:
         users, items = matrix.shape
         penalty = self.config.regularisation
+        if penalty < np.finfo(np.float32).tiny:
+            raise ArithmeticError(f"a penalty of {penalty:g} is lost in float32: a larger one is needed")
         if items <= users:
             inverse = _inverse((matrix.T @ matrix).toarray(), penalty)
             return lambda start, stop: inverse[start:stop], inverse.diagonal().copy()

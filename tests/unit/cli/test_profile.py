@@ -48,7 +48,8 @@ def test_a_step_is_told_by_phase_and_by_operator(autorec: Autorec, table: Path) 
     operators = lines[next(at for at, line in enumerate(lines) if line.startswith("OPERATOR")) + 1 :]
     assert len(operators) == 5
     assert any(line.startswith(("aten::", "Optimizer.step")) for line in operators)
-    assert err.splitlines() == [f"reading {table}", "building features", "training 2 steps"]
+    told = [line for line in err.splitlines() if not line.startswith("[W")]  # torch's own log: memory that earlier tests hold
+    assert told == [f"reading {table}", "building features", "training 2 steps"]
 
 
 def test_the_figures_come_as_json(autorec: Autorec, table: Path) -> None:

@@ -111,7 +111,7 @@ def test_ease_on_frequent_items_solves_those_and_leaves_the_rest_their_cosines(s
 def test_a_penalty_too_small_for_the_numbers_is_told():
     history = Interactions(np.array([0, 2], np.int64), np.array([1, 1], np.int32), np.ones(2, np.float32), 1, 2, True)
     with pytest.raises(ArithmeticError, match="larger one"):
-        solve(Ease(Ease.Config(rows=2, regularisation=-1e9)), history)
+        solve(Ease(Ease.Config(rows=2, regularisation=1e-300)), history)
 
 
 def cosines(matrix, shrinkage):

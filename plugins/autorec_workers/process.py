@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -85,6 +86,7 @@ class WorkerProcess:
         self._guard = guard
         self._messages: queue.Queue[Any] = queue.Queue()
         self._tail = b""
+        self._mark = self._seen = b""  # what it writes to stderr before the last task given, and the last of these that was read
         path = [os.path.abspath(entry) for entry in sys.path]
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(
@@ -132,8 +134,9 @@ class WorkerProcess:
     def give(self, task: Mapping[str, Any]) -> None:
         """Send a task; a worker that is gone shows at the next `take`."""
         self.served += 1
-        self._tail = b""
-        self._send(dict(task))
+        mark = uuid.uuid4().hex
+        self._mark = mark.encode()
+        self._send({"task": dict(task), "mark": mark})
 
     def take(self, seconds: float) -> Any:
         """Return the next message, or None after `seconds`.
@@ -186,8 +189,9 @@ class WorkerProcess:
         self._close()
 
     def last_words(self) -> str:
-        """Return the end of what it wrote to stdout and stderr since the last task was given."""
-        return self._tail.decode("utf-8", "replace").strip()
+        """Return the end of what it wrote to stdout and stderr since it began with the last task."""
+        words = self._tail if self._seen == self._mark else b""
+        return words.decode("utf-8", "replace").strip()
 
     def _send(self, value: Mapping[str, Any]) -> None:
         with contextlib.suppress(OSError):
@@ -213,7 +217,10 @@ class WorkerProcess:
     def _pump_stderr(self, stderr: IO[bytes]) -> None:
         with contextlib.suppress(OSError, ValueError):
             while part := os.read(stderr.fileno(), 2**16):
-                self._tail = (self._tail + part)[-_TAIL:]
+                said, mark = self._tail + part, self._mark
+                if mark and mark in said:
+                    said, self._seen = said.rpartition(mark)[2], mark
+                self._tail = said[-_TAIL:]
 
     def _close(self) -> None:
         for pump in self._pumps:

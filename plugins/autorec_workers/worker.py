@@ -41,7 +41,10 @@ def main() -> None:
     kernel = _prepare(first["origin"], target)
     home, pid = Path.cwd(), os.getpid()
     while True:
-        answer = {"evaluation": _answer(jobs.get(), kernel)}
+        job = jobs.get()
+        with contextlib.suppress(OSError):
+            os.write(2, job["mark"].encode())  # what stderr holds before it is of earlier tasks
+        answer = {"evaluation": _answer(job["task"], kernel)}
         if os.getpid() != pid:  # a trial has forked and let the copy return
             os._exit(0)
         _tidy(home)

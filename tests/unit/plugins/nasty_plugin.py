@@ -156,6 +156,12 @@ def chatty(context: EvaluationContext) -> Any:
     return good(context)
 
 
+def mutters(context: EvaluationContext) -> Any:
+    """Write a line to stderr, then answer."""
+    os.write(2, b"old words\n")
+    return good(context)
+
+
 def last_words(context: EvaluationContext) -> Any:
     print("these are my last words", flush=True)
     os._exit(9)
@@ -210,8 +216,8 @@ _HABITS: dict[str, Callable[[EvaluationContext], Any]] = {
     function.__name__.replace("_", "-"): function
     for function in (
         report, nan_metric, nan_loss, raises, exits, hang, hang_deaf, hang_native, hang_with_child, die_with_child, fork_and_return,
-        segfault, abort, exit_zero, kill_itself, killed_once, hog, memory_error, keeps_much, chatty, last_words, wrong_type, wrong_status,
-        wrong_metric, wrong_details, moves, closes_everything, waits, quick, slow,
+        segfault, abort, exit_zero, kill_itself, killed_once, hog, memory_error, keeps_much, chatty, mutters, last_words, wrong_type,
+        wrong_status, wrong_metric, wrong_details, moves, closes_everything, waits, quick, slow,
     )
 }  # fmt: skip
 

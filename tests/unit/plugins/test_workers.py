@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psutil
 import pytest
@@ -22,6 +22,7 @@ from autorec_kernel.records.trial import Evaluation
 from autorec_kernel.search.tasks import FEATURES
 from autorec_kernel.testing.data import tiny_dataset
 from autorec_workers.local import LocalWorkers
+from autorec_workers.process import WorkerProcess
 
 sys.path.insert(0, str(Path(__file__).parent))
 import nasty_plugin
@@ -175,10 +176,28 @@ def test_what_a_trial_prints_does_not_reach_the_protocol(submit: Submit) -> None
 
 def test_the_last_words_of_a_crash_are_kept_beside_the_run_and_its_error_is_reproducible(submit: Submit, run: Path) -> None:
     found = submit("last-words", 17).result(WAIT)
-    assert found.error == "its process ended with exit code 9 before there was a result; what it wrote last: artefacts/stderr-17-0.txt"
     assert (run / "artefacts" / found.artefacts["stderr"]).read_text() == "these are my last words\n"
+    assert found.error == "its process ended with exit code 9 before there was a result; what it wrote last: artefacts/stderr-17-0.txt"
     crash = submit("segfault", 18).result(WAIT)
     assert "in segfault" in (run / "artefacts" / crash.artefacts["stderr"]).read_text()
+
+
+def test_words_of_an_earlier_trial_that_are_read_late_are_not_the_last_words(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read_at_once = WorkerProcess._pump_stderr
+
+    def read_late(worker: WorkerProcess, stderr: IO[bytes]) -> None:
+        while worker.served < 2:
+            time.sleep(0.01)
+        read_at_once(worker, stderr)
+
+    monkeypatch.setattr(WorkerProcess, "_pump_stderr", read_late)
+    executor = opened()
+    try:
+        executor.submit(task_of(run, "mutters", 19)).result(WAIT)
+        found = executor.submit(task_of(run, "last-words", 20)).result(WAIT)
+        assert (run / "artefacts" / found.artefacts["stderr"]).read_text() == "these are my last words\n"
+    finally:
+        executor.close()
 
 
 def test_one_worker_serves_many_trials(submit: Submit) -> None:

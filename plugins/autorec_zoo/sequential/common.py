@@ -1,16 +1,42 @@
-"""What sequential retrievers share: the history they read, the catalogue they answer from and the objectives they can be trained on."""
+"""What sequential retrievers share: options, the history they read, the catalogue they answer from and the objectives they train on."""
 
 from __future__ import annotations
 
-from typing import Literal
+from abc import ABC, abstractmethod
+from typing import Annotated, Any, ClassVar, Literal
 
+from pydantic import Field
+
+from autorec_kernel.config import ComponentConfig
 from autorec_kernel.errors import ContractError
-from autorec_kernel.records.architecture import Node
+from autorec_kernel.records.architecture import Architecture, Batching, Node
 from autorec_kernel.records.features import Feature, FeatureSchema
+from autorec_kernel.space import Choice, Float, Int
 
-__all__ = ["Objective", "cheapest", "history_of", "objective"]
+__all__ = [
+    "AUTO_LOSS",
+    "DROPOUT",
+    "Dropout",
+    "Heads",
+    "Layers",
+    "Length",
+    "Objective",
+    "Sequential",
+    "SequentialConfig",
+    "Width",
+    "catalogue",
+    "cheapest",
+    "objective",
+]
 
+Length = Annotated[int, Choice(20, 50, 100, 200), Field(ge=1)]
+Heads = Annotated[int, Choice(1, 2, 4), Field(ge=1)]
+Layers = Annotated[int, Int(1, 3), Field(ge=1)]
+Width = Annotated[int, Choice(32, 48, 64, 96, 128), Field(ge=1)]
+Dropout = Annotated[float, Float(0.0, 0.6), Field(ge=0, lt=1)]
 Objective = Literal["auto", "softmax", "sampled", "bce", "gbce", "bpr-max", "top1-max"]
+AUTO_LOSS = "Training objective; auto = full softmax, or sampled where that takes too long."
+DROPOUT = "Share of units dropped while training."
 
 _GFLOPS = 40.0  # dense float32 speed of one core
 _EPOCH_SECONDS = 60.0  # what a full softmax may take of an epoch
@@ -23,12 +49,50 @@ _SAMPLED: dict[str, tuple[str, dict[str, object], int]] = {  # objective -> bloc
 }
 
 
-def history_of(features: FeatureSchema, model: str, item_num: int | None = None) -> Feature:
-    """Return the history feature that a sequential model reads.
+class SequentialConfig(ComponentConfig):
+    """Options of every sequential retriever."""
 
-    Raises:
-        ContractError: The order of the events is unknown, there is no history feature, or the catalogue has another size.
-    """
+    item_num: int | None = Field(None, ge=1, description="Items of the catalogue; None = as many as the data has.")
+
+
+class Sequential(ABC):
+    """A blueprint that turns an ordered history into user vectors, which multiply an item table."""
+
+    role: ClassVar[Literal["retriever", "ranker"]] = "retriever"
+    tasks: ClassVar[tuple[str, ...]] = ("recommend",)
+    batching: ClassVar[Batching] = "sequence"
+    name: ClassVar[str] = ""
+
+    def __init__(self, config: ComponentConfig) -> None:
+        self.config: Any = config
+
+    def architecture(self, features: FeatureSchema) -> Architecture:
+        """Return the graph.
+
+        Raises:
+            ContractError: The order of the events is unknown, there is no history feature, or `item_num` is wrong.
+        """
+        nodes = self.nodes(features, _history_of(features, self.name, self.config.item_num))
+        return Architecture(tuple(nodes), {"user": "user", "item": "items"}, self.batching)
+
+    @abstractmethod
+    def nodes(self, features: FeatureSchema, source: Feature) -> list[Node]:
+        """Return the nodes, `user` and `items` among them.
+
+        Args:
+            source: The history feature.
+        """
+
+
+def catalogue(states: str, source: Feature, width: int) -> list[Node]:
+    """Return the newest of the steps `states` as user vector, and the items of the history's vocabulary as table [N, width]."""
+    return [
+        Node("user", "blocks/pool", (states,), {"mode": "last"}),
+        Node("items", "@table", config={"table": source.vocabulary, "width": width}),
+    ]
+
+
+def _history_of(features: FeatureSchema, model: str, item_num: int | None) -> Feature:
     histories = features.of("history")
     if not histories or not features.ordered:
         raise ContractError(f"{model} reads an ordered history: it needs a time or position column and the history op")

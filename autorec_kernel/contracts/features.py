@@ -32,7 +32,8 @@ class DataProfile:
         clock: time | position | none.
         task: recommend | rate | click.
         facts: label_mean, label_std, label_low, label_high (where there is a label), user_rows, item_rows (of the side tables),
-            history_length (the longest history wanted).
+            history_length (the longest history wanted), density (rows over users x items), span_days (of the clock, where it is time),
+            cold_users, cold_items (share of validation rows whose user or item training never saw).
     """
 
     schema: Schema
@@ -51,11 +52,16 @@ class FeatureProposal:
     config: ComponentConfig
     seconds: float  # estimated cost of fitting and materialising
     reason: str
+    bytes: int = 0  # estimated memory of its tables and values
 
 
 @runtime_checkable
 class FittedFeatureOp(Protocol):
-    """A fitted op: its outputs and the program that computes them, in training and in serving alike."""
+    """A fitted op: its outputs and the program that computes them, in training and in serving alike.
+
+    An op that decides something in `fit` (which columns to cross) may carry the attribute `config`: its Config with every decision
+    written down. The plan records it, and fitting with it again decides nothing: that is how the audit rebuilds a feature set.
+    """
 
     outputs: tuple[Feature, ...]
 

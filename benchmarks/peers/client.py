@@ -55,10 +55,10 @@ class Worker:
         """Train one epoch: `cpu_s`, `wall_s`, `peak_mib`."""
         return self._ask("epoch")
 
-    def scores(self) -> np.ndarray:
-        """Return float64 [test rows], the predicted probabilities."""
+    def scores(self, part: str = "") -> np.ndarray:
+        """Return float64 [rows], the predicted probabilities of the test rows, or of `valid` or `test` as asked."""
         with tempfile.TemporaryDirectory() as folder:
-            self._ask(f"scores {folder}/scores.npy")
+            self._ask(f"scores {folder}/scores.npy {part}")
             return np.asarray(np.load(f"{folder}/scores.npy"))
 
     def close(self) -> None:

@@ -27,6 +27,9 @@ def model(given: Options):
         options = {"att_hidden_size": given.attention, "att_activation": "relu", "l2_reg_embedding": 0, "device": "cpu"}
         return models.DIN(fields, [item], **deep, **options), fields
     built = {
+        "PNN": lambda: models.PNN(fields, **deep, l2_reg_embedding=0, device="cpu"),
+        "NFM": lambda: models.NFM(fields, fields, **deep, **_PLAIN),
+        "xDeepFM": lambda: models.xDeepFM(fields, fields, cin_layer_size=(64, 64), cin_split_half=False, **deep, **_PLAIN),
         "WideDeep": lambda: models.WDL(fields, fields, **deep, **_PLAIN),
         "DeepFM": lambda: models.DeepFM(fields, fields, **deep, **_PLAIN),
         "DCN": lambda: models.DCN(fields, fields, cross_num=3, cross_parameterization="vector", l2_reg_cross=0, **deep, **_PLAIN),
@@ -47,11 +50,16 @@ def inputs(given: Options, part: dict[str, np.ndarray], fields: list) -> dict[st
 def build(given: Options) -> Session:
     """Return the session."""
     network, fields = model(given)
-    train, test = split(given, "train"), split(given, "test")
-    x, tx, y = inputs(given, train, fields), inputs(given, test, fields), train["label"]
+    train, asked = split(given, "train"), {part: inputs(given, split(given, part), fields) for part in ("valid", "test")}
+    x, y = inputs(given, train, fields), train["label"]
     network.compile(torch.optim.Adam(network.parameters(), lr=given.rate), "binary_crossentropy", metrics=[])
     facts = {"rows": len(y), "parameters": sum(p.numel() for p in network.parameters())}
-    return Session(lambda: network.fit(x, y, batch_size=given.batch, epochs=1, verbose=0), lambda: network.predict(tx, given.batch), facts)
+
+
+    def scores(part: str = "test") -> np.ndarray:
+        return network.predict(asked[part], given.batch)
+
+    return Session(lambda: network.fit(x, y, batch_size=given.batch, epochs=1, verbose=0), scores, facts)
 
 
 if __name__ == "__main__":

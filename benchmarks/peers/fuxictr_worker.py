@@ -23,9 +23,16 @@ from worker import Options, Session, columns, serve, split
 
 def extra(given: Options) -> dict:
     """Return the options of the model."""
-    hidden, item = list(given.hidden), columns(given)[2]
+    hidden, (names, _, item) = list(given.hidden), columns(given)
+    sides = {"fs1_context": [name for name in names if name.startswith("user")], "fs2_context": [n for n in names if n.startswith("item")]}
     din = {"attention_hidden_units": list(given.attention), "attention_hidden_activations": "ReLU"}
     return {
+        "LR": {},
+        "FM": {},
+        "PNN": {"hidden_units": hidden},
+        "NFM": {"hidden_units": hidden},
+        "xDeepFM": {"dnn_hidden_units": hidden, "cin_hidden_units": [64, 64]},
+        "FinalMLP": {"mlp1_hidden_units": hidden, "mlp2_hidden_units": hidden, "fs_hidden_units": [64], "num_heads": 2, **sides},
         "WideDeep": {"hidden_units": hidden},
         "DeepFM": {"hidden_units": hidden},
         "DCN": {"dnn_hidden_units": hidden, "num_cross_layers": 3},
@@ -91,7 +98,11 @@ def build(given: Options) -> Session:
     network = getattr(importlib.import_module(f"model_zoo.{place}.src"), given.model)(mapping, given.model, **{**options, **extra(given)})
     network.eval_step = network.load_weights = lambda *_, **__: None  # `fit` cannot do without validation data: it is not evaluated
     facts = {"rows": len(split(given, "train")["label"]), "parameters": sum(p.numel() for p in network.parameters())}
-    return Session(lambda: network.fit(train, validation_data=valid, epochs=1), lambda: np.asarray(network.predict(test)), facts)
+
+    def scores(part: str = "test") -> np.ndarray:
+        return np.asarray(network.predict({"valid": valid, "test": test}[part]))
+
+    return Session(lambda: network.fit(train, validation_data=valid, epochs=1), scores, facts)
 
 
 if __name__ == "__main__":

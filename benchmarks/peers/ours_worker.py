@@ -20,12 +20,19 @@ from benchmarks.peers.worker import Options, Session, serve
 def blueprint(given: Options) -> tuple[str, dict[str, object]]:
     """Return the name and the options of our blueprint."""
     deep = {"embedding_dim": given.width, "hidden_units": given.hidden, "dropout_rates": (given.dropout,)}
+    pairs = {"embedding_dim": given.width}
     return {
+        "LR": ("lr", {}),
+        "FM": ("fm", pairs),
+        "PNN": ("pnn", deep),
+        "NFM": ("nfm", deep),
+        "xDeepFM": ("xdeepfm", {**deep, "cin_units": (64, 64)}),
+        "FinalMLP": ("finalmlp", {**deep, "second_units": given.hidden, "gate_units": (64,), "num_heads": 2}),
         "WideDeep": ("widedeep", {**deep, "cross_buckets": 0}),
         "DeepFM": ("deepfm", deep),
         "DCN": ("dcn", {**deep, "cross_num": 3}),
         "DCNv2": ("dcnv2", {**deep, "cross_num": 3, "cross_parameterization": "matrix"}),
-        "AFM": ("afm", {"embedding_dim": given.width, "attention_units": given.attention[:1]}),
+        "AFM": ("afm", {**pairs, "attention_units": given.attention[:1]}),
         "FiBiNET": ("fibinet", {**deep, "bilinear_type": "field_interaction", "reduction_ratio": 3}),
         "AutoInt": ("autoint", {**deep, "num_layers": 3, "num_heads": 2, "head_dim": 8}),
         "DIN": ("din", {**deep, "attention_units": given.attention, "max_length": 20, "activation": "relu"}),
@@ -74,13 +81,13 @@ def build(given: Options) -> Session:
     network = build_network(kernel.create("blueprint", name, **options).architecture(schema), schema, kernel, seed=given.seed)
     training = Training(network, features, given)
 
-    def scores() -> np.ndarray:
+    def scores(part: str = "test") -> np.ndarray:
         network.eval()
         network.settle()
-        names, rows = list(network.inputs), features.rows("test")
+        names, rows = list(network.inputs), features.rows(part)  # type: ignore[arg-type]
         with torch.no_grad():
-            parts = [rows[at : at + 4096] for at in range(0, len(rows), 4096)]
-            inputs = [to_tensors(features.row_inputs(names, part, lengths=network.lengths), "cpu") for part in parts]
+            blocks = [rows[at : at + 4096] for at in range(0, len(rows), 4096)]
+            inputs = [to_tensors(features.row_inputs(names, block, lengths=network.lengths), "cpu") for block in blocks]
             return torch.cat([network.serve(*(one[name] for name in names))[0] for one in inputs]).numpy()
 
     facts = {"rows": len(features.rows("train")), "parameters": sum(p.numel() for p in network.parameters())}

@@ -40,7 +40,7 @@ def settings(given: Options, folder: Path) -> dict:
         "data_path": str(folder), "benchmark_filename": ["train", "valid", "test"], "load_col": {"inter": [*names, "label"]},
         "USER_ID_FIELD": user, "ITEM_ID_FIELD": item, "LABEL_FIELD": "label", "embedding_size": given.width,
         "mlp_hidden_size": list(given.hidden), "dropout_prob": given.dropout, "dropout_probs": [given.dropout] * 3, "reg_weight": 0,
-        "attention_size": 16 if given.model == "AutoInt" else given.attention[0], "n_layers": 3, "num_heads": 2,
+        "cin_layer_size": [64, 64], "direct": True, "attention_size": 16 if given.model == "AutoInt" else given.attention[0], "n_layers": 3, "num_heads": 2,
         "cross_layer_num": 3, "structure": "parallel", "mixed": False, "train_batch_size": given.batch, "eval_batch_size": given.batch,
         "learning_rate": given.rate, "weight_decay": 0.0, "train_neg_sample_args": None, "metrics": ["AUC"], "valid_metric": "AUC",
         "eval_args": {"mode": "labeled", "order": "RO", "group_by": None, "split": {"RS": [0.8, 0.1, 0.1]}},
@@ -58,15 +58,16 @@ def build(given: Options) -> Session:
     config = Config(model=_NAMES.get(given.model, given.model), dataset="clicks", config_dict=settings(given, folder))
     logging.disable(logging.INFO)
     init_seed(config["seed"], True)
-    train, _, test = data_preparation(config, create_dataset(config))
+    train, valid, test = data_preparation(config, create_dataset(config))
     network = get_model(config["model"])(config, train._dataset)
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, network)
     done = iter(range(10_000))
 
-    def scores() -> np.ndarray:
+    def scores(part: str = "test") -> np.ndarray:
         network.eval()
+        batches = {"valid": valid, "test": test}[part]
         with torch.no_grad():
-            return torch.cat([network.predict(batch[0] if isinstance(batch, tuple) else batch) for batch in test]).numpy()
+            return torch.cat([network.predict(batch[0] if isinstance(batch, tuple) else batch) for batch in batches]).numpy()
 
     facts = {"rows": len(train._dataset.inter_feat), "parameters": sum(p.numel() for p in network.parameters())}
     return Session(lambda: trainer._train_epoch(train, next(done), show_progress=False), scores, facts)

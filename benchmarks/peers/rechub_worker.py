@@ -45,11 +45,15 @@ def build(given: Options) -> Session:
     parts = [split(given, name) for name in ("train", "valid", "test")]
     inputs = [{name: part[name] for name in names} for part in parts]
     (x, vx, tx), (y, vy, ty) = inputs, [part["label"] for part in parts]
-    train, _, test = DataGenerator(x, y).generate_dataloader(x_val=vx, y_val=vy, x_test=tx, y_test=ty, batch_size=given.batch)
+    train, valid, test = DataGenerator(x, y).generate_dataloader(x_val=vx, y_val=vy, x_test=tx, y_test=ty, batch_size=given.batch)
     network = model(given)
     trainer = CTRTrainer(network, optimizer_params={"lr": given.rate, "weight_decay": 0.0}, model_path=given.work)
     count = sum(p.numel() for p in network.parameters())
-    return Session(lambda: trainer.train_one_epoch(train), lambda: trainer.predict(network, test), {"rows": len(y), "parameters": count})
+
+    def scores(part: str = "test") -> list:
+        return trainer.predict(network, {"valid": valid, "test": test}[part])
+
+    return Session(lambda: trainer.train_one_epoch(train), scores, {"rows": len(y), "parameters": count})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The line protocol of a worker process: it builds one model, then answers `epoch`, `scores FILE` and `quit` with one JSON line each.
+"""The line protocol of a worker process: it builds one model, then answers `epoch`, `scores FILE [PART]` and `quit` with one JSON line each.
 
 A worker lives in its library's own environment, so this file needs the standard library and numpy only. CPU seconds are those of the
 process and its children, user and system.
@@ -41,10 +41,16 @@ class Options(NamedTuple):
 
 
 class Session(NamedTuple):
-    """A model being trained: one epoch a call, predictions of the test rows, and facts about it."""
+    """A model being trained.
+
+    Args:
+        epoch: Trains one epoch.
+        scores: Predictions of the test rows; a ranker's worker takes the part, `valid` or `test`, as an argument that may be left out.
+        facts: What to tell about it.
+    """
 
     epoch: Callable[[], Any]
-    scores: Callable[[], np.ndarray]
+    scores: Callable[..., np.ndarray]
     facts: dict[str, Any]
 
 
@@ -86,7 +92,8 @@ def serve(build: Callable[[Options], Session], **versions: str) -> None:
             break
         used, wall = cpu_seconds(), time.perf_counter()
         if verb == "scores":
-            np.save(rest, np.asarray(session.scores(), dtype=np.float64).ravel())
+            path, *part = rest.split()
+            np.save(path, np.asarray(session.scores(*part), dtype=np.float64).ravel())
         else:
             session.epoch()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024

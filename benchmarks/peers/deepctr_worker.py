@@ -55,7 +55,6 @@ def build(given: Options) -> Session:
     network.compile(torch.optim.Adam(network.parameters(), lr=given.rate), "binary_crossentropy", metrics=[])
     facts = {"rows": len(y), "parameters": sum(p.numel() for p in network.parameters())}
 
-
     def scores(part: str = "test") -> np.ndarray:
         return network.predict(asked[part], given.batch)
 

@@ -95,6 +95,8 @@ def build(given: Options) -> Session:
     train, valid = RankDataLoader(mapping, stage="train", train_data=files[0], valid_data=files[1], shuffle=True, **loading)
     test = RankDataLoader(mapping, stage="test", test_data=files[2], shuffle=False, **loading)
     place = f"{given.model}.{given.model}_torch" if given.model in ("DeepFM", "WideDeep", "DCN") else given.model
+    if given.model in ("FM", "LR"):  # they name their penalty `regularizer`, None unless given
+        options = {name: value for name, value in options.items() if not name.endswith("_regularizer")}
     network = getattr(importlib.import_module(f"model_zoo.{place}.src"), given.model)(mapping, given.model, **{**options, **extra(given)})
     network.eval_step = network.load_weights = lambda *_, **__: None  # `fit` cannot do without validation data: it is not evaluated
     facts = {"rows": len(split(given, "train")["label"]), "parameters": sum(p.numel() for p in network.parameters())}

@@ -1,4 +1,4 @@
-"""The line protocol of a worker process: it builds one model, then answers `epoch`, `scores FILE [PART]` and `quit` with one JSON line each.
+"""The line protocol of a worker process: it builds a model, then answers `epoch`, `scores FILE [PART]` and `quit` with one JSON line each.
 
 A worker lives in its library's own environment, so this file needs the standard library and numpy only. CPU seconds are those of the
 process and its children, user and system.

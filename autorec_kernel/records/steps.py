@@ -197,6 +197,13 @@ def _cross(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> 
     return np.where((first == 0) | (second == 0), 0, pair)
 
 
+def _match(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> np.ndarray:
+    """1 + the position of a whole number in the sorted int64 array `values`; 0 = not there."""
+    value, known = frame.integers(inputs[0]), frame.arrays[params["values"]]
+    place = np.minimum(np.searchsorted(known, value), max(len(known) - 1, 0))
+    return np.where(known[place] == value, place + 1, 0) if len(known) else np.zeros(len(value), np.int64)
+
+
 def _dot(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> np.ndarray:
     """Row-wise inner product of two values [n, d]."""
     return np.asarray((frame.numbers(inputs[0]) * frame.numbers(inputs[1])).sum(axis=1))
@@ -217,6 +224,7 @@ STEPS: Mapping[str, Callable[[Frame, tuple[str, ...], Mapping[str, Any]], np.nda
     "hash": _hash,
     "log1p": _log1p,
     "lookup": _lookup,
+    "match": _match,
     "ratio": _ratio,
 }
 

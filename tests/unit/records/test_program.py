@@ -102,6 +102,13 @@ def test_cross_numbers_pairs_without_collision_and_keeps_unknown() -> None:
     assert sorted(rows[known].tolist()) == list(range(1, 7)) and not rows[~known].any()
 
 
+def test_match_tells_places_in_a_sorted_array_and_zero_for_what_is_not_there() -> None:
+    known = {"v": np.array([3, 7, 2**40], dtype=np.int64)}
+    assert run("match", np.array([7, 2**40, 0, 8, 2**41, -3]), arrays=known, values="v").tolist() == [2, 3, 0, 0, 0, 0]
+    assert run("match", np.array([0, 5]), arrays={"v": np.zeros(0, np.int64)}, values="v").tolist() == [0, 0]
+    assert run("match", rows=2, arrays=known, values="v").tolist() == [0, 0]
+
+
 def test_concat_and_dot_work_row_by_row() -> None:
     x = np.array([[1.0, 2.0], [3.0, 4.0]], dtype=np.float32)
     assert run("concat", x, np.array([5.0, 6.0])).tolist() == [[1.0, 2.0, 5.0], [3.0, 4.0, 6.0]]

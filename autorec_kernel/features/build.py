@@ -1,10 +1,10 @@
-"""`build_features`: profile → proposals → plan under a time budget → fit on the training view → values."""
+"""`build_features`: profile → proposals → plan under budgets of time and memory → fit on the training view → values."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from autorec_kernel.features.entities import Entities, aligned, entities_of, lab
 from autorec_kernel.features.feature_set import FeatureSet
 from autorec_kernel.features.labels import implied, label_range, labels_of, shares_of, tasks_of
 from autorec_kernel.features.parts import Part, kept_columns, part_of
-from autorec_kernel.features.plan import Chosen, candidates, fit_candidates
+from autorec_kernel.features.plan import Budget, Chosen, candidates, fit_candidates, free_memory, planned
 from autorec_kernel.features.profile import default_task, profile_of
 from autorec_kernel.features.state import entity_tables
 from autorec_kernel.records.bags import Bags, Values
@@ -45,6 +45,8 @@ def build_features(
     folder: Path | None = None,
     seed: int = 0,
     budget_seconds: float | None = None,
+    budget_bytes: float | None = None,
+    plan: Sequence[Mapping[str, Any]] | None = None,
     history_length: int = 50,
     report: Report | None = None,
     task: str | None = None,
@@ -56,25 +58,34 @@ def build_features(
         folder: Where the feature set is saved; None = memory only.
         seed: Every op draws from `SeedSequence(seed, spawn_key=(its place in the plan,))`.
         budget_seconds: Limit for the estimated cost of the ops (ids are always taken); None = no limit.
+        budget_bytes: Limit for their estimated memory; None = half of what the machine has available.
+        plan: Rows of an earlier plan: what it took is fitted again with the decisions written there, and no op is asked.
         history_length: Longest history kept.
         report: Called with each row of the plan as it is decided.
         task: recommend | rate | click; None = what the protocol implies.
+
+    Raises:
+        PluginError: `plan` takes an op that is not there.
     """
     start = time.perf_counter()
     task = task or default_task(dataset)
     entities, sides, train = _prepared(dataset, task)
-    profile = profile_of(dataset, train, entities, task, history_length)
-    wanted, plan = candidates(feature_ops(kernel), profile)
+    made: list[dict[str, Any]] = []
+    if plan is None:
+        wanted, made = candidates(feature_ops(kernel), profile_of(dataset, train, entities, task, history_length))
+        budget = Budget(budget_seconds, free_memory() if budget_bytes is None else budget_bytes)
+    else:
+        wanted, budget = planned(feature_ops(kernel), plan), Budget()
     values = _Values(train, labels_of(train, dataset.schema, task), sides)
-    tables = {"users": _known(sides.users), "items": _known(sides.items)}
+    tables = sides.of_training()
     fitted: tuple[Fitted, ...] = ()
-    for one in fit_candidates(wanted, train, tables, seed=seed, budget=budget_seconds, check=values.add, plan=plan):
+    for one in fit_candidates(wanted, train, tables, seed=seed, budget=budget, check=values.add, plan=made):
         fitted += (one.fitted,)
         if report is not None:
-            report(plan[-1])
+            report(made[-1])
     part, kept = values.part(fitted)
     schema = _schema(fitted, entities, dataset, task, part)
-    found = FeatureSet(schema, task, dataset.protocol, dataset.schema, plan, 0.0, entities, sides, fitted, values.static, {"train": part})
+    found = FeatureSet(schema, task, dataset.protocol, dataset.schema, made, 0.0, entities, sides, fitted, values.static, {"train": part})
     _add_validation(found, dataset, kept)
     found.digest = digest_of(found)
     found.seconds = time.perf_counter() - start
@@ -91,11 +102,14 @@ class _Values:
         self.static: dict[str, Values] = {}
         self.rows: dict[str, Values] = {}
 
-    def add(self, one: Chosen) -> None:
+    def add(self, one: Chosen) -> int:
+        """Keep the values of an op and return their bytes."""
         found = part_of(self.train, self.labels, [one.fitted], self.sides, set(), cut=False).values
         own = {name: self._own(name, found.get(name), value) for name, value in one.training.items()}
-        self.static.update(entity_tables([one.fitted], self.sides, dynamic=False))
+        static = entity_tables([one.fitted], self.sides, dynamic=False)
+        self.static.update(static)
         self.rows.update({**found, **own})
+        return sum(value.nbytes for value in (*static.values(), *found.values()))
 
     def part(self, fitted: tuple[Fitted, ...]) -> tuple[Part, set[str]]:
         kept = kept_columns(fitted, self.train)
@@ -109,13 +123,13 @@ class _Values:
         return Bags.of(training) if isinstance(value, Bags) else stored(training)
 
 
-def feature_ops(kernel: Kernel | Mapping[str, type[FeatureOp]]) -> dict[str, type[FeatureOp]]:
-    """Return component id → class of every usable feature op."""
+def feature_ops(kernel: Kernel | Mapping[str, type[FeatureOp]], tag: str = "") -> dict[str, type[FeatureOp]]:
+    """Return component id → class of every usable feature op; with `tag`, of those that carry it (`raw`: columns as they are)."""
     if isinstance(kernel, Mapping):
         return dict(kernel)
     found: dict[str, type[FeatureOp]] = {}
     for row in kernel.components("feature-op"):
-        if not row.usable:
+        if not row.usable or (tag and tag not in row.tags):
             continue
         kind, broken = guarded(lambda row=row: kernel.load("feature-op", row.id))  # type: ignore[misc]
         if kind is None:
@@ -126,17 +140,12 @@ def feature_ops(kernel: Kernel | Mapping[str, type[FeatureOp]]) -> dict[str, typ
 
 
 def _prepared(dataset: Dataset, task: str) -> tuple[Entities, Sides, Table]:
-    entities = entities_of(dataset.schema, labelled(dataset.train, dataset.schema, task))
+    entities = entities_of(dataset.schema, labelled(dataset.train, dataset.schema, task), dataset.users, dataset.items)
     train = prepare(dataset.train, entities, dataset.schema, dataset.protocol, task)
     column = dataset.schema.role("time")
-    users = aligned(dataset.users, entities.user, entities.users, unknown=True)
-    items = aligned(dataset.items, entities.item, entities.items, unknown=True)
-    time_name = column.name if column is not None and dataset.protocol.clock == "time" else ""
-    return entities, Sides(users, items, entities.users, entities.items, entities.user, entities.item, time_name), train
-
-
-def _known(table: Table) -> Table:
-    return table.take(np.arange(1, table.rows)) if table.rows else table
+    users = aligned(dataset.users, entities.user, entities.users, entities.more_users)
+    items = aligned(dataset.items, entities.item, entities.items, entities.more_items)
+    return entities, Sides.of(entities, users, items, column.name if column is not None and dataset.protocol.clock == "time" else ""), train
 
 
 def _schema(fitted: tuple[Fitted, ...], entities: Entities, dataset: Dataset, task: str, part: Part) -> FeatureSchema:

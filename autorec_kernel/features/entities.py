@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from autorec_kernel.errors import DataError
-from autorec_kernel.records.dataset import CLOCK, MISSING_TIME, ORDER, TARGET, Protocol
-from autorec_kernel.records.lists import offsets_of
+from autorec_kernel.records.dataset import ORDER, TARGET, Protocol
 from autorec_kernel.records.schema import Schema
-from autorec_kernel.records.table import Coded, ColumnData, Ragged, Table, take_column
+from autorec_kernel.records.table import Coded, ColumnData, Table, take_or_missing
 from autorec_kernel.records.vocabulary import Vocabulary, as_text
 
 __all__ = [
@@ -36,11 +35,11 @@ USER_KEY, ITEM_KEY = "@user_key", "@item_key"  # as @user and @item, but ids unk
 
 @dataclass(frozen=True, slots=True)
 class Entities:
-    """Ids of the training part, sorted by text, and further ids that only validation or test rows name.
+    """Ids of the training part, sorted by text, and further ids that only side tables, validation or test rows name.
 
     Args:
         users, items: The catalogue of training; row 0 = unknown.
-        more_users, more_items: Other ids; id i of them has the key `size - 1 + i`.
+        more_users, more_items: Other ids, those of side tables first; id i of them has the key `size - 1 + i`.
         user, item: Names of the id columns, "" where there is none.
     """
 
@@ -63,11 +62,14 @@ class Entities:
         return [first or second for first, second in zip(known, more, strict=True)]
 
 
-def entities_of(schema: Schema, train: Table) -> Entities:
-    """Return the entity spaces of the training events."""
+def entities_of(schema: Schema, train: Table, users: Table, items: Table) -> Entities:
+    """Return the entity spaces of the training events; further ids begin with those that only a side table names."""
     user, item = (column.name if column else "" for column in (schema.role("user"), schema.role("item")))
-    users, items = Vocabulary.of(_present(train, user)), Vocabulary.of(_present(train, item))
-    return Entities(users, items, Vocabulary.of(()), Vocabulary.of(()), user, item)
+    known = Vocabulary.of(_present(train, user)), Vocabulary.of(_present(train, item))
+    none = Vocabulary.of(())
+    more_users = _extended(known[0], none, users, user if user in users else "")
+    more_items = _extended(known[1], none, items, item if item in items else "")
+    return Entities(*known, more_users, more_items, user, item)
 
 
 def prepare(table: Table, entities: Entities, schema: Schema, protocol: Protocol, task: str) -> Table:
@@ -111,34 +113,19 @@ def label_of(table: Table, schema: Schema) -> np.ndarray | None:
     return np.asarray(values, dtype=np.float64)
 
 
-def aligned(table: Table, key: str, vocabulary: Vocabulary, *, unknown: bool) -> Table:
-    """Return an entity table with one row a vocabulary row (row 0, all missing, with `unknown`); entities without a row are missing."""
+def aligned(table: Table, key: str, known: Vocabulary, more: Vocabulary) -> Table:
+    """Return an entity table with one row a key: row 0, all missing, the entities that training knows, then `more`."""
     if not table.rows or key not in table:
         return Table({}, 0)
-    rows = np.full(vocabulary.size, -1, dtype=np.int64)
-    rows[vocabulary.rows_of_column(texts(table[key]))[::-1]] = np.arange(table.rows)[::-1]  # the first row of an id counts
+    rows = np.full(known.size + more.size - 1, -1, dtype=np.int64)
+    rows[_keys(table, key, known, more)[::-1]] = np.arange(table.rows)[::-1]  # the first row of an id counts
     rows[0] = -1
-    rows = rows if unknown else rows[1:]
-    return Table({name: _take_or_missing(column, rows) for name, column in table.items()}, len(rows))
+    return Table({name: take_or_missing(column, rows) for name, column in table.items()}, len(rows))
 
 
 def texts(column: ColumnData) -> Coded:
     """Return an id column as texts."""
     return column if isinstance(column, Coded) else as_text(column)
-
-
-def _take_or_missing(column: ColumnData, rows: np.ndarray) -> ColumnData:
-    lost = rows < 0
-    taken = take_column(column, np.where(lost, 0, rows))
-    if isinstance(taken, Coded):
-        return Coded(np.where(lost, -1, taken.codes).astype(np.int32), taken.values)
-    if isinstance(taken, Ragged):
-        lengths = np.where(lost, 0, np.diff(taken.offsets))
-        kept = np.repeat(~lost, np.diff(taken.offsets))
-        values = Coded(taken.values.codes[kept], taken.values.values) if isinstance(taken.values, Coded) else taken.values[kept]
-        return Ragged(values, offsets_of(lengths))
-    missing = MISSING_TIME if taken.dtype.kind == "i" else np.nan
-    return np.where(lost if taken.ndim == 1 else lost[:, None], missing, taken).astype(taken.dtype)
 
 
 def _present(table: Table, name: str) -> list[str]:
@@ -160,9 +147,9 @@ def _rows_by_text(vocabulary: Vocabulary, ids: Iterable[str]) -> list[tuple[str,
     return list(zip(ids, vocabulary.row_of(ids).tolist(), strict=True))
 
 
-def _keys(table: Mapping[str, ColumnData], name: str, known: Vocabulary, more: Vocabulary) -> np.ndarray:
+def _keys(table: Table, name: str, known: Vocabulary, more: Vocabulary) -> np.ndarray:
     if not name:
-        return np.zeros(len(table[CLOCK]), np.int64)
+        return np.zeros(table.rows, np.int64)
     column = texts(table[name])
     rows, further = known.rows_of_column(column), more.rows_of_column(column)
     return np.where((rows == 0) & (further > 0), known.size - 1 + further, rows)

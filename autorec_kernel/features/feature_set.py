@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from autorec_kernel.errors import UnknownNameError, UsageError
-from autorec_kernel.features.compute import Fitted, Sides
+from autorec_kernel.features.compute import Fitted, Sides, within
 from autorec_kernel.features.entities import ITEM, ITEM_KEY, POSITIVE, TARGET, USER, USER_KEY, Entities, prepare
 from autorec_kernel.features.evaluation import EvaluationSet, collect, repeats
 from autorec_kernel.features.gather import Piece, gathered, pieces_of, whole
@@ -32,6 +32,7 @@ __all__ = ["FeatureSet", "Split", "Upto"]
 Split = Literal["train", "valid", "test"]
 Upto = Literal["train", "valid"]
 Lengths = Mapping[str, int]
+_KEYS = {"user": USER_KEY, "item": ITEM_KEY}
 
 
 @dataclass(slots=True, eq=False)
@@ -119,8 +120,9 @@ class FeatureSet:
         for name in names:
             feature = self.schema[name]
             if name in self.static:
-                entity = self.rows_at("user" if feature.depends == "user" else "item", rows)
-                found[name] = typed(self.static[name][entity], feature)
+                values = self.static[name]
+                keys = gathered(pieces, lambda split, local, _, of=_KEYS[feature.depends]: self.parts[split].ints(of)[local])  # type: ignore[misc]
+                found[name] = typed(values[within(keys, len(values))], feature)
             else:
                 found[name] = self._scattered(feature, pieces, None, lengths or {})
         return found

@@ -1,4 +1,7 @@
-"""Which feature ops are fitted: every op proposes itself, the cheapest come first, and what does not fit is told with its reason."""
+"""Which feature ops are fitted: every op proposes itself, the cheapest come first, and what does not fit is told with its reason.
+
+A plan can be fitted again as it stands: the ops that were taken, with the decisions that they wrote down, and nobody is asked.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,18 @@ from typing import Any
 
 import numpy as np
 
+from autorec_kernel.config import ComponentConfig, parse_config
 from autorec_kernel.contracts.features import DataProfile, FeatureOp, FeatureProposal, FittedFeatureOp, RejectColumn
-from autorec_kernel.errors import AutoRecError, ContractError
+from autorec_kernel.errors import AutoRecError, ContractError, PluginError
 from autorec_kernel.features.compute import Fitted
 from autorec_kernel.records.table import Table, read_only
 
-__all__ = ["Candidate", "Chosen", "candidates", "fit_candidates"]
+__all__ = ["Budget", "Candidate", "Chosen", "candidates", "fit_candidates", "free_memory", "planned"]
 
 _FREE = ("id",)  # names of ops that no budget leaves out: without ids there is nothing to recommend
+_MEMORY = 0.5  # share of the memory available that features may take
+_UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+Plan = list[dict[str, Any]]
 _log = logging.getLogger(__name__)
 
 
@@ -28,16 +35,17 @@ class Candidate:
     op: str
     kind: type[FeatureOp]
     proposal: FeatureProposal
+    kept: Mapping[str, Any] | None = None  # the row of an earlier plan that left it out
 
     @property
     def free(self) -> bool:
         """Whether it is taken whatever it costs."""
         return self.op.split("/")[-1] in _FREE
 
-    def row(self, taken: bool, reason: str, seconds: float) -> dict[str, Any]:
-        """Return its row of the plan."""
-        config = self.proposal.config.model_dump(mode="json")
-        return {"op": self.op, "config": config, "seconds": round(seconds, 4), "taken": taken, "reason": reason}
+    def row(self, taken: bool, reason: str, seconds: float, size: int = 0, config: ComponentConfig | None = None) -> dict[str, Any]:
+        """Return its row of the plan; `config` says more than the proposal's where the op decided something."""
+        told = (config or self.proposal.config).model_dump(mode="json")
+        return {"op": self.op, "config": told, "seconds": round(seconds, 4), "bytes": size, "taken": taken, "reason": reason}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,8 +58,63 @@ class Chosen:
     seconds: float
     training: Mapping[str, np.ndarray] = field(default_factory=dict)
 
+    @property
+    def config(self) -> ComponentConfig:
+        """Return the op's config with every decision written down, where it wrote one."""
+        stated = getattr(self.op, "config", None)
+        return stated if isinstance(stated, ComponentConfig) else self.candidate.proposal.config
 
-def candidates(ops: Mapping[str, type[FeatureOp]], profile: DataProfile) -> tuple[list[Candidate], list[dict[str, Any]]]:
+
+@dataclass(slots=True)
+class Budget:
+    """What the ops may cost, by their estimates.
+
+    Args:
+        seconds, bytes: Limits of all ops together; None = none.
+    """
+
+    seconds: float | None = None
+    bytes: float | None = None
+
+    def refuses(self, candidate: Candidate) -> str:
+        """Return why there is no room for a candidate; "" when there is, and it is counted."""
+        cost, size = candidate.proposal.seconds, candidate.proposal.bytes
+        if candidate.free:
+            return ""
+        if self.seconds is not None and cost > self.seconds:
+            return f"needs about {cost:.2f} s, {max(self.seconds, 0):.2f} s are left"
+        if self.bytes is not None and size > self.bytes:
+            return f"needs about {_size(size)} of memory, {_size(max(self.bytes, 0))} are left"
+        self.seconds = None if self.seconds is None else self.seconds - cost
+        self.bytes = None if self.bytes is None else self.bytes - size
+        return ""
+
+
+def free_memory() -> int:
+    """Return the bytes that features may take: half of what this machine has available now."""
+    import psutil
+
+    return int(_MEMORY * psutil.virtual_memory().available)
+
+
+def planned(ops: Mapping[str, type[FeatureOp]], plan: Iterable[Mapping[str, Any]]) -> list[Candidate]:
+    """Return the candidates of an earlier plan, in its order; those that it left out stay out.
+
+    Raises:
+        PluginError: An op that it took is not there.
+    """
+    found = []
+    for row in plan:
+        kind = ops.get(row["op"])
+        if row["taken"] and kind is None:
+            raise PluginError(f"the plan takes feature op {row['op']!r}, which is not installed", hint="install its plugin")
+        config = parse_config(kind.Config, row["config"], where=row["op"]) if kind and row["taken"] else ComponentConfig()
+        proposal = FeatureProposal(config, row["seconds"], row["reason"], row.get("bytes", 0))
+        found.append(Candidate(row["op"], kind or FeatureOp, proposal, None if row["taken"] else row))
+    return found
+
+
+def candidates(ops: Mapping[str, type[FeatureOp]], profile: DataProfile) -> tuple[list[Candidate], Plan]:
     """Ask every op where it applies.
 
     Returns:
@@ -63,7 +126,9 @@ def candidates(ops: Mapping[str, type[FeatureOp]], profile: DataProfile) -> tupl
             found += [Candidate(name, kind, proposal) for proposal in kind.propose(profile)]
         except (Exception, SystemExit) as error:
             _log.warning("feature op %r cannot propose: %s", name, error)
-            failed.append({"op": name, "config": {}, "seconds": 0.0, "taken": False, "reason": f"propose raised {_told(error)}"})
+            failed.append(
+                {"op": name, "config": {}, "seconds": 0.0, "bytes": 0, "taken": False, "reason": f"propose raised {_told(error)}"}
+            )
     order = sorted(range(len(found)), key=lambda i: (not found[i].free, found[i].proposal.seconds, found[i].op, i))
     return [found[i] for i in order], failed
 
@@ -74,33 +139,34 @@ def fit_candidates(
     tables: Mapping[str, Table],
     *,
     seed: int,
-    budget: float | None,
-    check: Callable[[Chosen], None],
-    plan: list[dict[str, Any]],
+    budget: Budget,
+    check: Callable[[Chosen], int],
+    plan: Plan,
 ) -> Iterator[Chosen]:
-    """Yield the fitted ops; every candidate adds one row to `plan`.
+    """Yield the fitted ops; every candidate adds one row to `plan`. An op draws from its place in the plan.
 
     Args:
-        budget: Seconds for estimated costs; None = no limit.
-        check: Called with a fitted op; what it raises turns the op down.
+        budget: Limits of the estimated costs.
+        check: Called with a fitted op, returns the bytes of its values; what it raises turns the op down.
     """
-    spent, names = 0.0, set[str]()
+    names = set[str]()
     train, tables = read_only(train), {name: read_only(table) for name, table in tables.items()}
-    for number, candidate in enumerate(wanted):
-        cost = candidate.proposal.seconds
-        if budget is not None and not candidate.free and spent + cost > budget:
-            plan.append(candidate.row(False, f"needs about {cost:.2f} s, {max(budget - spent, 0):.2f} s are left", 0.0))
+    for candidate in wanted:
+        refused = budget.refuses(candidate) if candidate.kept is None else "left out before"
+        if refused:
+            rejected = candidate.row(False, refused, 0.0, candidate.proposal.bytes)
+            plan.append(rejected if candidate.kept is None else dict(candidate.kept))
             continue
-        spent += 0.0 if candidate.free else cost
         start = time.perf_counter()
         try:
-            chosen = _fit(candidate, train, tables, np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number,))), names)
-            check(chosen)
+            rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(len(plan),)))
+            chosen = _fit(candidate, train, tables, rng, names)
+            size = check(chosen) + sum(array.nbytes for array in chosen.fitted.program.stored().values())
         except (Exception, SystemExit) as error:
             plan.append(candidate.row(False, _reason(candidate, error), time.perf_counter() - start))
             continue
         names |= {feature.name for feature in chosen.fitted.features}
-        plan.append(candidate.row(True, candidate.proposal.reason, time.perf_counter() - start))
+        plan.append(candidate.row(True, candidate.proposal.reason, time.perf_counter() - start, size, chosen.config))
         yield chosen
 
 
@@ -126,3 +192,8 @@ def _reason(candidate: Candidate, error: BaseException) -> str:
 
 def _told(error: BaseException) -> str:
     return error.message if isinstance(error, AutoRecError) else f"{type(error).__name__}: {error}"
+
+
+def _size(count: float) -> str:
+    unit, name = next(((unit, name) for unit, name in _UNITS if count >= unit), (1.0, "bytes"))
+    return f"{count / unit:.3g} {name}"

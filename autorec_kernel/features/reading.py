@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from autorec_kernel.features.compute import Fitted, Sides, event_columns
-from autorec_kernel.features.entities import ITEM, USER
+from autorec_kernel.features.entities import ITEM, ITEM_KEY, USER, USER_KEY
 from autorec_kernel.features.parts import Part
 from autorec_kernel.records.bags import same_width
 from autorec_kernel.records.features import Feature
@@ -37,10 +37,10 @@ def values_at(
         latest: Read tables at their end instead of strictly before the events.
         lengths: Feature name → steps of a history.
     """
-    wanted = {*op.program.inputs, USER, ITEM}
+    wanted = {*op.program.inputs, USER, ITEM, USER_KEY, ITEM_KEY}
     columns: dict[str, ColumnData] = {name: take_column(part.events[name], rows) for name in wanted if name in part.events}
     if items is not None:
-        columns[ITEM] = items
+        columns[ITEM] = columns[ITEM_KEY] = items
         if sides.item in columns:
             texts = np.array([*sides.item_ids.ids_of(np.arange(1, sides.item_ids.size)), None], dtype=object)[:-1]
             columns[sides.item] = Coded((items - 1).astype(np.int32), texts)

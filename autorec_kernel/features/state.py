@@ -62,6 +62,8 @@ def serving_state(
         items[order].astype(np.int32),
         positive[order],
         {"user": sides.user, "item": sides.item, "time": sides.time},
+        sides.more_users,
+        sides.more_items,
     )
 
 

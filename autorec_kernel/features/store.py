@@ -125,7 +125,7 @@ def load(folder: Path) -> FeatureSet:
         meta["plan"],
         meta["seconds"],
         entities,
-        Sides(users, items, entities.users, entities.items, roles["user"], roles["item"], roles["time"]),
+        Sides.of(entities, users, items, roles["time"]),
         tuple(_load_op(op, arrays, f"op.{number}.") for number, op in enumerate(meta["ops"])),
         {name: _load_values(arrays, f"static.{name}") for name in meta["static"]},
         {split: _load_part(arrays, split, part, list(meta["schema"]["tasks"])) for split, part in meta["parts"].items()},

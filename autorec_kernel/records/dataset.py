@@ -10,14 +10,13 @@ import numpy as np
 
 from autorec_kernel.errors import UsageError
 from autorec_kernel.records.schema import Schema
-from autorec_kernel.records.table import Table, concat_columns
+from autorec_kernel.records.table import MISSING_TIME, Table, concat_columns
 
 __all__ = ["CLOCK", "MISSING_TIME", "ORDER", "SHARES", "TARGET", "Clock", "Dataset", "Protocol", "SealedView", "Task"]
 
 Task = Literal["recommend", "rate", "click"]
 Clock = Literal["time", "position", "none"]
 SHARES = (0.8, 0.1, 0.1)  # of training, validation and test rows in a random split, unless a recipe says otherwise
-MISSING_TIME = np.iinfo(np.int64).min
 ORDER = "@order"  # int64 column of every event table: rank by (clock, position, row), unique; the written tie-break
 CLOCK = "@clock"  # int64 column of every event table: time (ns) or position or 0; equal values do not see each other in aggregates
 TARGET = "@target"  # int8 column of the test events: 1 = judged, 0 = input only (the earlier events of a session that training never saw)

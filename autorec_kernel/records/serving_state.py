@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from autorec_kernel.records.vocabulary import Vocabulary
 __all__ = ["Histories", "ServingState", "csr", "repeated", "typed", "without_padding"]
 
 Histories = Sequence[np.ndarray] | tuple[np.ndarray, np.ndarray]
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,13 +28,15 @@ class ServingState:
     Args:
         schema: Features it answers.
         users, items: Vocabularies; row 0 = unknown.
-        tables: Feature name → values of every entity row, int32 or float32 [rows, …], for user and item features.
+        tables: Feature name → values of every entity, int32 or float32 [keys, …], for user and item features.
         programs: One a feature that is computed when asked (row, pair and history features, user features under a given history).
         popularity: float32 [items], positive training events of each item.
         seen_offsets: int64 [users + 1].
         seen_items: int32 [events], item rows of each user's events, oldest first.
         seen_positive: bool [events], which of them are positive: those are the user's history.
         columns: Names of the event columns of role user, item and time, "" where there is none.
+        more_users, more_items: Strangers: ids that only a side table names. Stranger i has the key `size - 1 + i`; only static features
+            know it, for everything else it is row 0.
     """
 
     schema: FeatureSchema
@@ -47,6 +49,8 @@ class ServingState:
     seen_items: np.ndarray
     seen_positive: np.ndarray
     columns: Mapping[str, str] = field(default_factory=dict)
+    more_users: Vocabulary = field(default_factory=lambda: Vocabulary.of(()))
+    more_items: Vocabulary = field(default_factory=lambda: Vocabulary.of(()))
     _cache: dict[str, Coded] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -60,6 +64,13 @@ class ServingState:
     def seen(self) -> tuple[np.ndarray, np.ndarray]:
         """Return (offsets int64 [users + 1], items int32 [events]): every training event of each user, oldest first."""
         return self.seen_offsets, self.seen_items
+
+    def keys_of(self, entity: Literal["user", "item"], ids: Iterable[str | None]) -> np.ndarray:
+        """Return int64 [n], the keys of ids: rows of the vocabulary, keys of strangers, 0 = unknown."""
+        known, more = (self.users, self.more_users) if entity == "user" else (self.items, self.more_items)
+        ids = list(ids)
+        rows, further = known.row_of(ids), more.row_of(ids)
+        return np.where((rows == 0) & (further > 0), known.size - 1 + further, rows)
 
     def seen_by(self, user: int) -> np.ndarray:
         """Return int32 item rows of one user's events, oldest first; empty for an unknown user."""
@@ -84,8 +95,8 @@ class ServingState:
 
         Args:
             names: Features wanted.
-            users: int64 [A] user rows, or [1] for one user and many items; None = unknown. Rows outside the vocabulary read as unknown.
-            items: int64 [A] item rows.
+            users: int64 [A] user keys, or [1] for one user and many items; None = unknown. Keys that do not exist read as unknown.
+            items: int64 [A] item keys.
             histories: Item rows of each request, oldest first (a list, or offsets and items): history features read them instead of
                 what is stored, and so do all other dynamic features of unknown users. Those of known users stay as stored, since a
                 list of items cannot tell them (a mean rating).
@@ -98,7 +109,10 @@ class ServingState:
         """
         given = csr(histories) if histories is not None else None
         rows = _rows(users, items, given, columns)
-        ask = _Request(rows, _spread(users, rows, self.users.size), _spread(items, rows, self.items.size), given, columns or {}, clock)
+        user_keys = _spread(users, rows, self.users.size + self.more_users.size - 1)
+        item_keys = _spread(items, rows, self.items.size + self.more_items.size - 1)
+        user_rows, item_rows = np.where(user_keys < self.users.size, user_keys, 0), np.where(item_keys < self.items.size, item_keys, 0)
+        ask = _Request(rows, user_rows, item_rows, user_keys, item_keys, given, columns or {}, clock)
         return {name: self._input(self.schema[name], ask, lengths or {}) for name in names}
 
     def meta(self) -> dict[str, Any]:
@@ -114,8 +128,7 @@ class ServingState:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return every array to store; none of type object."""
-        found = {f"users.{name}": array for name, array in self.users.arrays().items()}
-        found |= {f"items.{name}": array for name, array in self.items.arrays().items()}
+        found = {f"{ids}.{name}": array for ids in _IDS for name, array in getattr(self, ids).arrays().items()}
         found |= {name: getattr(self, name) for name in _PLAIN}
         found |= {f"feature.{index}": array for index, array in enumerate(self.tables.values())}
         for index, (program, _) in enumerate(self.programs.values()):
@@ -135,9 +148,9 @@ class ServingState:
             tables = {name: arrays[f"feature.{index}"] for index, name in enumerate(meta["tables"])}
             programs = {p["feature"]: (Program.load(p, arrays, f"program.{i}."), p["output"]) for i, p in enumerate(meta["programs"])}
             plain: dict[str, Any] = {name: arrays[name] for name in _PLAIN}
-            users, items = Vocabulary.load(arrays, "users."), Vocabulary.load(arrays, "items.")
+            ids: dict[str, Any] = {name: Vocabulary.load(arrays, f"{name}.") for name in _IDS}
             schema = FeatureSchema.from_json(meta["schema"])
-            return cls(schema, users, items, tables, programs, columns=meta["columns"], **plain)
+            return cls(schema, tables=tables, programs=programs, columns=meta["columns"], **ids, **plain)
         except (KeyError, TypeError) as error:
             raise BundleError(f"the serving state is damaged: {error} is missing") from error
 
@@ -145,7 +158,8 @@ class ServingState:
         table = self.tables.get(feature.name)
         told = ask.histories is not None and feature.dynamic and feature.depends == "user" and not ask.users.all()
         if table is not None and not told:
-            return typed(table[ask.users if feature.depends == "user" else ask.items], feature)
+            keys = ask.user_keys if feature.depends == "user" else ask.item_keys
+            return typed(table[np.where(keys < len(table), keys, 0)], feature)
         value = self._computed(feature, ask, lengths)
         if table is None:
             return value
@@ -166,6 +180,8 @@ class ServingState:
         makers: dict[str, Callable[[], ColumnData]] = {
             "@user": lambda: ask.users,
             "@item": lambda: ask.items,
+            "@user_key": lambda: ask.user_keys,
+            "@item_key": lambda: ask.item_keys,
             self.columns.get("user", ""): lambda: Coded((ask.users - 1).astype(np.int32), self._texts("users")),
             self.columns.get("item", ""): lambda: Coded((ask.items - 1).astype(np.int32), self._texts("items")),
         }
@@ -185,16 +201,19 @@ class ServingState:
         return slice(int(self.seen_offsets[user]), int(self.seen_offsets[user + 1]))
 
 
+_IDS = ("users", "items", "more_users", "more_items")
 _PLAIN = ("popularity", "seen_offsets", "seen_items", "seen_positive")
 
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """Rows asked for: entity rows int64 [rows], given histories, context columns and clock."""
+    """Rows asked for: entity rows and keys int64 [rows], given histories, context columns and clock."""
 
     rows: int
     users: np.ndarray
     items: np.ndarray
+    user_keys: np.ndarray
+    item_keys: np.ndarray
     histories: tuple[np.ndarray, np.ndarray] | None
     columns: Mapping[str, ColumnData]
     clock: int | None

@@ -11,12 +11,11 @@ import numpy as np
 
 from autorec_kernel.errors import ContractError
 from autorec_kernel.records.as_of import AsOfTable, gather_last
-from autorec_kernel.records.table import Coded, Ragged
+from autorec_kernel.records.table import MISSING_TIME, Coded, Ragged
 from autorec_kernel.records.vocabulary import Vocabulary, as_text
 
 __all__ = ["STEPS", "Frame", "ReadContext"]
 
-_MISSING_TIME = np.iinfo(np.int64).min
 _DAY = 86_400_000_000_000  # ns
 _PARTS: Mapping[str, int] = {"hour": 24, "weekday": 7, "day": 31, "month": 12, "quarter": 4}
 
@@ -58,7 +57,7 @@ class Frame:
         if isinstance(value, Coded | Ragged):
             raise ContractError(f"column {name!r} holds text where numbers are needed")
         if value.dtype.kind == "i":
-            return np.where(value == _MISSING_TIME, np.nan, value.astype(np.float64))
+            return np.where(value == MISSING_TIME, np.nan, value.astype(np.float64))
         return np.asarray(value, dtype=np.float64)
 
     def integers(self, name: str, missing: int = 0) -> np.ndarray:
@@ -126,12 +125,12 @@ def _clip(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> n
 
 def _calendar(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> np.ndarray:
     """1 + the `part` (hour, weekday from Monday, day, month, quarter; UTC) of a time, 0 = missing; `cyclic`: its sine and cosine."""
-    time = frame.integers(inputs[0], _MISSING_TIME)
-    part = _calendar_part(np.where(time == _MISSING_TIME, 0, time), str(params["part"]))
+    time = frame.integers(inputs[0], MISSING_TIME)
+    part = _calendar_part(np.where(time == MISSING_TIME, 0, time), str(params["part"]))
     if not params.get("cyclic"):
-        return np.where(time == _MISSING_TIME, 0, part + 1)
+        return np.where(time == MISSING_TIME, 0, part + 1)
     angle = 2 * np.pi * part / _PARTS[params["part"]]
-    return np.where((time == _MISSING_TIME)[:, None], 0.0, np.stack([np.sin(angle), np.cos(angle)], 1))
+    return np.where((time == MISSING_TIME)[:, None], 0.0, np.stack([np.sin(angle), np.cos(angle)], 1))
 
 
 def _fill(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> np.ndarray:
@@ -173,7 +172,7 @@ def _as_of(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> 
     if memo not in frame.found:
         keys = frame.integers(inputs[0])
         at_end = frame.context.latest or len(inputs) < 2
-        frame.found[memo] = table.latest(keys, length) if at_end else table.read(keys, frame.integers(inputs[1], _MISSING_TIME), length)
+        frame.found[memo] = table.latest(keys, length) if at_end else table.read(keys, frame.integers(inputs[1], MISSING_TIME), length)
     state = frame.found[memo]
     return np.asarray(state if table.kind == "sequence" else state[:, int(params.get("column", 0))])
 

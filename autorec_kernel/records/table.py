@@ -7,9 +7,22 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from autorec_kernel.records.lists import take_lists
+from autorec_kernel.records.lists import offsets_of, take_lists
 
-__all__ = ["Coded", "ColumnData", "Ragged", "Table", "column_length", "concat_columns", "read_only", "take_column"]
+__all__ = [
+    "MISSING_TIME",
+    "Coded",
+    "ColumnData",
+    "Ragged",
+    "Table",
+    "column_length",
+    "concat_columns",
+    "read_only",
+    "take_column",
+    "take_or_missing",
+]
+
+MISSING_TIME = np.iinfo(np.int64).min
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +144,21 @@ def take_column(column: ColumnData, rows: np.ndarray) -> ColumnData:
     if isinstance(column, Ragged):
         return _take_ragged(column, rows)
     return np.asarray(column[rows])
+
+
+def take_or_missing(column: ColumnData, rows: np.ndarray) -> ColumnData:
+    """Return the rows int64 [m] of a column, in that order; a row below 0 is missing."""
+    lost = rows < 0
+    taken = take_column(column, np.where(lost, 0, rows))
+    if isinstance(taken, Coded):
+        return Coded(np.where(lost, -1, taken.codes).astype(np.int32), taken.values)
+    if isinstance(taken, Ragged):
+        lengths = np.where(lost, 0, np.diff(taken.offsets))
+        kept = np.repeat(~lost, np.diff(taken.offsets))
+        values = Coded(taken.values.codes[kept], taken.values.values) if isinstance(taken.values, Coded) else taken.values[kept]
+        return Ragged(values, offsets_of(lengths))
+    missing = MISSING_TIME if taken.dtype.kind == "i" else np.nan
+    return np.where(lost if taken.ndim == 1 else lost[:, None], missing, taken).astype(taken.dtype)
 
 
 def concat_columns(first: ColumnData, second: ColumnData) -> ColumnData:

@@ -48,6 +48,10 @@ class Vocabulary:
         """Return the number of rows, row 0 included."""
         return len(self.offsets)
 
+    def first(self, count: int) -> Vocabulary:
+        """Return the vocabulary of the first `count` texts."""
+        return Vocabulary(self.data[: self.offsets[count]], self.offsets[: count + 1])
+
     def row_of(self, ids: Iterable[str | None]) -> np.ndarray:
         """Return int64 [n], 0 for a text that is not there."""
         index = self._texts()

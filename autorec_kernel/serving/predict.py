@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -17,7 +17,6 @@ from autorec_kernel.serving.scorers import RowScorer, Scorer
 if TYPE_CHECKING:
     from autorec_kernel.records.serving_state import ServingState
     from autorec_kernel.records.table import ColumnData
-    from autorec_kernel.records.vocabulary import Vocabulary
     from autorec_kernel.serving.graph import Graph
 
 __all__ = ["predict_rows", "reads_history", "reads_user"]
@@ -51,18 +50,19 @@ def predict_rows(
         catalogue: Scores of the catalogue for some requests, strangers answered too (`Recommender.scores`).
     """
     count = _count(users, items, columns)
-    user_rows = _rows(state.users if state.schema.user else None, users, count)
-    item_rows = _rows(state.items if state.schema.item else None, items, count)
+    user_keys = _keys(state, "user", users, count)
+    item_keys = _keys(state, "item", items, count)
+    user_rows, item_rows = np.where(user_keys < state.users.size, user_keys, 0), np.where(item_keys < state.items.size, item_keys, 0)
     names = scorer.graph.outputs if isinstance(scorer, RowScorer) else ("",)
     values = np.zeros((len(names), count))
     for start in range(0, count, _ROWS):
         block = slice(start, min(start + _ROWS, count))
         taken = {name: take_column(column, np.arange(block.start, block.stop)) for name, column in (columns or {}).items()}
         if isinstance(scorer, RowScorer):
-            values[:, block] = scorer.rows(user_rows[block], item_rows[block], taken)
+            values[:, block] = scorer.rows(user_keys[block], item_keys[block], taken)
         else:
             values[0, block] = _retriever_block(catalogue, state, user_rows[block], item_rows[block])
-    blind = _blind(scorer, state, user_rows, item_rows)
+    blind = _blind(scorer, state, user_keys, item_keys)
     told = {name: _sane(row, blind, name, state.schema) for name, row in zip(names, values, strict=True)}
     return Prediction(told[names[0]], user_rows > 0, item_rows > 0, {name: row for name, row in told.items() if name})
 
@@ -74,10 +74,10 @@ def _count(users: Sequence[str | None] | None, items: Sequence[str | None] | Non
     return lengths.pop()
 
 
-def _rows(vocabulary: Vocabulary | None, ids: Sequence[str | None] | None, count: int) -> np.ndarray:
-    if vocabulary is None or ids is None:
+def _keys(state: ServingState, entity: Literal["user", "item"], ids: Sequence[str | None] | None, count: int) -> np.ndarray:
+    if ids is None or not (state.schema.user if entity == "user" else state.schema.item):
         return np.zeros(count, dtype=np.int64)
-    return vocabulary.row_of([None if name is None else str(name) for name in ids])
+    return state.keys_of(entity, [None if name is None else str(name) for name in ids])
 
 
 def _retriever_block(catalogue: Catalogue, state: ServingState, users: np.ndarray, items: np.ndarray) -> np.ndarray:

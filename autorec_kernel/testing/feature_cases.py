@@ -68,21 +68,11 @@ def example_dataset(clock: str = "time", task: str = "recommend", token: str = "
 def world(dataset: Dataset, task: str, events: Table | None = None) -> World:
     """Return what `fit` is handed for these training events (all of the data set's when None)."""
     train = dataset.train if events is None else events
-    entities = entities_of(dataset.schema, train)
-    tables = {
-        "users": aligned(dataset.users, "user_id", entities.users, unknown=False),
-        "items": aligned(dataset.items, "item_id", entities.items, unknown=False),
-    }
-    sides = Sides(
-        aligned(dataset.users, "user_id", entities.users, unknown=True),
-        aligned(dataset.items, "item_id", entities.items, unknown=True),
-        entities.users,
-        entities.items,
-        "user_id",
-        "item_id",
-        "timestamp" if dataset.protocol.clock == "time" else "",
-    )
-    return World(dataset, entities, prepare(train, entities, dataset.schema, dataset.protocol, task), tables, sides, task)
+    entities = entities_of(dataset.schema, train, dataset.users, dataset.items)
+    users = aligned(dataset.users, "user_id", entities.users, entities.more_users)
+    items = aligned(dataset.items, "item_id", entities.items, entities.more_items)
+    sides = Sides.of(entities, users, items, "timestamp" if dataset.protocol.clock == "time" else "")
+    return World(dataset, entities, prepare(train, entities, dataset.schema, dataset.protocol, task), sides.of_training(), sides, task)
 
 
 def fitted_on(component: Any, config: Any, place: World, seed: int = 0) -> tuple[Any, Fitted]:

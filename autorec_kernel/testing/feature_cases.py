@@ -18,7 +18,7 @@ from autorec_kernel.records.program import ReadContext, run_program
 from autorec_kernel.records.schema import Column, Kind, Schema
 from autorec_kernel.records.table import Coded, Ragged, Table
 
-__all__ = ["SETTINGS", "World", "example_dataset", "fitted_on", "profiles", "proposals_of", "read", "settings_for", "world"]
+__all__ = ["SETTINGS", "World", "example_dataset", "fitted_on", "profiles", "proposals_of", "read", "reads", "settings_for", "world"]
 
 _USERS, _ITEMS, _EVENTS = 13, 17, 240
 _QUARTER_DAY = 21_600_000_000_000  # ns: events fall on quarters of days, so that many times are equal
@@ -94,6 +94,14 @@ def read(
     columns = event_columns(fitted.program.inputs, asked, place.sides)
     found = run_program(fitted.program, columns, ReadContext(asked.rows, latest=latest))
     return {f.name: np.asarray(found[out]) for f, out in zip(fitted.features, fitted.program.outputs, strict=True)}
+
+
+def reads(fitted: Fitted, name: str) -> set[str]:
+    """Return the columns that a feature is made of, following the steps of its program backwards."""
+    wanted = {fitted.output(name)}
+    for step in reversed(fitted.program.steps):
+        wanted |= set(step.inputs) if step.output in wanted else set()
+    return wanted & set(fitted.program.inputs)
 
 
 def profiles() -> list[DataProfile]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ import numpy as np
 
 from autorec_kernel.contracts.features import FeatureOp
 from autorec_kernel.errors import ContractError
-from autorec_kernel.features.compute import Fitted, Sides, stored
+from autorec_kernel.features.compute import Fitted, Sides, folded, stored
 from autorec_kernel.features.digest import digest_of
 from autorec_kernel.features.entities import Entities, aligned, entities_of, labelled, prepare
 from autorec_kernel.features.feature_set import FeatureSet
@@ -174,5 +173,5 @@ def _add_validation(found: FeatureSet, dataset: Dataset, kept: set[str]) -> None
     rolling = dataset.protocol.state == "rolling"
     fitted: tuple[Fitted, ...] = found.fitted
     if rolling and events.rows:
-        fitted = tuple(replace(op, program=op.program.fold(events)) for op in fitted)
+        fitted = tuple(folded(op, events, found.sides) for op in fitted)
     found.parts["valid"] = part_of(events, labels, fitted, found.sides, kept, cut=not rolling)

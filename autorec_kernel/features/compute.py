@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from autorec_kernel.records.program import Program, ReadContext, run_program
 from autorec_kernel.records.table import Coded, ColumnData, Ragged, Table, take_column
 from autorec_kernel.records.vocabulary import Vocabulary
 
-__all__ = ["Fitted", "Sides", "compute", "entity_columns", "event_columns", "is_stored", "keep", "stored", "within"]
+__all__ = ["Fitted", "Sides", "compute", "entity_columns", "event_columns", "folded", "is_stored", "keep", "stored", "within"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,6 +113,11 @@ def event_columns(names: Iterable[str], events: Table, sides: Sides) -> dict[str
             if name.startswith(prefix) and name.removeprefix(prefix) in table:
                 found[name] = take_column(table[name.removeprefix(prefix)], within(np.asarray(events[key]), table.rows))
     return found
+
+
+def folded(op: Fitted, events: Table, sides: Sides) -> Fitted:
+    """Return the op with more events in its as-of tables."""
+    return replace(op, program=op.program.fold(event_columns(op.program.columns(), events, sides))) if op.program.tables else op
 
 
 def within(keys: np.ndarray, rows: int) -> np.ndarray:

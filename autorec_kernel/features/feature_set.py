@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from autorec_kernel.errors import UnknownNameError, UsageError
-from autorec_kernel.features.compute import Fitted, Sides, within
+from autorec_kernel.features.compute import Fitted, Sides, folded, within
 from autorec_kernel.features.entities import ITEM, ITEM_KEY, POSITIVE, TARGET, USER, USER_KEY, Entities, prepare
 from autorec_kernel.features.evaluation import EvaluationSet, collect, repeats
 from autorec_kernel.features.gather import Piece, gathered, pieces_of, whole
@@ -277,7 +277,7 @@ class FeatureSet:
 
     def _folded(self, parts: Iterable[Part]) -> tuple[Fitted, ...]:
         parts = [part for part in parts if part.rows]
-        return tuple(replace(op, program=op.program.fold(joined(parts))) for op in self.fitted) if parts else self.fitted
+        return tuple(folded(op, joined(parts), self.sides) for op in self.fitted) if parts else self.fitted
 
     def _at(self, upto: str) -> tuple[Fitted, ...]:
         """Return the ops with tables that hold everything up to and with a split."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from autorec_kernel.features.compute import Fitted, Sides, compute, entity_columns, is_stored, keep
 from autorec_kernel.features.entities import ITEM, POSITIVE, USER
+from autorec_kernel.features.specialise import specialised
 from autorec_kernel.records.as_of import AsOfTable
 from autorec_kernel.records.bags import Values
 from autorec_kernel.records.features import Feature, FeatureSchema
@@ -56,7 +57,7 @@ def serving_state(
         sides.user_ids,
         sides.item_ids,
         tables,
-        _programs(fitted),
+        _programs(fitted, sides),
         popularity,
         offsets,
         items[order].astype(np.int32),
@@ -67,11 +68,11 @@ def serving_state(
     )
 
 
-def _programs(fitted: Iterable[Fitted]) -> dict[str, tuple[Program, str]]:
+def _programs(fitted: Iterable[Fitted], sides: Sides) -> dict[str, tuple[Program, str]]:
     found = {}
     for op in fitted:
         longest = max((feature.width for feature in op.features if feature.kind == "history"), default=1)
-        trimmed = op.program.trimmed(longest)
+        trimmed = specialised(op.program.trimmed(longest), sides)
         for feature, output in zip(op.features, op.program.outputs, strict=True):
             if _is_run(feature):
                 found[feature.name] = (_without_users(trimmed) if is_stored(feature) and feature.depends == "user" else trimmed, output)

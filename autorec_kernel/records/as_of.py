@@ -15,6 +15,7 @@ __all__ = ["AsOfTable", "Measure", "bisect_left", "gather_last"]
 
 _FRACTION = 24  # binary digits after the point of a stored sum: exact, so neither order nor later events change an earlier state
 _LARGEST = 1e4  # a standardised value beyond it is cut
+_FOREVER = 2**62  # ns: the year 2116; from there on a moment means the end of the table
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,8 @@ class AsOfTable:
 
     A `sum` table answers with running totals, a `sequence` table with the last values. `time` = "" means that no global clock orders
     the events of different users: reading then always gives the state at the end, and `fold` adds nothing.
+
+    One event may count for several keys (an item's genres): its key column is then a matrix [n, W] in which 0 stands for none.
 
     Args:
         offsets: int64 [keys + 1]; key k owns events offsets[k]:offsets[k + 1], in order of time.
@@ -120,6 +123,27 @@ class AsOfTable:
         start = self.offsets[keys]
         return self._state(start, bisect_left(self.times, start, self.offsets[keys + 1], times), length)
 
+    def within(self, keys: np.ndarray, times: np.ndarray | None, window: int) -> np.ndarray:
+        """Return float64 [n, measures]: totals of the events strictly before `times` (None = the end) and at or after `times - window`."""
+        ends = self._moments(keys, times)
+        return np.asarray(self.read(keys, ends) - self.read(keys, ends - window))
+
+    def since(self, keys: np.ndarray, times: np.ndarray | None, *, first: bool = False) -> np.ndarray:
+        """Return float64 [n]: the time from the last (or first) event before `times` (None = the end) to it; NaN where there is none."""
+        keys, ends = self._known(keys), self._moments(keys, times)
+        start = self.offsets[keys]
+        at = bisect_left(self.times, start, self.offsets[keys + 1], ends) if len(self.times) else start
+        seen = self.times[np.clip(start if first else at - 1, 0, max(len(self.times) - 1, 0))] if len(self.times) else ends
+        return np.where(at > start, (ends - seen).astype(np.float64), np.nan)
+
+    @property
+    def end(self) -> int:
+        """Return the moment after the newest event of any key: when `latest` is read."""
+        return int(self.times.max()) + 1 if len(self.times) else 0
+
+    def _moments(self, keys: np.ndarray, times: np.ndarray | None) -> np.ndarray:
+        return np.full(len(keys), self.end, np.int64) if times is None else np.where(times >= _FOREVER, self.end, times)
+
     def latest(self, keys: np.ndarray, length: int = 0) -> np.ndarray:
         """Return the state after every event; shapes as `read`."""
         keys = self._known(keys)
@@ -182,15 +206,20 @@ class AsOfTable:
 
     def _read_events(self, events: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         keys = np.asarray(events[self.key], dtype=np.int64)
+        width = keys.shape[1] if keys.ndim == 2 else 1
+        keys = keys.reshape(-1)
         if len(keys) and (keys.min() < 0 or keys.max() >= self.keys):
             raise ContractError(f"as-of table over {self.key!r}: a key lies outside its {self.keys} keys")
-        times = np.asarray(events[self.time], dtype=np.int64) if self.time else np.zeros(len(keys), np.int64)
+        times = np.asarray(events[self.time], dtype=np.int64) if self.time else np.zeros(len(keys) // width, np.int64)
         if self.kind == "sequence":
             values = np.asarray(events[self.value]).astype(np.int32)
         else:
-            values = np.stack([m.added(events[m.column] if m.column else None, len(keys)) for m in self.measures], 1)
-        kept = (keys != 0) & (np.asarray(events[self.where]) != 0) if self.where else keys != 0
-        return keys[kept], times[kept], values[kept]
+            values = np.stack([m.added(events[m.column] if m.column else None, len(times)) for m in self.measures], 1)
+        kept = keys != 0
+        if self.where:
+            kept &= np.repeat(np.asarray(events[self.where]) != 0, width)
+        row = np.flatnonzero(kept) // width
+        return keys[kept], times[row], values[row]
 
     def _single(self, keys: np.ndarray) -> np.ndarray:
         if self.kind == "sequence" or not len(keys):

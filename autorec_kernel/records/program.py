@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,7 +22,7 @@ class Step:
     """One operation of the closed list.
 
     Args:
-        op: lookup hash bucketize affine log1p clip calendar fill bag gather as_of ratio concat cross match dot.
+        op: lookup hash bucketize affine log1p clip calendar fill bag gather as_of pool ratio minus concat cross match dot.
         inputs: Names of columns or of earlier outputs.
         output: Name of the value it makes.
         params: JSON values; arrays and as-of tables are named, not held.
@@ -70,8 +70,29 @@ class Program:
             raise ContractError(f"the program never makes {sorted(set(self.outputs) - known)}")
 
     def fold(self, events: Mapping[str, Any]) -> Program:
-        """Return the program with more events in its as-of tables."""
-        return replace(self, tables={name: table.fold(events) for name, table in self.tables.items()}) if self.tables else self
+        """Return the program with more events in its as-of tables.
+
+        Args:
+            events: What `columns` names, one row an event. What a table is keyed by, or adds up, may be a step's output: it is computed.
+        """
+        if not self.tables:
+            return self
+        seen = {**events, **self.computed(self._read_by_tables(), events)}
+        return replace(self, tables={name: table.fold(seen) for name, table in self.tables.items()})
+
+    def computed(self, names: Iterable[str], columns: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values of the steps among `names`, as they are inside the program: float64 with NaN, or int64."""
+        wanted, steps = set(names), []
+        for step in reversed(self.steps):
+            if step.output in wanted:
+                steps.append(step)
+                wanted |= set(step.inputs)
+        if not steps:
+            return {}
+        given = {name: columns[name] for name in self.inputs if name in wanted and name in columns}
+        rows = len(next(iter(columns.values())))
+        frame = Frame(self.arrays, self.tables, ReadContext(rows), given, self._cache)
+        return {step.output: _run(frame, step) for step in reversed(steps)}
 
     def trimmed(self, length: int) -> Program:
         """Return the program with as-of tables that only answer `latest`: what serving needs."""
@@ -79,6 +100,13 @@ class Program:
 
     def columns(self) -> set[str]:
         """Return the event columns that `fold` reads."""
+        found = self._read_by_tables()
+        for step in reversed(self.steps):
+            if step.output in found:
+                found = (found - {step.output}) | set(step.inputs)
+        return found
+
+    def _read_by_tables(self) -> set[str]:
         found: set[str] = set()
         for table in self.tables.values():
             found |= {table.key, table.time, table.where, table.value, *(measure.column for measure in table.measures)}
@@ -125,11 +153,16 @@ def run_program(program: Program, columns: Mapping[str, ColumnData], context: Re
     """
     values = {name: columns[name] for name in program.inputs if name in columns}
     frame = Frame(program.arrays, program.tables, context, values, program._cache)
-    with np.errstate(all="ignore"):  # overflow of hostile numbers is cut at the end
-        for step in program.steps:
-            frame.output = step.output
-            frame.values[step.output] = STEPS[step.op](frame, step.inputs, step.params)
+    for step in program.steps:
+        _run(frame, step)
     return {name: _finished(frame.values[name]) for name in program.outputs}
+
+
+def _run(frame: Frame, step: Step) -> Any:
+    frame.output = step.output
+    with np.errstate(all="ignore"):  # overflow of hostile numbers is cut at the end
+        frame.values[step.output] = STEPS[step.op](frame, step.inputs, step.params)
+    return frame.values[step.output]
 
 
 def _finished(value: Any) -> np.ndarray | Ragged:

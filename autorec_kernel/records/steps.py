@@ -163,18 +163,48 @@ def _gather(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) ->
 
 
 def _as_of(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> np.ndarray:
-    """State of key inputs[0] strictly before inputs[1]: measure `column` of a sum table, or the last `length` values of a sequence."""
+    """State of key inputs[0] strictly before inputs[1]: measure `column` of a sum table, or the last `length` values of a sequence.
+
+    `window` (ns): the sum over the events since then only. `since` (last | first): ns since that event, NaN where there is none. Keys
+    may be a matrix [n, W], and so is the answer then.
+    """
     table, length = frame.tables[params["table"]], int(params.get("length", 0))
     length = min(length, frame.context.lengths.get(frame.output, length))
     if frame.context.histories is not None and table.key == "@user":
         return _from_history(table, frame.context.histories, length, params)
-    memo = (params["table"], inputs, length)
+    keys = frame.integers(inputs[0])
+    memo = (params["table"], inputs, length, params.get("window"), params.get("since"))
     if memo not in frame.found:
-        keys = frame.integers(inputs[0])
-        at_end = frame.context.latest or len(inputs) < 2
-        frame.found[memo] = table.latest(keys, length) if at_end else table.read(keys, frame.integers(inputs[1], MISSING_TIME), length)
+        times = None if frame.context.latest or len(inputs) < 2 else frame.integers(inputs[1], MISSING_TIME)
+        frame.found[memo] = _state(table, keys, times, length, params)
     state = frame.found[memo]
-    return np.asarray(state if table.kind == "sequence" else state[:, int(params.get("column", 0))])
+    if table.kind == "sequence":
+        return np.asarray(state)
+    return np.asarray(state if state.ndim == 1 else state[:, int(params.get("column", 0))]).reshape(keys.shape)
+
+
+def _state(table: AsOfTable, keys: np.ndarray, times: np.ndarray | None, length: int, params: Mapping[str, Any]) -> np.ndarray:
+    times = np.repeat(times, keys.shape[1]) if times is not None and keys.ndim == 2 else times
+    keys = keys.reshape(-1)
+    if "window" in params:
+        return table.within(keys, times, int(params["window"]))
+    if "since" in params:
+        return table.since(keys, times, first=params["since"] == "first")
+    return table.latest(keys, length) if times is None else table.read(keys, times, length)
+
+
+def _pool(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> np.ndarray:
+    """Mean of the values [n, W] inputs[0] over the places where the keys [n, W] inputs[1] are not 0; NaN where all of them are."""
+    values, known = frame.numbers(inputs[0]), frame.integers(inputs[1]) != 0
+    if values.ndim == 1:
+        return np.where(known, values, np.nan)
+    count = known.sum(axis=1)
+    return np.where(count > 0, np.where(known, values, 0.0).sum(axis=1) / np.maximum(count, 1), np.nan)
+
+
+def _minus(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> np.ndarray:
+    """inputs[0] - inputs[1]."""
+    return np.asarray(frame.numbers(inputs[0]) - frame.numbers(inputs[1]))
 
 
 def _ratio(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> np.ndarray:
@@ -190,9 +220,16 @@ def _concat(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) ->
 
 
 def _cross(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> np.ndarray:
-    """Row of the pair of two ids, `size` rows in the second vocabulary (row 0 included); 0 where either is unknown."""
+    """Row of the pair of two ids, `size` rows in the second vocabulary (row 0 included); 0 where either is unknown.
+
+    The second may be a bag [n, W]. `buckets`: hashed into so many rows (a multiplicative hash), for spaces too large to be listed.
+    """
     first, second = frame.integers(inputs[0]), frame.integers(inputs[1])
+    first = first[:, None] if second.ndim > first.ndim else first
     pair = (first - 1) * (int(params["size"]) - 1) + second
+    if "buckets" in params:
+        mixed = pair.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio (Knuth, TAOCP 3, section 6.4)
+        pair = ((mixed >> np.uint64(32)) % np.uint64(int(params["buckets"]))).astype(np.int64) + 1
     return np.where((first == 0) | (second == 0), 0, pair)
 
 
@@ -222,6 +259,8 @@ STEPS: Mapping[str, Callable[[Frame, tuple[str, ...], Mapping[str, Any]], np.nda
     "gather": _gather,
     "hash": _hash,
     "log1p": _log1p,
+    "minus": _minus,
+    "pool": _pool,
     "lookup": _lookup,
     "match": _match,
     "ratio": _ratio,

@@ -12,6 +12,7 @@ __all__ = [
     "DataError",
     "InfrastructureError",
     "InterruptedRun",
+    "LeakError",
     "PluginError",
     "SearchError",
     "UnknownNameError",
@@ -65,6 +66,12 @@ class DataError(AutoRecError):
 
     exit_code = 3
     code = "AR3000"
+
+
+class LeakError(DataError):
+    """A feature or a column knows what it cannot know when an answer is needed (exit 3)."""
+
+    code = "AR3001"
 
 
 class SearchError(AutoRecError):

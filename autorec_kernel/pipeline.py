@@ -48,6 +48,7 @@ def run(
         InfrastructureError: The folder cannot be written, is in use, or holds another run.
         InterruptedRun: Ctrl-C; the run can be resumed.
     """
+    from autorec_kernel.features.plan import free_memory
     from autorec_kernel.search.journal import Journal
     from autorec_kernel.search.tasks import threads_limited
     from autorec_kernel.stages.identity import spent_seconds
@@ -65,7 +66,7 @@ def run(
         place = Workplace(folder, recipe, kernel, journal, reporter or Silent(), device=device_of(recipe))
         place.spent = spent_seconds(journal.records())
         remove_unfinished(folder)
-        journal.append("session_started", time=time.time(), spent=place.spent, budget=recipe.seconds)
+        journal.append("session_started", time=time.time(), spent=place.spent, budget=recipe.seconds, memory=free_memory())
         try:
             with threads_limited(recipe.threads):
                 return _stages(place, source, users, items)
@@ -80,13 +81,13 @@ def run(
 def plan_run(source: Any, recipe: Recipe, kernel: Kernel, *, users: Any = None, items: Any = None) -> dict[str, Any]:
     """Return what a run would do, without training anything: data, protocol, blueprints, strategy, budget (`--dry-run`)."""
     from autorec_kernel.features import build_features
-    from autorec_kernel.stages.prepare import HISTORY, device_of, open_table
+    from autorec_kernel.stages.prepare import HISTORY, device_of, open_table, ops_of
     from autorec_kernel.stages.search import check_metric, limits_of, metric_of, space_of, strategy_of, workers_of
 
     kernel.require(*_NEEDED)
     check_metric(recipe)
     dataset = open_table(source, recipe, kernel, users, items)
-    features = build_features(dataset, kernel, seed=recipe.seed, history_length=HISTORY, task=recipe.task)
+    features = build_features(dataset, ops_of(kernel, recipe), seed=recipe.seed, history_length=HISTORY, task=recipe.task)
     fitting, space = space_of(kernel, recipe, features.schema)
     place: Any = Workplace(Path(), recipe, kernel, None, Silent(), device=device_of(recipe))  # type: ignore[arg-type]
     return {
@@ -108,7 +109,7 @@ def plan_run(source: Any, recipe: Recipe, kernel: Kernel, *, users: Any = None, 
 
 def _stages(place: Workplace, source: Any, users: Any, items: Any) -> dict[str, Any]:
     from autorec_kernel.stages.identity import check_same, keep_splits
-    from autorec_kernel.stages.prepare import features_of, open_table
+    from autorec_kernel.stages.prepare import audited, features_of, open_table
     from autorec_kernel.stages.search import search, submitting
 
     with place.stage("data", "reading the table"):
@@ -119,6 +120,7 @@ def _stages(place: Workplace, source: Any, users: Any, items: Any) -> dict[str, 
         return finished
     with place.stage("features", "building features"):
         features = features_of(place, dataset, place.folder / "features")
+        place.audit = audited(dataset, features, place.kernel, place.recipe, place.folder / "features").to_json()
         place.same("features", digest=features.digest)
     with place.stage("search", "searching"), submitting(place, features) as submit:
         found, state = search(place, features, submit)

@@ -27,6 +27,7 @@ __all__ = ["run"]
 _DATA = "CSV, TSV or Parquet file (plain or gzip), or what a reader plugin opens; default: the MovieLens ratings of the package."
 _PROTOCOL = "How data is split: given, temporal, leave-one-out or random; default: the first that the columns allow."
 _PRESET = "Ready-made options of a plugin (autorec plugins list --kind preset); a recipe and options given here win."
+_ACCEPT = "A column that may explain the label alone, because it is known when an answer is needed (repeatable)."
 _STRATEGY = "Search strategy (autorec plugins list --kind search-strategy); default: Bayesian optimisation if it is installed."
 
 
@@ -46,6 +47,8 @@ def run(
     kind: Annotated[list[str] | None, typer.Option(help="Overrule a kind (repeatable).", metavar="COLUMN=KIND")] = None,
     positive_threshold: Annotated[float | None, typer.Option(help="Label at or above which a row is positive.")] = None,
     deduplicate: Annotated[str | None, typer.Option(help="What happens to repeated pairs of user and item.", metavar="none|last")] = None,
+    features: Annotated[str | None, typer.Option(help="All that pay, or columns as they are; default: auto.", metavar="auto|raw")] = None,
+    accept_leak: Annotated[list[str] | None, typer.Option(help=_ACCEPT, metavar="COLUMN")] = None,
     seed: Annotated[int | None, typer.Option(help="Of everything random; default: 0.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that evaluate candidates; default: one a core, at most 4.")] = None,
     device: Annotated[str | None, typer.Option(help="Where networks train; default: auto.", metavar="auto|cpu|cuda")] = None,
@@ -71,6 +74,8 @@ def run(
         "protocol": protocol,
         "positive_threshold": positive_threshold,
         "deduplicate": deduplicate,
+        "features": features,
+        "accept_leak": tuple(accept_leak or ()) or None,
         "seed": seed,
         "workers": workers,
         "device": device,
@@ -165,12 +170,12 @@ def _earlier(folder: Path) -> tuple[float, set[tuple[int, int]]]:
 
 
 def _forget(folder: Path) -> None:
-    """Remove the new folder of a run that never began, because its table or an option was refused: nothing has been computed."""
+    """Remove the new folder of a run that never began, because its table, a feature or an option was refused: nothing was searched."""
     from autorec_kernel.search.journal import read_journal
 
     path = folder / "journal.jsonl"
     try:
-        began = path.exists() and any(record["kind"] == "run" for record in read_journal(path))
+        began = path.exists() and any(record["kind"] == "features" for record in read_journal(path))
     except AutoRecError:
         return
     if not began:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from autorec_kernel.features.audit import audit
+from autorec_kernel.features.audit_report import AuditReport, Finding
 from autorec_kernel.features.build import build_features, feature_ops
 from autorec_kernel.features.evaluation import EvaluationSet
 from autorec_kernel.features.feature_set import FeatureSet
 
-__all__ = ["EvaluationSet", "FeatureSet", "build_features", "feature_ops"]
+__all__ = ["AuditReport", "EvaluationSet", "FeatureSet", "Finding", "audit", "build_features", "feature_ops"]

@@ -41,7 +41,7 @@ def finish(place: Workplace, dataset: Dataset, features: FeatureSet, found: Sear
     with place.stage("evaluate", "refitting on all rows before the test part"):
         plan = judge.plan_digest(chosen.trial, steps)
         dataset.test.fix_plan(plan)
-        final = features_of(place, dataset.final(), None)
+        final = features_of(place, dataset.final(), None, plan=features.plan)
         model = judge.refit(place, final, chosen.trial)
     with place.stage("deploy", "compressing"):
         deployed = deploy(place, final, model, steps)

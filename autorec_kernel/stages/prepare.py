@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import json
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autorec_kernel.errors import InfrastructureError
+from autorec_kernel.files import atomic_write
 
 if TYPE_CHECKING:
-    from autorec_kernel.features import FeatureSet
+    from autorec_kernel.contracts.features import FeatureOp
+    from autorec_kernel.features import AuditReport, FeatureSet
     from autorec_kernel.kernel import Kernel
     from autorec_kernel.recipe import Recipe
     from autorec_kernel.records.dataset import Dataset
     from autorec_kernel.stages.workplace import Workplace
 
-__all__ = ["HISTORY", "device_of", "features_of", "open_table"]
+__all__ = ["HISTORY", "audited", "device_of", "features_of", "open_table", "ops_of"]
 
 HISTORY = 1000  # longest history kept in a feature set
+Plan = Sequence[Mapping[str, Any]]
+_log = logging.getLogger(__name__)
 
 
 def open_table(source: Any, recipe: Recipe, kernel: Kernel, users: Any, items: Any) -> Dataset:
@@ -39,19 +46,50 @@ def open_table(source: Any, recipe: Recipe, kernel: Kernel, users: Any, items: A
     )
 
 
-def features_of(place: Workplace, dataset: Dataset, folder: Path | None) -> FeatureSet:
-    """Build the features of a data set within their share of the budget; kept in `folder` if one is given."""
+def features_of(place: Workplace, dataset: Dataset, folder: Path | None, plan: Plan | None = None) -> FeatureSet:
+    """Build the features of a data set within their share of the budget; kept in `folder` if one is given.
+
+    Args:
+        plan: Of an earlier feature set, to be fitted again as it stands.
+    """
     from autorec_kernel.features import build_features
 
     return build_features(
         dataset,
-        place.kernel,
+        ops_of(place.kernel, place.recipe),
         folder=folder,
         seed=place.recipe.seed,
         budget_seconds=place.first_share("features"),
+        budget_bytes=place.first_memory(),
+        plan=plan,
         history_length=HISTORY,
+        report=lambda row: _log.info("feature op %s: %s", row["op"], row["reason"], extra={"event": {"event": "feature-op", **row}}),
         task=place.recipe.task,
     )
+
+
+def ops_of(kernel: Kernel, recipe: Recipe) -> Kernel | dict[str, type[FeatureOp]]:
+    """Return the feature ops that a recipe lets propose: all of the kernel's, or those that give columns as they are."""
+    from autorec_kernel.features import feature_ops
+
+    return feature_ops(kernel, "raw") if recipe.features == "raw" else kernel
+
+
+def audited(dataset: Dataset, features: FeatureSet, kernel: Kernel, recipe: Recipe, folder: Path | None) -> AuditReport:
+    """Look for features that know too much, and write down what was looked at (`audit.json`).
+
+    Raises:
+        LeakError: There is one that the recipe does not accept.
+    """
+    from autorec_kernel.features import audit
+
+    found = audit(dataset, features, kernel, recipe.seed, recipe.accept_leak)
+    if folder is not None:
+        write = json.dumps(found.to_json(), indent=2, ensure_ascii=False) + "\n"
+        atomic_write(folder / "audit.json", write.encode())
+    _log.info("%s", found.summary(), extra={"event": {"event": "audit", **found.to_json()}})
+    found.check()
+    return found
 
 
 def device_of(recipe: Recipe) -> str:

@@ -60,6 +60,7 @@ class Workplace:
         folder: The run folder.
         spent: Seconds that earlier sessions of this run used.
         stages: Stage → seconds, filled as stages end.
+        audit: What the audit of the features looked at and found.
     """
 
     folder: Path
@@ -72,6 +73,7 @@ class Workplace:
     started: float = field(default_factory=time.monotonic)
     stages: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    audit: Mapping[str, Any] = field(default_factory=dict)
 
     @contextmanager
     def stage(self, name: str, text: str) -> Iterator[None]:
@@ -100,6 +102,10 @@ class Workplace:
         first = next((record for record in self.journal.records() if record["kind"] == "session_started"), {})
         total = first.get("budget", self.recipe.seconds)
         return None if total is None else _PARTS[part] * float(total)
+
+    def first_memory(self) -> float | None:
+        """Return the bytes that features might take when the run began, for the same reason."""
+        return next((record.get("memory") for record in self.journal.records() if record["kind"] == "session_started"), None)
 
     def same(self, kind: str, **facts: Any) -> None:
         """Write down facts that a resumed run must find again, or compare them with what was written.

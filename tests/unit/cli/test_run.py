@@ -199,6 +199,7 @@ def test_a_folder_with_a_run_in_it_stays_whatever_happens(autorec: Autorec, monk
     def begin(folder: Path) -> None:
         with Journal.open(folder / "journal.jsonl") as journal:
             journal.append("run", recipe={})
+            journal.append("features", digest="")
 
     monkeypatch.setattr("autorec_kernel.pipeline.run", _raising(DataError("changed"), after=begin))
     assert autorec("run", "d.csv", "--out", "o")[0] == 3

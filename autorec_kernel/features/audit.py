@@ -1,0 +1,267 @@
+"""The audit of a feature set: its ops are fitted again on poisoned samples, and a feature that knows too much is named.
+
+Three parts. *future*: later events are changed, and nothing read before them may change. *own label*: labels are shuffled, and no
+feature may still know its own row's. *too good*: no column alone may explain the label. What has no sense on this data is counted.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from autorec_kernel.contracts.features import FeatureOp
+from autorec_kernel.errors import UnknownNameError
+from autorec_kernel.features.association import alone, group_z, rank_z
+from autorec_kernel.features.audit_report import AuditReport
+from autorec_kernel.features.build import build_features, feature_ops
+from autorec_kernel.features.compare import affine, monotone, renamed
+from autorec_kernel.features.feature_set import FeatureSet
+from autorec_kernel.features.sample import flooded, later, permuted, sample_of, shuffled
+from autorec_kernel.records.bags import same_width
+from autorec_kernel.records.dataset import ORDER, Dataset
+from autorec_kernel.records.features import Feature
+from autorec_kernel.records.table import Coded
+
+if TYPE_CHECKING:
+    from autorec_kernel.kernel import Kernel
+
+__all__ = ["audit"]
+
+_ROWS, _FEWEST, _STEPS = 5000, 50, 50
+_CUTS = {"permuted": (permuted, 0.8), "flooded": (flooded, 0.95)}
+_ERRORS = 5.0  # standard errors of an unrelated column
+_PLAIN_ROWS, _FEWEST_OF_A_CLASS, _TOO_GOOD = 20_000, 20, 0.99
+_KEY = 0xA0D17
+
+
+@dataclass(frozen=True, slots=True)
+class _Audit:
+    """One audit under way."""
+
+    features: FeatureSet
+    sample: Dataset
+    fit: Callable[[Dataset], FeatureSet]
+    base: FeatureSet
+    rng: np.random.Generator
+    report: AuditReport
+    distributions: Mapping[str, str]
+
+    def found(self, part: str, feature: Feature, text: str) -> None:
+        self.report.add(part, feature, _columns(self.features, feature), self.distributions, text)
+
+
+def audit(
+    dataset: Dataset,
+    features: FeatureSet,
+    kernel: Kernel | Mapping[str, type[FeatureOp]],
+    seed: int = 0,
+    accepted: Collection[str] = (),
+) -> AuditReport:
+    """Look for features that read the future, their own label, or say too much alone; nothing is raised, `AuditReport.check` does that.
+
+    Args:
+        dataset: What `features` was built from; its test rows are not read.
+        kernel: Provides the ops of the plan.
+        accepted: Columns (or features) that may explain the label alone.
+
+    Raises:
+        UnknownNameError: An accepted column is not there.
+    """
+    start = time.perf_counter()
+    known = {column.name for column in dataset.schema.columns} | {feature.name for feature in features.schema.features}
+    for name in accepted:
+        if name not in known:
+            raise UnknownNameError("column", name, known)
+    report, rng = AuditReport(), np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_KEY,)))
+    ops = feature_ops(kernel)
+    rows = () if isinstance(kernel, Mapping) else kernel.components("feature-op")
+    sample = sample_of(dataset, _ROWS, features.task, rng)
+    report.rows = sample.train.rows
+
+    def fit(changed: Dataset) -> FeatureSet:
+        return build_features(changed, ops, plan=features.plan, seed=seed, task=features.task)
+
+    one = _Audit(features, sample, fit, fit(sample), rng, report, {row.id: row.distribution for row in rows})
+    if sample.train.rows < _FEWEST:
+        for part in ("future", "own label"):
+            report.skip(part, f"the data has fewer than {_FEWEST} rows", len(features.schema.features))
+    else:
+        _future(one)
+        _own_label(one)
+    _too_good(one, dataset, set(accepted))
+    report.seconds = round(time.perf_counter() - start, 3)
+    return report
+
+
+def _future(one: _Audit) -> None:
+    """Poison later events and compare what earlier rows read."""
+    clock, schema = one.sample.protocol.clock, one.features.schema
+    if clock == "none":
+        one.report.skip("future", "no clock orders the rows", len(schema.features))
+        return
+    judged = [f for f in schema.features if clock == "time" or f.depends == "user"]
+    if len(judged) < len(schema.features):
+        one.report.skip("future", "without a common clock other users' events have no order", len(schema.features) - len(judged))
+    rebuilt = {f.name for f in one.base.schema.features}
+    if any(f.name not in rebuilt for f in judged):
+        one.report.skip("future", "the sample has nothing to fit", sum(f.name not in rebuilt for f in judged))
+    names = [f.name for f in judged if f.name in rebuilt]
+    reached, compared = set[str](), Counter[str]()
+    for kind, (poison, share) in _CUTS.items():
+        late = later(one.sample, share)
+        if kind == "flooded" and clock != "time":
+            continue
+        if late.all() or not late.any():
+            one.report.skip("future", f"no row of the sample lies before its last {1 - share:.0%}", len(names))
+            continue
+        changed = one.fit(poison(one.sample, late, one.rng))
+        _compare(one, changed, names, late, kind, reached, compared)
+    one.report.judged["future"] = len(compared)
+    one.report.not_reached += [name for name in names if name not in reached]
+
+
+def _compare(
+    one: _Audit, changed: FeatureSet, names: list[str], late: np.ndarray, kind: str, reached: set[str], compared: Counter[str]
+) -> None:
+    for name in names:
+        old = one.base.schema[name]
+        new = next((f for f in changed.schema.features if f.name == name), None)
+        whole = [_values(built, name) for built in (one.base, changed)] if new else []
+        if new is None or (kind == "flooded" and _is_unsure(old, new)):
+            continue
+        before, after = same_width(whole) if old.kind in ("bag", "history") else whole
+        if before.shape != after.shape or not np.array_equal(before[late], after[late]):
+            reached.add(name)
+        compared[name] += 1
+        several = len(_columns(one.base, old)) > 1
+        if before.shape != after.shape or not _same(old, before[~late], after[~late], kind, several):
+            told = "get other values" if kind == "permuted" else "belong to other users and items"
+            one.found("future", old, f"feature {name!r} reads the future: its values on earlier rows change when later rows {told}")
+
+
+def _is_unsure(old: Feature, new: Feature) -> bool:
+    """Whether a flood may change a feature rightly: vocabularies and their numbers follow what is frequent."""
+    return old != new or (old.kind in ("id", "bag") and not old.dynamic)
+
+
+def _same(feature: Feature, old: np.ndarray, new: np.ndarray, kind: str, several: bool) -> bool:
+    if feature.dynamic or feature.kind == "history" or np.array_equal(old, new):
+        return np.array_equal(old, new)
+    if feature.kind != "numeric":
+        return several and feature.kind == "id" and renamed(old, new)
+    rule = affine if kind == "permuted" else monotone
+    return all(rule(a, b) for a, b in zip(old.T, new.T, strict=True))
+
+
+def _own_label(one: _Audit) -> None:
+    """Shuffle the labels and ask every feature for its row's; what it seems to know it must know a second time."""
+    labels, features = [column.name for column in one.sample.schema.labels], one.base.schema.features
+    if not labels:
+        one.report.skip("own label", "there is no label column", len(features))
+        return
+    unfit = [f for f in features if f.kind not in ("numeric", "id")]
+    if unfit:
+        one.report.skip("own label", "lists have no one value", len(unfit))
+    judged = [f for f in features if f.kind in ("numeric", "id")]
+    first = _knowing(one, judged, labels)
+    again = _knowing(one, [f for f in judged if f.name in {name for name, _ in first}], labels) if first else {}
+    for (name, label), z in first.items():
+        if again.get((name, label), 0.0) * z > 0:
+            text = f"feature {name!r} knows its own row's {label!r}: after shuffling it is {abs(z):.0f} standard errors from chance"
+            one.found("own label", one.base.schema[name], text)
+    one.report.judged["own label"] = len(judged)
+
+
+def _knowing(one: _Audit, judged: list[Feature], labels: list[str]) -> dict[tuple[str, str], float]:
+    """Return (feature, label) → standard errors, of those that shuffled labels leave too close."""
+    mixed = shuffled(one.sample, one.rng)
+    built = one.fit(mixed)
+    rebuilt = {f.name for f in built.schema.features}
+    found = {}
+    for feature in (f for f in judged if f.name in rebuilt):
+        values = _values(built, feature.name)
+        for label in labels:
+            own = np.asarray(mixed.train[label], dtype=np.float64)
+            known = np.isfinite(own)
+            columns = [values] if feature.kind == "id" else list(values.T)
+            scores = [_z(feature, column[known], own[known], one.rng) for column in columns if known.any()]
+            z = max(scores, key=abs, default=0.0)
+            if abs(z) > _ERRORS:
+                found[feature.name, label] = z
+    return found
+
+
+def _z(feature: Feature, values: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> float:
+    return max(group_z(values, label, rng), 0.0) if feature.kind == "id" else rank_z(values, label)
+
+
+def _too_good(one: _Audit, dataset: Dataset, accepted: set[str]) -> None:
+    """Judge every feature, and every raw number and category, as the only column of a model of real training rows."""
+    features, report = one.features, one.report
+    rows = features.sample_rows(_PLAIN_ROWS, one.rng)
+    order = np.asarray(features.parts["train"].events[ORDER])[rows]
+    raw = np.searchsorted(np.asarray(dataset.train[ORDER]), order)
+    entities = {features.schema.user, features.schema.item}
+    judged = [f for f in features.schema.features if f.kind in ("numeric", "id") and f.name not in entities]
+    if len(judged) < len(features.schema.features):
+        report.skip("too good", "ids of users and items, and lists", len(features.schema.features) - len(judged))
+    covered = {_columns(features, feature) for feature in judged}
+    columns = [c for c in dataset.schema.features("events") if (c.name,) not in covered and c.name in dataset.train]
+    for task, link in features.schema.tasks.items():
+        label = features.labels_at(task, rows).astype(np.float64)
+        known = np.isfinite(label)
+        if not _enough(label[known], link == "logit"):
+            report.skip("too good", f"too few rows, or one value only, of {task!r}", len(judged))
+            continue
+        report.judged["too good"] = len(judged) + len(columns)
+        for feature in judged:
+            values = features.row_inputs([feature.name], rows)[feature.name][known]
+            parts = [values] if feature.kind == "id" else list(values.T)
+            worth = max(alone(part, label[known], one.rng, numeric=feature.kind == "numeric", binary=link == "logit") for part in parts)
+            _tell(one, feature, _columns(features, feature), worth, task, link, accepted)
+        for column in columns:
+            value = dataset.train[column.name]
+            if isinstance(value, Coded) or (isinstance(value, np.ndarray) and value.ndim == 1):
+                plain = (value.codes if isinstance(value, Coded) else np.nan_to_num(value))[raw][known]
+                worth = alone(plain, label[known], one.rng, numeric=not isinstance(value, Coded), binary=link == "logit")
+                _tell(one, None, (column.name,), worth, task, link, accepted)
+
+
+def _tell(one: _Audit, feature: Feature | None, columns: tuple[str, ...], worth: float, task: str, link: str, accepted: set[str]) -> None:
+    if worth <= _TOO_GOOD:
+        return
+    report, measure = one.report, "AUC" if link == "logit" else "R²"
+    who = f"feature {feature.name!r} (of column {', '.join(map(repr, columns))})" if feature else f"column {columns[0]!r}"
+    names = {*columns, *(name.partition(".")[2] for name in columns), *([feature.name] if feature else [])}
+    report.add("too good", feature, columns, one.distributions, f"{who} alone explains {task!r} with {measure} {worth:.4f}")
+    if names & accepted:
+        report.accepted.append(report.findings.pop())
+
+
+def _enough(label: np.ndarray, binary: bool) -> bool:
+    if binary:
+        return bool(min(np.count_nonzero(label == 1), np.count_nonzero(label == 0)) >= _FEWEST_OF_A_CLASS)
+    return len(label) >= 5 * _FEWEST_OF_A_CLASS and float(np.ptp(label)) > 0
+
+
+def _values(features: FeatureSet, name: str) -> np.ndarray:
+    """Return the values of every training row, as a model sees them."""
+    feature = features.schema[name]
+    lengths = {name: min(_STEPS, feature.width)} if feature.kind == "history" else {}
+    return features.row_inputs([name], np.arange(features.parts["train"].rows), lengths=lengths)[name]
+
+
+def _columns(features: FeatureSet, feature: Feature) -> tuple[str, ...]:
+    """Return the columns that a feature is made of: those its program reads on the way to it."""
+    op = next((op for op in features.fitted if any(f.name == feature.name for f in op.features)), None)
+    if op is None:
+        return ()
+    wanted = {op.output(feature.name)}
+    for step in reversed(op.program.steps):
+        wanted |= set(step.inputs) if step.output in wanted else set()
+    return tuple(name for name in op.program.inputs if name in wanted and not name.startswith("@"))

@@ -12,12 +12,14 @@ __all__ = ["autorec_feature_ops"]
 def autorec_feature_ops() -> tuple[ComponentSpec, ...]:
     """Return the declarations."""
     return (
-        ComponentSpec("bag", "autorec_features.bag:Bag", "Rows of the values of a multi-valued column."),
+        ComponentSpec("bag", "autorec_features.bag:Bag", "Rows of the values of a multi-valued column.", tags=("raw",)),
         ComponentSpec("counts", "autorec_features.counts:Counts", "How many events a user or an item had before the row."),
-        ComponentSpec("history", "autorec_features.history:History", "The last positive items of the user before the row."),
-        ComponentSpec("id", "autorec_features.identity:Identity", "Row of a user, item or category in a sorted vocabulary."),
+        ComponentSpec("history", "autorec_features.history:History", "The last positive items of the user before the row.", tags=("raw",)),
+        ComponentSpec("id", "autorec_features.identity:Identity", "Row of a user, item or category in a sorted vocabulary.", tags=("raw",)),
         ComponentSpec("means", "autorec_features.means:Means", "Mean label of a user or an item before the row, shrunk to the prior."),
-        ComponentSpec("scale", "autorec_features.scale:Scale", "Numbers standardised, tails on a log scale, gaps filled and flagged."),
+        ComponentSpec(
+            "scale", "autorec_features.scale:Scale", "Numbers standardised, tails on a log scale, gaps filled and flagged.", tags=("raw",)
+        ),
         ComponentSpec("time-parts", "autorec_features.time_parts:TimeParts", "Hour, weekday and month of the event."),
-        ComponentSpec("vector", "autorec_features.vector:Vector", "Numeric vectors standardised per dimension."),
+        ComponentSpec("vector", "autorec_features.vector:Vector", "Numeric vectors standardised per dimension.", tags=("raw",)),
     )

@@ -76,8 +76,8 @@ def compute(fitted: Fitted, columns: Mapping[str, ColumnData], context: ReadCont
 
 
 def is_stored(feature: Feature) -> bool:
-    """Whether the values of event rows are kept; histories and pair features are computed when asked."""
-    return feature.kind != "history" and feature.depends != "pair"
+    """Whether the values of event rows are kept; histories are computed when asked."""
+    return feature.kind != "history"
 
 
 def stored(value: np.ndarray) -> np.ndarray:

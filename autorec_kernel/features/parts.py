@@ -58,7 +58,7 @@ def kept_columns(fitted: Iterable[Fitted], events: Table) -> set[str]:
     found = set(_OWN)
     for op in fitted:
         found |= op.program.columns()
-        if any(not is_stored(feature) or feature.dynamic for feature in op.features):
+        if any(not is_stored(feature) or feature.dynamic or feature.depends == "pair" for feature in op.features):
             found |= set(op.program.inputs)
     return found & set(events)
 
@@ -74,7 +74,7 @@ def part_of(events: Table, labels: Mapping[str, np.ndarray], fitted: Sequence[Fi
     """
     values: dict[str, Values] = {}
     for op in fitted:
-        wanted = [f for f in op.features if is_stored(f) and (f.dynamic or f.depends == "row")]
+        wanted = [f for f in op.features if is_stored(f) and (f.dynamic or f.depends in ("row", "pair"))]
         if not wanted:
             continue
         found = compute(op, event_columns(op.program.inputs, events, sides), ReadContext(events.rows, latest=cut))

@@ -12,8 +12,12 @@ __all__ = ["autorec_feature_ops"]
 def autorec_feature_ops() -> tuple[ComponentSpec, ...]:
     """Return the declarations."""
     return (
+        ComponentSpec(
+            "activity", "autorec_features.activity:Activity", "Gaps, pace, and counts and trends over windows, of a user or an item."
+        ),
         ComponentSpec("bag", "autorec_features.bag:Bag", "Rows of the values of a multi-valued column.", tags=("raw",)),
         ComponentSpec("counts", "autorec_features.counts:Counts", "How many events a user or an item had before the row."),
+        ComponentSpec("groups", "autorec_features.groups:Groups", "Count and mean label of categories, and of a user's or an item's own."),
         ComponentSpec("history", "autorec_features.history:History", "The last positive items of the user before the row.", tags=("raw",)),
         ComponentSpec("id", "autorec_features.identity:Identity", "Row of a user, item or category in a sorted vocabulary.", tags=("raw",)),
         ComponentSpec("means", "autorec_features.means:Means", "Mean label of a user or an item before the row, shrunk to the prior."),

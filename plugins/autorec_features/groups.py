@@ -1,0 +1,158 @@
+"""`Groups`: how many events a group had before the row and their mean label: a category, a user's category, an item's segment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from autorec_features.base import Fitted, seconds
+from autorec_features.folds import out_of_fold
+from autorec_features.keys import Keys, depends_on, keys_for, training_columns
+from autorec_kernel.config import ComponentConfig
+from autorec_kernel.contracts.features import DataProfile, FeatureProposal, RejectColumn
+from autorec_kernel.records.as_of import AsOfTable, Measure
+from autorec_kernel.records.features import Feature
+from autorec_kernel.records.program import Program, Step
+from autorec_kernel.records.schema import Column
+from autorec_kernel.records.table import Coded, ColumnData, Ragged, Table, take_column
+from autorec_kernel.space import Float
+
+__all__ = ["Groups"]
+
+_CENTRE, _UNIT = 2.0, 0.5  # of a count on a log scale, as in `Counts`
+_MOST = 1000  # categories up to which a column makes pairs
+_RARE = 5  # events below which a category of a large column has no row
+
+
+class Groups:
+    """Aggregates by one column, or by a pair of user or item and a column of the other side or of the event.
+
+    Of an item's list (genres) the mean over its values counts. Only events with a smaller clock are read. Where no clock orders the
+    events that a group mixes, training rows read the folds of users (or rows) that they are not in.
+    """
+
+    class Config(ComponentConfig):
+        """Options of `Groups`; prior and spread are fixed before fitting, so that no later label reaches an earlier value."""
+
+        keys: tuple[str, ...] = Field(
+            ("items.genres",), min_length=1, max_length=2, description="One or two of @user, @item and columns; the second may hold lists."
+        )
+        label: str = Field("", description="Label column whose mean is taken; empty = counts only.")
+        clock: Literal["time", "position", "none"] = Field("time", description="What orders the events.")
+        prior: float = Field(0.0, description="Mean assumed of a group without events.")
+        spread: float = Field(1.0, gt=0, description="Deviation of the label, the unit of the output.")
+        strength: Annotated[float, Float(1.0, 100.0, log=True)] = Field(10.0, gt=0, description="Events that the prior is worth.")
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    @classmethod
+    def propose(cls, profile: DataProfile) -> Iterable[FeatureProposal]:
+        label, spread = profile.schema.role("label"), profile.facts.get("label_std", 0.0)
+        told = {"label": label.name, "prior": profile.facts["label_mean"], "spread": spread} if label is not None and spread > 0 else {}
+        for keys, width in _groupings(profile):
+            if not told and "@user" not in keys:
+                continue  # without a label only a user's own counts say something that an id does not
+            config = cls.Config(keys=keys, clock=profile.clock, **told)
+            folds = 1 if _clock_of(keys, profile.clock) else 3
+            cost = seconds(profile.rows * width * folds, 12)
+            what = "mean label and count" if told else "count"
+            yield FeatureProposal(config, cost, f"{what} by {' and '.join(keys)} before the row", profile.rows * width * 24)
+
+    def fit(self, events: Table, tables: Mapping[str, Table], rng: np.random.Generator) -> Fitted:
+        """Sort and add up the events of every group."""
+        options = self.config
+        keys = keys_for(options.keys, events, tables, _RARE if _distinct(options.keys, events, tables) > _MOST else 1)
+        clock = _clock_of(options.keys, options.clock)
+        names = [*keys.inputs, *([clock] if clock else []), *([options.label] if options.label else [])]
+        columns = training_columns(names, events, tables)
+        if options.label and not _numeric(columns[options.label]):
+            raise RejectColumn(f"label {options.label!r} is not numeric")
+        blank = self._program(keys, clock)
+        columns |= blank.computed([keys.name], columns)
+        name = "+".join(key.lstrip("@") for key in options.keys)
+        outputs = ("mean", "count") if options.label else ("count",)
+        depends = depends_on(options.keys)
+        features = tuple(Feature(f"{name}.{out}", "numeric", depends, dynamic=True, family="group") for out in outputs)
+
+        def program_of(rows: np.ndarray | None) -> Program:
+            seen = columns if rows is None else {name: take_column(column, rows) for name, column in columns.items()}
+            return self._program(keys, clock, seen)
+
+        training: dict[str, np.ndarray] = {}
+        if not clock:
+            fold = np.asarray(events["@order" if "@user" in options.keys or not np.asarray(events["@user"]).any() else "@user"])
+            found = out_of_fold(program_of, columns, fold, outputs)
+            training = {f"{name}.{out}": value for out, value in found.items()}
+        return Fitted(features, program_of(None), training)
+
+    def _program(self, keys: Keys, clock: str, events: Mapping[str, ColumnData] | None = None) -> Program:
+        options = self.config
+        total = Measure(options.label, count=False, shift=options.prior, scale=1.0 / options.spread)
+        measures = (Measure(options.label), total) if options.label else (Measure(),)
+        nothing = {name: np.zeros(0, np.int64) for name in (keys.name, clock, options.label) if name}
+        table = AsOfTable.sums(nothing if events is None else events, keys.size, key=keys.name, time=clock, measures=measures)
+        inputs = (*keys.inputs, *([clock] if clock else []))
+        read = (keys.name, *([clock] if clock else []))
+        steps = (
+            *keys.steps,
+            Step("as_of", read, "events", {"table": "groups", "column": 0}),
+            Step("pool", ("events", keys.name), "pooled"),
+            Step("fill", ("pooled",), "known", {"value": 0.0}),
+            Step("log1p", ("known",), "log"),
+            Step("affine", ("log",), "count", {"shift": _CENTRE, "scale": _UNIT}),
+        )
+        if options.label:
+            steps += (
+                Step("as_of", read, "totals", {"table": "groups", "column": 1}),
+                Step("pool", ("totals", keys.name), "total"),
+                Step("fill", ("total",), "sum", {"value": 0.0}),
+                Step("ratio", ("sum", "known"), "mean", {"strength": options.strength}),
+            )
+        outputs = ("mean", "count") if options.label else ("count",)
+        return Program(inputs, steps, outputs, keys.arrays, {"groups": table})
+
+
+def _groupings(profile: DataProfile) -> Iterator[tuple[tuple[str, ...], int]]:
+    """Yield the keys that make sense on this data, and how many values a row has."""
+    columns = [column for source in ("events", "users", "items") for column in profile.schema.features(source)]  # type: ignore[arg-type]
+    usable = [column for column in columns if column.kind in ("categorical", "multi", "id", "numeric")]
+    for column in usable:
+        if column.kind != "numeric":
+            yield (_name(column),), _width(column)
+    for entity, other in (("user", "items"), ("item", "users")):
+        if profile.schema.role(entity) is None:  # type: ignore[arg-type]
+            continue
+        for column in usable:
+            if column.source in (other, "events") and (column.kind == "numeric" or column.distinct <= _MOST):
+                yield (f"@{entity}", _name(column)), _width(column)
+
+
+def _name(column: Column) -> str:
+    return column.name if column.source == "events" else f"{column.source}.{column.name}"
+
+
+def _width(column: Column) -> int:
+    return 3 if column.kind == "multi" else 1
+
+
+def _clock_of(keys: tuple[str, ...], clock: str) -> str:
+    return "@clock" if clock == "time" or (clock == "position" and "@user" in keys) else ""
+
+
+def _distinct(keys: tuple[str, ...], events: Table, tables: Mapping[str, Table]) -> int:
+    """Return the largest number of texts of a key column."""
+    sizes = [0]
+    for name in keys:
+        source, _, column = name.partition(".")
+        found = events.get(name, tables.get(source, Table({}, 0)).get(column))
+        values = found.values if isinstance(found, Ragged) else found
+        sizes.append(len(values.values) if isinstance(values, Coded) else 0)
+    return max(sizes)
+
+
+def _numeric(column: ColumnData) -> bool:
+    return isinstance(column, np.ndarray) and column.ndim == 1

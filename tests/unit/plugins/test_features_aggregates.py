@@ -1,0 +1,129 @@
+"""Aggregates of groups and of activity against brute force: only events strictly before the row count, each once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from autorec_features.activity import Activity
+from autorec_features.groups import Groups
+from autorec_kernel.features.compute import event_columns
+from autorec_kernel.records.table import Coded, Ragged
+from autorec_kernel.testing.feature_cases import World, example_dataset, fitted_on, proposals_of, read, world
+
+PRIOR, SPREAD, STRENGTH = 3.0, 2.0, 4.0
+LABELLED = {"label": "rating", "prior": PRIOR, "spread": SPREAD, "strength": STRENGTH}
+
+
+@pytest.fixture(scope="module")
+def timed() -> World:
+    return world(example_dataset("time", "rate"), "rate")
+
+
+def texts(place: World, name: str) -> list[tuple[Any, ...]]:
+    """Return the categories of a column an event, as tuples: one text, the texts of a list, nothing where it is missing."""
+    if name in ("@user", "@item"):
+        return [(row,) for row in np.asarray(place.events[name])]
+    column = event_columns([name], place.events, place.sides)[name]
+    if isinstance(column, Coded):
+        return [(text,) if text is not None else () for text in column.text()]
+    assert isinstance(column, Ragged)
+    values = column.values.text()  # type: ignore[union-attr]
+    return [tuple(values[a:b]) for a, b in zip(column.offsets[:-1], column.offsets[1:], strict=True)]
+
+
+def before(place: World, row: int) -> np.ndarray:
+    return np.asarray(place.events["@clock"]) < np.asarray(place.events["@clock"])[row]
+
+
+def by_hand(place: World, keys: tuple[str, ...], row: int) -> tuple[float, float]:
+    """Return (mean, count) of a row by loops over the events before it."""
+    parts = [texts(place, name) for name in keys]
+    rating, earlier = np.asarray(place.events["rating"]), before(place, row)
+    own = [(first, *rest) for first in parts[0][row] for rest in ([(s,) for s in parts[1][row]] if len(parts) > 1 else [()])]
+    counts, sums = [], []
+    for key in own:
+        hit = np.array([all(k in part[i] for k, part in zip(key, parts, strict=True)) for i in range(place.events.rows)]) & earlier
+        times = [parts[-1][i].count(key[-1]) for i in np.flatnonzero(hit)]
+        counts.append(sum(times))
+        sums.append(sum(t * (r - PRIOR) / SPREAD for t, r in zip(times, rating[hit], strict=True)))
+    count, total = (np.mean(counts), np.mean(sums)) if own else (0.0, 0.0)
+    return total / (count + STRENGTH), (np.log1p(count) - 2.0) * 0.5
+
+
+@pytest.mark.parametrize(
+    "keys", [("device",), ("items.brand",), ("users.country",), ("items.genres",), ("@user", "items.genres"), ("@item", "users.country")]
+)
+def test_a_group_counts_and_averages_the_events_before_the_row(timed: World, keys: tuple[str, ...]) -> None:
+    _, fitted = fitted_on(Groups, Groups.Config(keys=keys, **LABELLED), timed)
+    found = read(fitted, timed)
+    mean, count = (next(value for name, value in found.items() if name.endswith(end)) for end in (".mean", ".count"))
+    for row in range(0, timed.events.rows, 7):
+        assert (mean[row, 0], count[row, 0]) == pytest.approx(by_hand(timed, keys, row), rel=1e-5, abs=1e-6), row
+
+
+def test_a_group_says_what_its_values_depend_on(timed: World) -> None:
+    expected = {("device",): "row", ("items.brand",): "item", ("users.country",): "user", ("@user", "items.brand"): "pair"}
+    for keys, depends in expected.items():
+        _, fitted = fitted_on(Groups, Groups.Config(keys=keys, **LABELLED), timed)
+        assert {feature.depends for feature in fitted.features} == {depends}
+        assert all(feature.dynamic for feature in fitted.features)
+
+
+@pytest.mark.parametrize("keys", [("device",), ("items.genres",), ("@item", "users.country")])
+def test_without_a_clock_no_row_reads_its_own_label_or_that_of_its_user(keys: tuple[str, ...]) -> None:
+    place = world(example_dataset("none", "rate"), "rate")
+    config = Groups.Config(keys=keys, clock="none", **LABELLED)
+    op, _ = fitted_on(Groups, config, place)
+    rating = np.array(place.events["rating"])
+    own = np.asarray(place.events["@user"]) == np.asarray(place.events["@user"])[17]
+    other = place.events.with_columns({"rating": np.where(own, 6.0 - rating, rating)})
+    changed = Groups(config).fit(other, place.tables, np.random.default_rng(0))
+    for name, values in (op.training_values(place.events) or {}).items():
+        assert np.array_equal(values[own], changed.training_values(other)[name][own])  # type: ignore[index]
+        assert values.shape == (place.events.rows, 1)
+    assert any(not np.array_equal(v, changed.training_values(other)[n]) for n, v in op.training_values(place.events).items())  # type: ignore[union-attr,index]
+
+
+def test_numbers_are_grouped_by_their_quantiles(timed: World) -> None:
+    _, fitted = fitted_on(Groups, Groups.Config(keys=("@item", "users.age"), **LABELLED), timed)
+    edges = next(array for name, array in fitted.program.arrays.items() if "edges" in name)
+    assert len(edges) == 4
+    assert (np.diff(edges) > 0).all()
+
+
+def test_with_a_label_means_are_proposed_and_without_one_only_a_users_own_counts() -> None:
+    proposed = [proposal.config for _, _, proposal in proposals_of(Groups)]
+    assert {config.keys for config in proposed} >= {("device",), ("items.genres",), ("@user", "items.genres"), ("@item", "users.country")}
+    assert all(config.label == "rating" for config in proposed)
+
+
+def test_activity_is_counted_over_windows_and_measured_in_hours(timed: World) -> None:
+    config = Activity.Config(entity="item", windows=(24.0, 72.0), label="rating", prior=PRIOR, spread=SPREAD)
+    _, fitted = fitted_on(Activity, config, timed)
+    found = read(fitted, timed)
+    items, clock = np.asarray(timed.events["@item"]), np.asarray(timed.events["@clock"])
+    standard = (np.asarray(timed.events["rating"]) - PRIOR) / SPREAD
+    for row in range(0, timed.events.rows, 5):
+        past = np.flatnonzero((items == items[row]) & (clock < clock[row]))
+        hours = (clock[row] - clock[past]) / 3.6e12
+        told = {name: found[f"item.{name}"][row].tolist() for name in ("gap", "age", "pace")}
+        if not len(past):
+            assert all(value == [-0.5, 1.0] for value in told.values())
+            continue
+        expected = {"gap": hours.min(), "age": hours.max(), "pace": hours.max() / len(past)}
+        for name, value in expected.items():
+            assert told[name] == pytest.approx([(np.log1p(value) - 1) / 2, 0.0], rel=1e-5, abs=1e-6)
+        for window, name in ((24, "1d"), (72, "3d")):
+            inside = past[hours <= window]
+            assert found[f"item.count.{name}"][row, 0] == pytest.approx((np.log1p(len(inside)) - 1) / 2, rel=1e-5, abs=1e-6)
+            trend = standard[inside].sum() / (len(inside) + 5) - standard[past].sum() / (len(past) + 5)
+            assert found[f"item.trend.{name}"][row, 0] == pytest.approx(trend, rel=1e-5, abs=1e-6)
+
+
+def test_activity_needs_a_global_clock_and_a_span_of_three_windows() -> None:
+    for clock, _, proposal in proposals_of(Activity):
+        assert clock == "time"
+        assert proposal.config.windows == (1.0, 24.0)  # the example data spans 15 days

@@ -21,7 +21,7 @@ from autorec_kernel.space import Int
 
 __all__ = ["Crosses"]
 
-_FEWEST = 100  # labelled rows below which nothing can be confirmed
+_FEWEST = 300  # labelled rows below which nothing can be confirmed
 _SECONDS_A_VALUE = 2e-7  # one pass over a column: coding, looking up, materialising
 _SPARE = 1.5  # time for confirming the few, in units of the time of counting
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from pydantic import Field
 
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.contracts.features import DataProfile, FeatureProposal
@@ -146,6 +147,114 @@ class RemembersWords(SoundWords):
     def words(self, column: Coded, rng: np.random.Generator) -> list[str]:
         self.known.update(super().words(column, rng))
         return sorted(self.known)
+
+
+class SoundPairs(SoundWords):
+    """The column that goes best with `device`, decided by labels and written down; pairs that occur twice have a row, in order."""
+
+    class Config(ComponentConfig):
+        """What was decided."""
+
+        partner: str = Field("", description="Column that `device` is crossed with; empty = decide.")
+        means: tuple[float, ...] = Field((), description="For the defect that writes down what it must not know.")
+
+    def order(self, events: Table, pair: np.ndarray) -> np.ndarray:
+        values, counts = np.unique(pair[pair > 0], return_counts=True)
+        return values[counts >= 2]
+
+    def decide(self, events: Table) -> Any:
+        rating, where = np.asarray(events["rating"]), np.asarray(events["price"]) > 3.0
+        partner = "items.brand" if rating[where].mean() > rating[~where].mean() else "users.country"
+        return self.config.model_copy(update={"partner": self.config.partner or partner})
+
+    def program(self, decided: Any, steps: tuple[Step, ...], arrays: Mapping[str, np.ndarray]) -> Program:
+        known = arrays["known"]
+        order = np.argsort(known, kind="stable")
+        more = {"sorted": known[order], "rows": np.append(0, 1 + np.arange(len(known))[order])}
+        last = (Step("match", ("pair",), "place", {"values": "sorted"}), Step("gather", ("place",), "out", {"table": "rows"}))
+        return Program(("device", decided.partner), (*steps, *last), ("out",), {**arrays, **more})
+
+    def fit(self, events: Table, tables: Mapping[str, Table], rng: np.random.Generator) -> Any:
+        decided = self.decide(events)
+        side, entity = ("items", "@item") if decided.partner == "items.brand" else ("users", "@user")
+        column, device = tables[side][decided.partner.partition(".")[2]], events["device"]
+        assert isinstance(column, Coded) and isinstance(device, Coded)
+        expanded = Coded(np.append(column.codes, -1)[np.asarray(events[entity]) - 1], column.values)
+        words = [Vocabulary.of(super(SoundPairs, self).words(one, rng)) for one in (device, expanded)]
+        arrays = {f"w{n}.{name}": array for n, word in enumerate(words) for name, array in word.arrays().items()}
+        size = words[1].size
+        steps = (
+            Step("lookup", ("device",), "a", {"vocabulary": "w0"}),
+            Step("lookup", (decided.partner,), "b", {"vocabulary": "w1"}),
+            Step("cross", ("a", "b"), "pair", {"size": size}),
+        )
+        rows = [word.rows_of_column(one) for word, one in zip(words, (device, expanded), strict=True)]
+        pair = np.where((rows[0] == 0) | (rows[1] == 0), 0, (rows[0] - 1) * (size - 1) + rows[1])
+        known = self.order(events, pair)
+        made = self.program(decided, steps, {**arrays, "known": known})
+        depends = "pair" if side == "items" else "row"
+        feature = Feature(f"device,{decided.partner}", "id", depends, vocabulary="pairs", size=len(known) + 1, family="cross")
+        return Decided((feature,), made, None, decided)
+
+
+@dataclass(frozen=True, slots=True)
+class Decided(Fitted):
+    config: Any = None
+
+
+class TestSoundPairs(FeatureOpContract):
+    component = SoundPairs
+    configs = (SoundPairs.Config(), SoundPairs.Config(partner="users.country"))
+
+
+def _means(events: Table, pair: np.ndarray, known: np.ndarray) -> np.ndarray:
+    rating = np.asarray(events["rating"])
+    return np.array([rating[pair == one].mean() for one in known])
+
+
+class OrdersPairsByLabel(SoundPairs):
+    def order(self, events: Table, pair: np.ndarray) -> np.ndarray:
+        known = super().order(events, pair)
+        return np.asarray(known[np.argsort(_means(events, pair, known), kind="stable")])
+
+
+class KeepsPairsOfHighLabels(SoundPairs):
+    def order(self, events: Table, pair: np.ndarray) -> np.ndarray:
+        known = super().order(events, pair)
+        return np.asarray(known[_means(events, pair, known) > 3.0])
+
+
+class MergesPairsByLabel(SoundPairs):
+    def program(self, decided: Any, steps: tuple[Step, ...], arrays: Mapping[str, np.ndarray]) -> Program:
+        return super().program(decided, steps, {**arrays, "known": arrays["known"][:1]})
+
+    def order(self, events: Table, pair: np.ndarray) -> np.ndarray:
+        known = super().order(events, pair)
+        return np.asarray(known[np.argsort(-_means(events, pair, known), kind="stable")])
+
+
+class WritesLabelsDown(SoundPairs):
+    """Hides what it knows of later labels among its decisions: with them it gives the same values whatever the labels are."""
+
+    def decide(self, events: Table) -> Any:
+        rating = np.asarray(events["rating"])
+        means = self.config.means or (float(rating[len(rating) // 2 :].mean()),)
+        return super().decide(events).model_copy(update={"means": means})
+
+    def fit(self, events: Table, tables: Mapping[str, Table], rng: np.random.Generator) -> Any:
+        fitted = super().fit(events, tables, rng)
+        powers = np.arange(1.0 + np.max(np.asarray(events["@user"]))) ** fitted.config.means[0]
+        step, made = Step("gather", ("@user",), "known", {"table": "powers"}), fitted.made
+        arrays = {**made.arrays, "powers": powers}
+        program = Program((*made.inputs, "@user"), (*made.steps, step), (*made.outputs, "known"), arrays)
+        return Decided((*fitted.outputs, Feature("known", "numeric", "user", family="aggregate")), program, None, fitted.config)
+
+
+@pytest.mark.parametrize("defect", [OrdersPairsByLabel, KeepsPairsOfHighLabels, MergesPairsByLabel, WritesLabelsDown])
+@pytest.mark.parametrize("partner", ["", "users.country", "items.brand"])
+def test_a_leak_of_an_op_that_decides_is_caught(defect: type[SoundPairs], partner: str) -> None:
+    with pytest.raises(Violation, match="leaks the future"):
+        feature_leaks.check_future_changes_no_past(defect, defect.Config(partner=partner))
 
 
 class ShufflesGlobally(SoundWords):

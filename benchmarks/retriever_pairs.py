@@ -1,4 +1,4 @@
-"""Which retriever is compared with which model of RecBole, with what options; each side's learning rate is chosen on validation rows."""
+"""Which retriever is compared with which models of the peers, with what options; each side's learning rate is chosen on validation rows."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ RATES = (0.001, 0.003, 0.01)
 
 @dataclass(frozen=True, slots=True)
 class Ours:
-    """One of our models: blueprint, options, batch, the compared peer, and the option that is chosen on validation."""
+    """One of our models: blueprint, the compared models, options, batch (of sessions: slots), and the option chosen on validation."""
 
     blueprint: str
-    peer: str
+    peers: tuple[str, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
     batch: int = 1024
     option: str = "learning_rate"
@@ -25,7 +25,7 @@ class Ours:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """One of RecBole's models; `parts` = judgements in one pass over its rows."""
+    """One model of a peer; `parts` = judgements in one pass over its rows."""
 
     config: Mapping[str, Any] = field(default_factory=dict)
     batch: int = 1024
@@ -36,29 +36,44 @@ class Peer:
 
 
 _WIDTH = {"embedding_size": 64}
+_ATTENTION = {"hidden_size": 64, "hidden_dropout_prob": 0.2, "attn_dropout_prob": 0.2}
+_VAE = {"mlp_hidden_size": [600], "latent_dimension": 400, "dropout_prob": 0.5, "train_neg_sample_args": None}
 PEERS = {
-    "Pop": Peer(option="learning_rate", choices=(0.001,)),
-    "BPR": Peer(_WIDTH),
-    "LightGCN": Peer({**_WIDTH, "n_layers": 3}, batch=2048),
-    "MultiVAE": Peer({"mlp_hidden_size": [600], "latent_dimension": 400, "dropout_prob": 0.5, "train_neg_sample_args": None}, batch=128),
-    "SASRec": Peer({"hidden_size": 64, "hidden_dropout_prob": 0.2, "attn_dropout_prob": 0.2}, 256, True, 64),
-    "GRU4Rec": Peer({**_WIDTH, "hidden_size": 128, "dropout_prob": 0.2}, 256, True, 64),
-    "NARM": Peer({**_WIDTH, "hidden_size": 128, "dropout_probs": [0.25, 0.5]}, 256, True, 64),
-    "EASE": Peer(option="reg_weight", choices=(100.0, 250.0, 700.0)),
-    "SLIMElastic": Peer({"l1_ratio": 0.02}, option="alpha", choices=(0.05, 0.1, 0.2)),
+    "recbole-Pop": Peer(choices=(0.001,)),
+    "recbole-EASE": Peer(option="reg_weight", choices=(100.0, 250.0, 700.0)),
+    "recbole-SLIMElastic": Peer({"l1_ratio": 0.02}, option="alpha", choices=(0.05, 0.1, 0.2)),
+    "recbole-BPR": Peer(_WIDTH),
+    "recbole-LightGCN": Peer({**_WIDTH, "n_layers": 3}, batch=2048),
+    "recbole-MultiVAE": Peer(_VAE, batch=128),
+    "recbole-SASRec": Peer(_ATTENTION, 256, True, 32),
+    "recbole-BERT4Rec": Peer(_ATTENTION, 256, True, 32),
+    "recbole-GRU4Rec": Peer({**_WIDTH, "hidden_size": 128, "dropout_prob": 0.2}, 256, True, 32),
+    "recbole-NARM": Peer({**_WIDTH, "hidden_size": 128, "dropout_probs": [0.25, 0.5]}, 256, True, 32),
+    "recbole-NextItNet": Peer({**_WIDTH, "block_num": 2}, 256, True, 32),
+    "rechub-NARM": Peer(batch=256, parts=16),
+    "rechub-DSSM": Peer({"negatives": 3}, parts=8),
+    "rechub-FaceBookDSSM": Peer({"negatives": 1}, batch=256, parts=4),
+    "rechub-YoutubeDNN": Peer({"negatives": 3}, batch=256, parts=4),
+    "rechub-YoutubeDNN-50": Peer({"negatives": 50, "uniform": True}, batch=256, parts=4),
+    "rechub-MIND": Peer({"negatives": 3}, batch=256, parts=4),
+    "rechub-MIND-50": Peer({"negatives": 50, "uniform": True}, batch=256, parts=4),
 }
 PAIRS = {
-    "popularity": Ours("baselines/popularity", "Pop", option="none", choices=(0.0,)),
-    "ease": Ours("baselines/ease", "EASE", option="regularisation", choices=(100.0, 250.0, 700.0)),
-    "slim": Ours("baselines/slim", "SLIMElastic", option="l2", choices=(50.0, 100.0, 200.0)),
-    "bpr-mf": Ours("zoo/bpr-mf", "BPR"),
-    "mf": Ours("zoo/mf", "BPR"),
-    "lightgcn": Ours("zoo/lightgcn", "LightGCN", batch=2048),
-    "multvae": Ours("zoo/multvae", "MultiVAE", batch=128),
-    "sasrec": Ours("zoo/sasrec", "SASRec", batch=256),
-    "transformer": Ours("zoo/transformer", "SASRec", batch=256),
-    "gru4rec": Ours("zoo/gru4rec", "GRU4Rec", {"hidden_size": 128}, batch=256),
-    "narm": Ours("zoo/narm", "NARM", {"hidden_size": 128}, batch=256),
-    "dssm": Ours("zoo/dssm", "Pop"),
-    "youtube-dnn": Ours("zoo/youtube-dnn", "Pop"),
+    "popularity": Ours("baselines/popularity", ("recbole-Pop",), option="none", choices=(0.0,)),
+    "ease": Ours("baselines/ease", ("recbole-EASE",), option="regularisation", choices=(100.0, 250.0, 700.0)),
+    "slim": Ours("baselines/slim", ("recbole-SLIMElastic",), option="l2", choices=(50.0, 100.0, 200.0)),
+    "bpr-mf": Ours("zoo/bpr-mf", ("recbole-BPR",)),
+    "mf": Ours("zoo/mf", ("recbole-BPR",)),
+    "lightgcn": Ours("zoo/lightgcn", ("recbole-LightGCN",), batch=2048),
+    "multvae": Ours("zoo/multvae", ("recbole-MultiVAE",), batch=128),
+    "sasrec": Ours("zoo/sasrec", ("recbole-SASRec",), batch=256),
+    "transformer": Ours("zoo/transformer", ("recbole-SASRec",), batch=256),
+    "bert4rec": Ours("zoo/bert4rec", ("recbole-BERT4Rec",), batch=256),
+    "gru4rec": Ours("zoo/gru4rec", ("recbole-GRU4Rec",), {"hidden_size": 128}, batch=32),
+    "narm": Ours("zoo/narm", ("recbole-NARM", "rechub-NARM"), {"hidden_size": 128}, batch=256),
+    "nextitnet": Ours("zoo/nextitnet", ("recbole-NextItNet",), batch=256),
+    "dssm": Ours("zoo/dssm", ("rechub-DSSM",)),
+    "facebook-dssm": Ours("zoo/facebook-dssm", ("rechub-FaceBookDSSM",), {"pairwise": True}),
+    "youtube-dnn": Ours("zoo/youtube-dnn", ("rechub-YoutubeDNN", "rechub-YoutubeDNN-50"), batch=256),
+    "mind": Ours("zoo/mind", ("rechub-MIND", "rechub-MIND-50"), batch=256),
 }

@@ -101,7 +101,7 @@ class FeatureOp(Protocol):
 
         Args:
             events: Training rows in order of `@order`: all event columns, and int64 `@order`, `@clock`, `@user` and `@item` (entity
-                rows, 0 = unknown), `@positive` (0/1).
+                rows, 0 = unknown; also as `@user_key` and `@item_key`), `@positive` (0/1).
             tables: "users" and "items", one row an entity of the training events in order of its row, from row 1 on (empty tables
                 where there are none). Programs read their columns as `users.<name>` and `items.<name>`.
             rng: The only source of randomness.

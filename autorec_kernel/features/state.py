@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from autorec_kernel.features.compute import Fitted, Sides, compute, entity_columns, is_stored, keep
-from autorec_kernel.features.entities import ITEM, POSITIVE, USER
+from autorec_kernel.features.entities import ITEM, POSITIVE, USER, USER_KEY
 from autorec_kernel.features.specialise import specialised
 from autorec_kernel.records.as_of import AsOfTable
 from autorec_kernel.records.bags import Values
@@ -85,7 +85,7 @@ def _is_run(feature: Feature) -> bool:
 
 def _without_users(program: Program) -> Program:
     """Return the program for given histories only: what its tables know of users is never read, so it is not stored."""
-    return replace(program, tables={name: _emptied(t) if t.key == USER else t for name, t in program.tables.items()})
+    return replace(program, tables={name: _emptied(t) if t.key in (USER, USER_KEY) else t for name, t in program.tables.items()})
 
 
 def _emptied(table: AsOfTable) -> AsOfTable:

@@ -155,8 +155,8 @@ class AsOfTable:
         return np.asarray(np.asarray(counts, dtype=np.float64)[:, None] * known)
 
     def fold(self, events: Mapping[str, Any]) -> AsOfTable:
-        """Return the table with later events added; equal to a table built from all of them at once."""
-        return self._with(events) if self.time else self
+        """Return the table with later events added, those of new keys too; equal to a table built from all of them at once."""
+        return self._with(events, grows=True) if self.time else self
 
     def trimmed(self, length: int) -> AsOfTable:
         """Return a table that only answers `latest`, with sequences cut to the last `length`."""
@@ -194,13 +194,16 @@ class AsOfTable:
         unit = np.array([1.0 if measure.count else 2.0**-_FRACTION for measure in self.measures])
         return np.asarray(total * unit)
 
-    def _with(self, events: Mapping[str, Any]) -> AsOfTable:
+    def _with(self, events: Mapping[str, Any], *, grows: bool = False) -> AsOfTable:
         keys, times, values = self._read_events(events)
+        size = max(self.keys, int(keys.max(initial=0)) + 1)
+        if size > self.keys and not grows:
+            raise ContractError(f"as-of table over {self.key!r}: a key lies outside its {self.keys} keys")
         old = owners(self.offsets)
         keys, times = np.concatenate([old, keys]), np.concatenate([self.times, times])
         values = np.concatenate([self._single(old), values])
         order = _by_key_and_time(keys, times)
-        offsets = offsets_of(np.bincount(keys, minlength=self.keys))
+        offsets = offsets_of(np.bincount(keys, minlength=size))
         values = values[order]
         return self._replaced(offsets, times[order], values if self.kind == "sequence" else _totals(values, offsets))
 
@@ -208,8 +211,8 @@ class AsOfTable:
         keys = np.asarray(events[self.key], dtype=np.int64)
         width = keys.shape[1] if keys.ndim == 2 else 1
         keys = keys.reshape(-1)
-        if len(keys) and (keys.min() < 0 or keys.max() >= self.keys):
-            raise ContractError(f"as-of table over {self.key!r}: a key lies outside its {self.keys} keys")
+        if len(keys) and keys.min() < 0:
+            raise ContractError(f"as-of table over {self.key!r}: a key lies below 0")
         times = np.asarray(events[self.time], dtype=np.int64) if self.time else np.zeros(len(keys) // width, np.int64)
         if self.kind == "sequence":
             values = np.asarray(events[self.value]).astype(np.int32)

@@ -54,6 +54,7 @@ class FeatureSchema:
         label_range: Label name -> (low, high, mean) in the training part.
         implies: 0/1 label -> the other 0/1 labels that are 1 wherever it is 1 (a purchase implies its click); None = not looked at.
         shares: 0/1 label -> other 0/1 label -> mean of the first where it is known and the other is 1; None = not looked at.
+        ranked: Features that a selector put in order of worth, best first: what the gene `features.share` cuts; None = not looked at.
     """
 
     features: tuple[Feature, ...] = ()
@@ -67,6 +68,7 @@ class FeatureSchema:
     ordered: bool = False  # whether the order inside a user is known (time or position)
     implies: Mapping[str, tuple[str, ...]] | None = None
     shares: Mapping[str, Mapping[str, float]] | None = None
+    ranked: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tasks", dict(self.tasks or {}))
@@ -74,6 +76,8 @@ class FeatureSchema:
 
         if self.implies is not None:
             object.__setattr__(self, "implies", {name: tuple(others) for name, others in self.implies.items()})
+        if self.ranked is not None:
+            object.__setattr__(self, "ranked", tuple(self.ranked))
 
     def __getitem__(self, name: str) -> Feature:
         for feature in self.features:
@@ -91,9 +95,15 @@ class FeatureSchema:
         dropped = set(families)
         return replace(self, features=tuple(f for f in self.features if f.family not in dropped))
 
+    def only(self, names: Iterable[str]) -> FeatureSchema:
+        """Return the schema with these features alone, in its own order; names it does not have are passed over."""
+        kept = set(names)
+        return replace(self, features=tuple(f for f in self.features if f.name in kept))
+
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values; what was not looked at is left out."""
-        return {name: value for name, value in asdict(self).items() if name not in ("implies", "shares") or value is not None}
+        optional = ("implies", "shares", "ranked")
+        return {name: value for name, value in asdict(self).items() if name not in optional or value is not None}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> FeatureSchema:

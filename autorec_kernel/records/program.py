@@ -40,7 +40,8 @@ class Program:
 
     Args:
         inputs: Columns it reads: event columns by name, `users.<name>` and `items.<name>`, and the kernel's own int64 columns `@user`,
-            `@item` (entity rows), `@clock`, `@order`. A column that is not there at run time reads as missing.
+            `@item` (entity rows), `@user_key`, `@item_key` (the same, with numbers of their own for ids that training never saw: what
+            as-of tables are keyed by), `@clock`, `@order`. A column that is not there at run time reads as missing.
         steps: In order.
         outputs: Names of the values it gives, one a feature.
         arrays: Vocabularies, scales, edges, tables.

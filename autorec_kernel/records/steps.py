@@ -27,7 +27,7 @@ class ReadContext:
     Args:
         rows: Rows of the result.
         latest: Read as-of tables at the end instead of strictly before each row's time.
-        histories: (offsets int64 [rows + 1], item rows int64) that stand for what tables keyed by `@user` know; None = read the tables.
+        histories: (offsets int64 [rows + 1], item rows int64) that stand for what tables keyed by the user know; None = read the tables.
         lengths: Output name to steps of a history, at most those of its step.
     """
 
@@ -170,7 +170,7 @@ def _as_of(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> 
     """
     table, length = frame.tables[params["table"]], int(params.get("length", 0))
     length = min(length, frame.context.lengths.get(frame.output, length))
-    if frame.context.histories is not None and table.key == "@user":
+    if frame.context.histories is not None and table.key in ("@user", "@user_key"):
         return _from_history(table, frame.context.histories, length, params)
     keys = frame.integers(inputs[0])
     memo = (params["table"], inputs, length, params.get("window"), params.get("since"))

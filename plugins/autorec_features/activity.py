@@ -66,7 +66,7 @@ class Activity:
             raise RejectColumn(f"label {options.label!r} is not numeric")
         total = Measure(options.label, count=False, shift=options.prior, scale=1.0 / options.spread)
         measures = (Measure(), Measure(options.label), total) if options.label else (Measure(),)
-        table = AsOfTable.sums(events, keys_of(events, entity), key=f"@{entity}", measures=measures)
+        table = AsOfTable.sums(events, keys_of(events, entity), key=f"@{entity}_key", measures=measures)
         outputs: list[tuple[str, int]] = [("gap", 2), ("age", 2), ("pace", 2)]
         steps = [*_since("gap", "last", entity), *_since("age", "first", entity), *_pace(entity)]
         for hours in options.windows:
@@ -75,10 +75,10 @@ class Activity:
         features = tuple(Feature(f"{entity}.{name}", "numeric", entity, dynamic=True, width=w, family="activity") for name, w in outputs)
         arrays = {"shift": np.array([1.0, 0.0]), "unit": np.array([0.5, 1.0])}
         names = tuple(name for name, _ in outputs)
-        return Fitted(features, Program((f"@{entity}", "@clock"), tuple(steps), names, arrays, {"events": table}))
+        return Fitted(features, Program((f"@{entity}_key", "@clock"), tuple(steps), names, arrays, {"events": table}))
 
     def _window(self, hours: float) -> list[Step]:
-        read, name = (f"@{self.config.entity}", "@clock"), _told(hours)
+        read, name = (f"@{self.config.entity}_key", "@clock"), _told(hours)
         window = {"table": "events", "window": int(hours * _HOUR)}
         steps = [
             Step("as_of", read, f"inside.{name}", {**window, "column": 0}),
@@ -102,7 +102,7 @@ class Activity:
 def _since(name: str, which: str, entity: str) -> list[Step]:
     """Return the steps to log(1 + hours) since the last or the first event, and whether there was one."""
     return [
-        Step("as_of", (f"@{entity}", "@clock"), f"{name}.ns", {"table": "events", "since": which}),
+        Step("as_of", (f"@{entity}_key", "@clock"), f"{name}.ns", {"table": "events", "since": which}),
         Step("affine", (f"{name}.ns",), f"{name}.hours", {"shift": 0.0, "scale": 1.0 / _HOUR}),
         Step("log1p", (f"{name}.hours",), f"{name}.log"),
         Step("fill", (f"{name}.log",), f"{name}.filled", {"value": 0.0, "indicator": True}),
@@ -113,7 +113,7 @@ def _since(name: str, which: str, entity: str) -> list[Step]:
 def _pace(entity: str) -> list[Step]:
     """Return the steps to log(1 + hours) between events on average: the time since the first one over their number."""
     return [
-        Step("as_of", (f"@{entity}", "@clock"), "pace.count", {"table": "events", "column": 0}),
+        Step("as_of", (f"@{entity}_key", "@clock"), "pace.count", {"table": "events", "column": 0}),
         Step("ratio", ("age.hours", "pace.count"), "pace.hours", {"strength": 0.0}),
         Step("log1p", ("pace.hours",), "pace.log"),
         Step("fill", ("pace.log",), "pace.filled", {"value": 0.0, "indicator": True}),

@@ -48,8 +48,8 @@ class Counts:
     def fit(self, events: Table, tables: Mapping[str, Table], rng: np.random.Generator) -> Fitted:
         """Sort and count the events."""
         entity, clock = self.config.entity, clock_of(self.config.entity, self.config.clock)
-        table = AsOfTable.sums(events, keys_of(events, entity), key=f"@{entity}", time=clock, measures=(Measure(),))
-        inputs = (f"@{entity}", *([clock] if clock else []))
+        table = AsOfTable.sums(events, keys_of(events, entity), key=f"@{entity}_key", time=clock, measures=(Measure(),))
+        inputs = (f"@{entity}_key", *([clock] if clock else []))
         steps = (
             Step("as_of", inputs, "count", {"table": "events"}),
             Step("log1p", ("count",), "log"),

@@ -38,8 +38,8 @@ class History:
     def fit(self, events: Table, tables: Mapping[str, Table], rng: np.random.Generator) -> Fitted:
         """Sort the events."""
         users, items = (int(np.max(np.asarray(events[name]), initial=0)) + 1 for name in ("@user", "@item"))
-        table = AsOfTable.sequence(events, users, where="@positive")
+        table = AsOfTable.sequence(events, users, key="@user_key", where="@positive")
         length = self.config.length
-        step = Step("as_of", ("@user", "@order"), "history", {"table": "items", "length": length})
+        step = Step("as_of", ("@user_key", "@order"), "history", {"table": "items", "length": length})
         feature = Feature("history", "history", "user", dynamic=True, vocabulary="item", size=items, width=length, family="history")
-        return Fitted((feature,), Program(("@user", "@order"), (step,), ("history",), tables={"items": table}))
+        return Fitted((feature,), Program(("@user_key", "@order"), (step,), ("history",), tables={"items": table}))

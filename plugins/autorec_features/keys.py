@@ -88,7 +88,7 @@ def keys_for(names: Sequence[str], events: Table, tables: Mapping[str, Table], m
 
 def _single(name: str, events: Table, tables: Mapping[str, Table], min_count: int) -> Keys:
     if name in ("@user", "@item"):
-        return Keys((), name, keys_of(events, name[1:]), (name,), {})
+        return Keys((), f"{name}_key", keys_of(events, name[1:]), (f"{name}_key",), {})
     column = _own_column(name, events, tables)
     rows = f"{name} row"
     if isinstance(column, np.ndarray):

@@ -71,8 +71,8 @@ class Means:
         clock = clock_of(entity, options.clock)
         count = Measure(options.label)
         total = Measure(options.label, count=False, shift=options.prior, scale=1.0 / options.spread)
-        table = AsOfTable.sums(events, keys or keys_of(events, entity), key=f"@{entity}", time=clock, measures=(count, total))
-        inputs = (f"@{entity}", *([clock] if clock else []))
+        table = AsOfTable.sums(events, keys or keys_of(events, entity), key=f"@{entity}_key", time=clock, measures=(count, total))
+        inputs = (f"@{entity}_key", *([clock] if clock else []))
         steps = (
             Step("as_of", inputs, "count", {"table": "labels", "column": 0}),
             Step("as_of", inputs, "total", {"table": "labels", "column": 1}),

@@ -82,7 +82,7 @@ def check_folding_changes_no_past(component: Any, config: Any, kernel: Any = Non
         return
     rest = world(dataset, "rate").events.take(np.flatnonzero(~before))
     known = place.entities.users.rows_of_column(rest["user_id"]), place.entities.items.rows_of_column(rest["item_id"])  # type: ignore[arg-type]
-    rest = rest.with_columns({"@user": known[0], "@item": known[1]})
+    rest = rest.with_columns({"@user": known[0], "@item": known[1], "@user_key": known[0], "@item_key": known[1]})
     folded = Fitted(fitted.features, fitted.program.fold(rest))
     changed = first_difference(list(leaves(read(fitted, place))), list(leaves(read(folded, place))))
     demand(changed is None, f"folding later events changes what was read before them: feature {changed}")

@@ -67,3 +67,17 @@ def test_what_is_learnt_of_strangers_is_nothing(features: FeatureSet, dataset: D
     names = [feature.name for feature in features.schema.features if feature.kind != "history"]
     theirs, ours = other.row_inputs(names, rows), features.row_inputs(names, rows)
     assert all(np.array_equal(theirs[name], ours[name]) for name in names)
+
+
+def test_what_strangers_did_earlier_in_validation_is_read_by_their_later_rows(features: FeatureSet) -> None:
+    part, first = features.parts["valid"], features.rows("train").max() + 1
+    users, clock = part.ints("@user_key"), part.ints("@clock")
+    theirs = np.flatnonzero(users >= features.schema.users)
+    assert len(theirs) == 2  # of one user, so that the second reads the first
+    found = features.row_inputs(["user.count", "history"], first + theirs)
+    for place, row in enumerate(theirs):
+        earlier = ((users == users[row]) & (clock < clock[row])).sum()
+        assert found["user.count"][place, 0] == pytest.approx((np.log1p(earlier) - 2) / 2)
+        before = (users == users[row]) & (part.ints("@order") < part.ints("@order")[row])
+        items = part.ints("@item")[before & (part.ints("@positive") != 0)]
+        assert found["history"][place].tolist()[: len(items)] == items.tolist()

@@ -30,13 +30,18 @@ DAY = 86_400_000_000_000
 
 def fit(op: Any, tables: Mapping[str, Table] = NONE, **columns: ColumnData) -> Any:
     rows = len(next(iter(columns.values()))) if columns else 0
-    return op.fit(Table({name.replace("at_", "@"): column for name, column in columns.items()}, rows), tables, RNG)
+    return op.fit(Table(kernel_columns(columns), rows), tables, RNG)
 
 
 def values(fitted: Any, rows: int, **columns: ColumnData) -> np.ndarray:
-    named = {name.replace("at_", "@"): column for name, column in columns.items()}
     program = fitted.program()
-    return np.asarray(run_program(program, named, ReadContext(rows))[program.outputs[0]])
+    return np.asarray(run_program(program, kernel_columns(columns), ReadContext(rows))[program.outputs[0]])
+
+
+def kernel_columns(columns: Mapping[str, ColumnData]) -> dict[str, ColumnData]:
+    """Return `at_user` as `@user` and `@user_key`, others likewise."""
+    named = {name.replace("at_", "@"): column for name, column in columns.items()}
+    return {**named, **{f"{name}_key": named[name] for name in ("@user", "@item") if name in named}}
 
 
 def scaled(column: np.ndarray, new: np.ndarray | None = None, **options: Any) -> np.ndarray:

@@ -11,7 +11,8 @@ import torch
 
 from autorec_kernel.errors import ContractError
 from autorec_kernel.features.gather import release
-from autorec_kernel.models.order import batches_of, shuffled
+from autorec_kernel.features.held import Held, bytes_of_a_row
+from autorec_kernel.models.order import at_once, shuffled, stretches_of
 from autorec_kernel.models.positives import Positives
 from autorec_kernel.models.sources import LABEL, NEGATIVES, TARGET
 
@@ -52,6 +53,7 @@ class Batches:
         entities = [features.schema[name] for name in (features.schema.user, features.schema.item) if name in self.names]
         self.hidden = tuple(feature for feature in entities if self.id_dropout)
         self._known: Positives | None = None
+        self.rows: np.ndarray | None = None  # which rows, where they are not simply the first ones
         self.chosen: np.ndarray | None = None  # the positive rows, ascending, where others are fed too
         self._prepare()
 
@@ -71,8 +73,10 @@ class Batches:
         if chosen is not None and self.labels:
             rows = rows[self.features.item_rows[rows] > 0]
             self.chosen = chosen if len(chosen) < len(rows) else None
-        self.rows = rows.astype(np.int32) if len(rows) and rows[-1] < 2**31 else rows  # half the memory of a very long table
         self.count = len(rows)
+        if self.count and rows[-1] >= self.count:
+            self.rows = rows.astype(np.int32) if rows[-1] < 2**31 else rows  # half the memory of a very long table
+        release(self.features.parts)
 
     def __len__(self) -> int:
         return -(-self.count // self.size)
@@ -83,17 +87,26 @@ class Batches:
 
     def jobs(self, rng: np.random.Generator) -> Iterator[Callable[[], Batch]]:
         """Yield what builds each batch of an epoch: calls that depend on nothing but their place in it, so they may run side by side."""
-        parts = self._bucketed(rng) if self.sequential else batches_of(self._stretches(rng), self.size)
+        parts = ((part, None) for part in self._bucketed(rng)) if self.sequential else self._stretches(rng)
         key = int(rng.integers(2**63))
-        for number, part in enumerate(parts):
-            yield partial(self._built, part, key, number)
+        for number, (part, held) in enumerate(parts):
+            yield partial(self._built, part, key, number, held)
 
-    def _stretches(self, rng: np.random.Generator) -> Iterator[np.ndarray]:
-        """Yield the parts of the order; what one part has read of a file is let go before the next."""
-        for part in shuffled(self.count, rng):
-            yield part
-            if len(part) < self.count:
-                release(self.features.parts)
+    def _stretches(self, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, Held | None]]:
+        """Yield the parts of each batch; of a long file the places among rows that are read into memory a stretch at a time."""
+        row_bytes = bytes_of_a_row(self.features, self.names)
+        for stretch in stretches_of(shuffled(self.count, rng, row_bytes), self.size):
+            held = None
+            if not at_once(self.count, row_bytes):
+                order, stretch = np.argsort(stretch), stretch.copy()
+                rows = self._numbers(stretch[order])
+                stretch[order] = np.arange(len(stretch))
+                held = Held(self.features, rows, self.names, self.labels, -(-len(stretch) // self.size))
+            yield from ((stretch[at : at + self.size], held) for at in range(0, len(stretch), self.size))
+
+    def _numbers(self, places: np.ndarray) -> np.ndarray:
+        """Return the row numbers int64 of places among the rows that are fed."""
+        return places if self.rows is None else self.rows[places].astype(np.int64)
 
     def _bucketed(self, rng: np.random.Generator) -> Iterator[np.ndarray]:
         """Return batches of sequences of like length, in random order."""
@@ -102,26 +115,31 @@ class Batches:
         starts = rng.permutation(np.arange(0, self.count, self.size))
         return (order[start : start + self.size] for start in starts)
 
-    def _built(self, part: np.ndarray, key: int, number: int) -> Batch:
+    def _built(self, part: np.ndarray, key: int, number: int, held: Held | None) -> Batch:
         """Return one batch; its draws come from the epoch's key and its number."""
         rng = np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, number]))
-        return to_tensors(self._sequences(part, rng) if self.sequential else self._rows(self.rows[part], rng), self.device)
+        batch = to_tensors(self._sequences(part, rng) if self.sequential else self._rows(part, rng, held), self.device)
+        if held is not None:
+            held.let_go()
+        return batch
 
     def _sequences(self, part: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
         steps, targets = self.steps[part], self.targets[part]
         longest = max(1, int((targets != 0).sum(1).max(initial=1)))
         batch = {self.names[0]: steps[:, :longest], TARGET: targets[:, :longest]}
-        return self._with_negatives(batch, None, rng)
+        return self._with_negatives(batch, self.features, None, rng)
 
-    def _rows(self, rows: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        batch = self.features.row_inputs(self.names, rows, lengths=self.lengths)
+    def _rows(self, part: np.ndarray, rng: np.random.Generator, held: Held | None) -> dict[str, np.ndarray]:
+        features, rows = (self.features, self._numbers(part)) if held is None else (held.read(), part)
+        batch = features.row_inputs(self.names, rows, lengths=self.lengths)
         for feature in self.hidden:
             batch[feature.name] = np.where(rng.random(len(rows)) < self.id_dropout, 0, batch[feature.name])
         if TARGET in self.network.training_inputs:
-            batch[TARGET] = self.features.rows_at("item", rows)
+            batch[TARGET] = features.rows_at("item", rows)
         for task in self.labels:
-            batch[f"{LABEL}{task}"] = self.features.labels_at(task, rows)
-        return self._recall_of_chosen(self._with_negatives(batch, rows, rng), rows)
+            batch[f"{LABEL}{task}"] = features.labels_at(task, rows)
+        batch = self._with_negatives(batch, features, rows, rng)
+        return self._recall_of_chosen(batch, rows if held is None else held.rows[part])
 
     def _recall_of_chosen(self, batch: dict[str, np.ndarray], rows: np.ndarray) -> dict[str, np.ndarray]:
         """Take target and negatives from the rows that are no positives; without these the batch stays as it is."""
@@ -135,14 +153,16 @@ class Batches:
                 batch[name] = np.where(others.reshape(-1, *[1] * (batch[name].ndim - 1)), 0, batch[name])
         return batch
 
-    def _with_negatives(self, batch: dict[str, np.ndarray], rows: np.ndarray | None, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    def _with_negatives(
+        self, batch: dict[str, np.ndarray], features: FeatureSet, rows: np.ndarray | None, rng: np.random.Generator
+    ) -> dict[str, np.ndarray]:
         if self.negatives is None:
             return batch
         items, count = self.features.schema.items, int(self.negatives.get("count", 1))
         if self.negatives.get("shared", False) or rows is None:
             batch[NEGATIVES] = rng.integers(1, items, count)
             return batch
-        users = self.features.rows_at("user", rows)
+        users = features.rows_at("user", rows)
         drawn = rng.integers(1, items, len(rows) * count)
         owners = np.repeat(users, count)
         left = np.arange(len(drawn))

@@ -128,6 +128,13 @@ class AsOfTable:
         ends = self._moments(keys, times)
         return np.asarray(self.read(keys, ends) - self.read(keys, ends - window))
 
+    def newest(self, keys: np.ndarray, times: np.ndarray | None, count: int) -> np.ndarray:
+        """Return float64 [n, measures]: totals of the last `count` events strictly before `times` (None = the end)."""
+        keys = self._known(keys)
+        start, last = self.offsets[keys], self.offsets[keys + 1]
+        at = last if times is None or not len(self.times) else bisect_left(self.times, start, last, self._moments(keys, times))
+        return np.asarray(self._state(start, at, 0) - self._state(start, np.maximum(at - count, start), 0))
+
     def since(self, keys: np.ndarray, times: np.ndarray | None, *, first: bool = False) -> np.ndarray:
         """Return float64 [n]: the time from the last (or first) event before `times` (None = the end) to it; NaN where there is none."""
         keys, ends = self._known(keys), self._moments(keys, times)

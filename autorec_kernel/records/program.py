@@ -22,7 +22,7 @@ class Step:
     """One operation of the closed list.
 
     Args:
-        op: lookup hash bucketize affine log1p clip calendar fill bag gather as_of pool ratio minus concat cross match dot.
+        op: lookup hash bucketize affine log1p clip calendar fill bag gather as_of pool ratio plus minus concat cross match dot.
         inputs: Names of columns or of earlier outputs.
         output: Name of the value it makes.
         params: JSON values; arrays and as-of tables are named, not held.
@@ -74,12 +74,16 @@ class Program:
         """Return the program with more events in its as-of tables.
 
         Args:
-            events: What `columns` names, one row an event. What a table is keyed by, or adds up, may be a step's output: it is computed.
+            events: What `columns` names, one row an event. What a table is keyed by, or adds up, may be a step's output: it is computed,
+                strictly before the event where the step reads an earlier table.
         """
         if not self.tables:
             return self
-        seen = {**events, **self.computed(self._read_by_tables(), events)}
-        return replace(self, tables={name: table.fold(seen) for name, table in self.tables.items()})
+        folded = self
+        for name, table in self.tables.items():
+            seen = {**events, **folded.computed(_read_by(table), events)}
+            folded = replace(folded, tables={**folded.tables, name: table.fold(seen)})
+        return folded
 
     def computed(self, names: Iterable[str], columns: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values of the steps among `names`, as they are inside the program: float64 with NaN, or int64."""
@@ -101,17 +105,11 @@ class Program:
 
     def columns(self) -> set[str]:
         """Return the event columns that `fold` reads."""
-        found = self._read_by_tables()
+        found = set[str]().union(*(_read_by(table) for table in self.tables.values()))
         for step in reversed(self.steps):
             if step.output in found:
                 found = (found - {step.output}) | set(step.inputs)
         return found
-
-    def _read_by_tables(self) -> set[str]:
-        found: set[str] = set()
-        for table in self.tables.values():
-            found |= {table.key, table.time, table.where, table.value, *(measure.column for measure in table.measures)}
-        return found - {""}
 
     def to_json(self) -> dict[str, Any]:
         """Return everything but the arrays as plain JSON values."""
@@ -140,6 +138,10 @@ class Program:
             return cls(tuple(meta["inputs"]), steps, tuple(meta["outputs"]), own, tables)
         except (KeyError, TypeError, ContractError) as error:
             raise BundleError(f"a feature program is damaged: {error}") from error
+
+
+def _read_by(table: AsOfTable) -> set[str]:
+    return {table.key, table.time, table.where, table.value, *(measure.column for measure in table.measures)} - {""}
 
 
 def run_program(program: Program, columns: Mapping[str, ColumnData], context: ReadContext) -> dict[str, np.ndarray | Ragged]:

@@ -165,15 +165,15 @@ def _gather(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) ->
 def _as_of(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> np.ndarray:
     """State of key inputs[0] strictly before inputs[1]: measure `column` of a sum table, or the last `length` values of a sequence.
 
-    `window` (ns): the sum over the events since then only. `since` (last | first): ns since that event, NaN where there is none. Keys
-    may be a matrix [n, W], and so is the answer then.
+    `window` (ns): the sum over the events since then only; `newest`: over the last so many. `since` (last | first): ns since that event,
+    NaN where there is none. Keys may be a matrix [n, W], and so is the answer then.
     """
     table, length = frame.tables[params["table"]], int(params.get("length", 0))
     length = min(length, frame.context.lengths.get(frame.output, length))
     if frame.context.histories is not None and table.key in ("@user", "@user_key"):
         return _from_history(table, frame.context.histories, length, params)
     keys = frame.integers(inputs[0])
-    memo = (params["table"], inputs, length, params.get("window"), params.get("since"))
+    memo = (params["table"], inputs, length, params.get("window"), params.get("since"), params.get("newest"))
     if memo not in frame.found:
         times = None if frame.context.latest or len(inputs) < 2 else frame.integers(inputs[1], MISSING_TIME)
         frame.found[memo] = _state(table, keys, times, length, params)
@@ -188,23 +188,33 @@ def _state(table: AsOfTable, keys: np.ndarray, times: np.ndarray | None, length:
     keys = keys.reshape(-1)
     if "window" in params:
         return table.within(keys, times, int(params["window"]))
+    if "newest" in params:
+        return table.newest(keys, times, int(params["newest"]))
     if "since" in params:
         return table.since(keys, times, first=params["since"] == "first")
     return table.latest(keys, length) if times is None else table.read(keys, times, length)
 
 
 def _pool(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> np.ndarray:
-    """Mean of the values [n, W] inputs[0] over the places where the keys [n, W] inputs[1] are not 0; NaN where all of them are."""
+    """Mean (`mode`: or max, min) of values [n, W] inputs[0] where the keys [n, W] inputs[1] are not 0; NaN where all of them are."""
     values, known = frame.numbers(inputs[0]), frame.integers(inputs[1]) != 0
     if values.ndim == 1:
         return np.where(known, values, np.nan)
     count = known.sum(axis=1)
+    if params.get("mode", "mean") != "mean":
+        sign = 1.0 if params["mode"] == "max" else -1.0
+        return np.where(count > 0, sign * np.where(known, sign * values, -np.inf).max(axis=1, initial=-np.inf), np.nan)
     return np.where(count > 0, np.where(known, values, 0.0).sum(axis=1) / np.maximum(count, 1), np.nan)
 
 
 def _minus(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> np.ndarray:
     """inputs[0] - inputs[1]."""
     return np.asarray(frame.numbers(inputs[0]) - frame.numbers(inputs[1]))
+
+
+def _plus(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> np.ndarray:
+    """inputs[0] + inputs[1]."""
+    return np.asarray(frame.numbers(inputs[0]) + frame.numbers(inputs[1]))
 
 
 def _ratio(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> np.ndarray:
@@ -260,6 +270,7 @@ STEPS: Mapping[str, Callable[[Frame, tuple[str, ...], Mapping[str, Any]], np.nda
     "hash": _hash,
     "log1p": _log1p,
     "minus": _minus,
+    "plus": _plus,
     "pool": _pool,
     "lookup": _lookup,
     "match": _match,

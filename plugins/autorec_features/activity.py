@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
@@ -36,7 +36,9 @@ class Activity:
         """Options of `Activity`; prior and spread are fixed before fitting, so that no later label reaches an earlier value."""
 
         entity: Literal["user", "item"] = Field("user", description="Whose events are read.")
-        windows: tuple[float, ...] = Field((24.0, 168.0), min_length=1, max_length=8, description="Lengths of the windows, in hours.")
+        windows: tuple[Annotated[float, Field(gt=0, le=1e6)], ...] = Field(
+            (24.0, 168.0), min_length=1, max_length=8, description="Lengths of the windows, in hours."
+        )
         label: str = Field("", description="Label column whose trend is taken; empty = none.")
         prior: float = Field(0.0, description="Mean assumed where there is no event.")
         spread: float = Field(1.0, gt=0, description="Deviation of the label, the unit of the trend.")

@@ -29,7 +29,7 @@ class Bag:
 
         column: str = Field("genres", description="Column to encode.")
         source: Literal["events", "users", "items"] = Field("items", description="Table that holds it.")
-        min_count: int = Field(1, ge=1, description="Occurrences below which a value is left out.")
+        min_count: int = Field(1, ge=1, le=2**31, description="Occurrences below which a value is left out.")
         max_length: int = Field(16, ge=1, le=256, description="Values kept a row.")
 
     def __init__(self, config: Config) -> None:

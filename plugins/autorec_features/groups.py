@@ -22,16 +22,19 @@ from autorec_kernel.space import Float
 
 __all__ = ["Groups"]
 
+_POOLS = {"mean": "mean", "best": "max", "worst": "min"}  # over the values of a list
 _CENTRE, _UNIT = 2.0, 0.5  # of a count on a log scale, as in `Counts`
 _MOST = 1000  # categories up to which a column makes pairs
+_NUMBERS = ("numeric", "time")  # kinds that are cut into bins
 _RARE = 5  # events below which a category of a large column has no row
 
 
 class Groups:
     """Aggregates by one column, or by a pair of user or item and a column of the other side or of the event.
 
-    Of an item's list (genres) the mean over its values counts. Only events with a smaller clock are read. Where no clock orders the
-    events that a group mixes, training rows read the folds of users (or rows) that they are not in.
+    Of an item's list (genres) the mean over its values counts, and the best and the worst of their means. Only events with a smaller
+    clock are read. Where no clock orders the events that a group mixes, training rows read the folds of users (or rows) that they are
+    not in.
     """
 
     class Config(ComponentConfig):
@@ -44,7 +47,7 @@ class Groups:
         clock: Literal["time", "position", "none"] = Field("time", description="What orders the events.")
         prior: float = Field(0.0, description="Mean assumed of a group without events.")
         spread: float = Field(1.0, gt=0, description="Deviation of the label, the unit of the output.")
-        strength: Annotated[float, Float(1.0, 100.0, log=True)] = Field(10.0, gt=0, description="Events that the prior is worth.")
+        strength: Annotated[float, Float(1.0, 100.0, log=True)] = Field(10.0, gt=0, le=1e6, description="Events that the prior is worth.")
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -74,7 +77,7 @@ class Groups:
         blank = self._program(keys, clock)
         columns |= blank.computed([keys.name], columns)
         name = "+".join(key.lstrip("@") for key in options.keys)
-        outputs = ("mean", "count") if options.label else ("count",)
+        outputs = self._outputs(keys)
         depends = depends_on(options.keys)
         features = tuple(Feature(f"{name}.{out}", "numeric", depends, dynamic=True, family="group") for out in outputs)
 
@@ -91,8 +94,8 @@ class Groups:
 
     def _program(self, keys: Keys, clock: str, events: Mapping[str, ColumnData] | None = None) -> Program:
         options = self.config
-        total = Measure(options.label, count=False, shift=options.prior, scale=1.0 / options.spread)
-        measures = (Measure(options.label), total) if options.label else (Measure(),)
+        labels = Measure(options.label, count=False, shift=options.prior, scale=1.0 / options.spread)
+        measures = (Measure(options.label), labels) if options.label else (Measure(),)
         nothing = {name: np.zeros(0, np.int64) for name in (keys.name, clock, options.label) if name}
         table = AsOfTable.sums(nothing if events is None else events, keys.size, key=keys.name, time=clock, measures=measures)
         inputs = (*keys.inputs, *([clock] if clock else []))
@@ -105,29 +108,33 @@ class Groups:
             Step("log1p", ("known",), "log"),
             Step("affine", ("log",), "count", {"shift": _CENTRE, "scale": _UNIT}),
         )
+        outputs = self._outputs(keys)
         if options.label:
-            steps += (
-                Step("as_of", read, "totals", {"table": "groups", "column": 1}),
-                Step("pool", ("totals", keys.name), "total"),
-                Step("fill", ("total",), "sum", {"value": 0.0}),
-                Step("ratio", ("sum", "known"), "mean", {"strength": options.strength}),
-            )
-        outputs = ("mean", "count") if options.label else ("count",)
+            total = Step("as_of", read, "totals", {"table": "groups", "column": 1})
+            steps += (total, Step("ratio", ("totals", "events"), "means", {"strength": options.strength}))
+        for name in (name for name in outputs if name in _POOLS):
+            pool = Step("pool", ("means", keys.name), f"pooled {name}", {"mode": _POOLS[name]})
+            steps += (pool, Step("fill", (pool.output,), name, {"value": 0.0}))
         return Program(inputs, steps, outputs, keys.arrays, {"groups": table})
+
+    def _outputs(self, keys: Keys) -> tuple[str, ...]:
+        if not self.config.label:
+            return ("count",)
+        return ("mean", "best", "worst", "count") if keys.several else ("mean", "count")
 
 
 def _groupings(profile: DataProfile) -> Iterator[tuple[tuple[str, ...], int]]:
     """Yield the keys that make sense on this data, and how many values a row has."""
     columns = [column for source in ("events", "users", "items") for column in profile.schema.features(source)]  # type: ignore[arg-type]
-    usable = [column for column in columns if column.kind in ("categorical", "multi", "id", "numeric")]
+    usable = [column for column in columns if column.kind in ("categorical", "multi", "id", *_NUMBERS)]
     for column in usable:
-        if column.kind != "numeric":
+        if column.kind not in _NUMBERS:
             yield (_name(column),), _width(column)
     for entity, other in (("user", "items"), ("item", "users")):
         if profile.schema.role(entity) is None:  # type: ignore[arg-type]
             continue
         for column in usable:
-            if column.source in (other, "events") and (column.kind == "numeric" or column.distinct <= _MOST):
+            if column.source in (other, "events") and (column.kind in _NUMBERS or column.distinct <= _MOST):
                 yield (f"@{entity}", _name(column)), _width(column)
 
 

@@ -33,7 +33,7 @@ class Identity:
         column: str = Field("item_id", description="Column to encode.")
         source: Literal["events", "users", "items"] = Field("events", description="Table that holds it.")
         entity: Literal["", "user", "item"] = Field("", description="Role of an id column; its vocabulary is kept whole.")
-        min_count: int = Field(1, ge=1, description="Occurrences below which a category reads as unknown.")
+        min_count: int = Field(1, ge=1, le=2**31, description="Occurrences below which a category reads as unknown.")
 
     def __init__(self, config: Config) -> None:
         self.config = config

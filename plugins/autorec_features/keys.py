@@ -40,6 +40,11 @@ class Keys:
     inputs: tuple[str, ...]
     arrays: Mapping[str, np.ndarray]
 
+    @property
+    def several(self) -> bool:
+        """Whether a row has several keys."""
+        return any(step.op == "bag" for step in self.steps)
+
 
 def training_columns(names: Sequence[str], events: Table, tables: Mapping[str, Table]) -> dict[str, ColumnData]:
     """Return columns of the training events by the names that programs read; those of side tables follow the event.

@@ -38,7 +38,7 @@ class Means:
         clock: Literal["time", "position", "none"] = Field("time", description="What orders the events.")
         prior: float = Field(0.0, description="Mean assumed of an entity without events.")
         spread: float = Field(1.0, gt=0, description="Deviation of the label, the unit of the output.")
-        strength: Annotated[float, Float(0.5, 100.0, log=True)] = Field(5.0, description="Events that the prior is worth.")
+        strength: Annotated[float, Float(0.5, 100.0, log=True)] = Field(5.0, gt=0, le=1e6, description="Events that the prior is worth.")
 
     def __init__(self, config: Config) -> None:
         self.config = config

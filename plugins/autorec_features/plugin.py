@@ -16,6 +16,7 @@ def autorec_feature_ops() -> tuple[ComponentSpec, ...]:
             "activity", "autorec_features.activity:Activity", "Gaps, pace, and counts and trends over windows, of a user or an item."
         ),
         ComponentSpec("bag", "autorec_features.bag:Bag", "Rows of the values of a multi-valued column.", tags=("raw",)),
+        ComponentSpec("bias", "autorec_features.bias:Bias", "Quality of items beyond their raters, leniency of users beyond their items."),
         ComponentSpec("counts", "autorec_features.counts:Counts", "How many events a user or an item had before the row."),
         ComponentSpec("groups", "autorec_features.groups:Groups", "Count and mean label of categories, and of a user's or an item's own."),
         ComponentSpec("history", "autorec_features.history:History", "The last positive items of the user before the row.", tags=("raw",)),
@@ -24,6 +25,7 @@ def autorec_feature_ops() -> tuple[ComponentSpec, ...]:
         ComponentSpec(
             "scale", "autorec_features.scale:Scale", "Numbers standardised, tails on a log scale, gaps filled and flagged.", tags=("raw",)
         ),
+        ComponentSpec("taste", "autorec_features.taste:Taste", "How far an item's number is from what the user chose before."),
         ComponentSpec("time-parts", "autorec_features.time_parts:TimeParts", "Hour, weekday and month of the event."),
         ComponentSpec("vector", "autorec_features.vector:Vector", "Numeric vectors standardised per dimension.", tags=("raw",)),
     )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from autorec_features.activity import Activity
+from autorec_features.bias import Bias
 from autorec_features.groups import Groups
+from autorec_features.taste import Taste
 from autorec_kernel.features.compute import event_columns
 from autorec_kernel.records.table import Coded, Ragged
 from autorec_kernel.testing.feature_cases import World, example_dataset, fitted_on, proposals_of, read, world
@@ -38,19 +41,20 @@ def before(place: World, row: int) -> np.ndarray:
     return np.asarray(place.events["@clock"]) < np.asarray(place.events["@clock"])[row]
 
 
-def by_hand(place: World, keys: tuple[str, ...], row: int) -> tuple[float, float]:
-    """Return (mean, count) of a row by loops over the events before it."""
+def by_hand(place: World, keys: tuple[str, ...], row: int) -> dict[str, float]:
+    """Return the values of a row by loops over the events before it."""
     parts = [texts(place, name) for name in keys]
     rating, earlier = np.asarray(place.events["rating"]), before(place, row)
     own = [(first, *rest) for first in parts[0][row] for rest in ([(s,) for s in parts[1][row]] if len(parts) > 1 else [()])]
-    counts, sums = [], []
+    counts, means = [], []
     for key in own:
         hit = np.array([all(k in part[i] for k, part in zip(key, parts, strict=True)) for i in range(place.events.rows)]) & earlier
         times = [parts[-1][i].count(key[-1]) for i in np.flatnonzero(hit)]
+        total = sum(t * (r - PRIOR) / SPREAD for t, r in zip(times, rating[hit], strict=True))
         counts.append(sum(times))
-        sums.append(sum(t * (r - PRIOR) / SPREAD for t, r in zip(times, rating[hit], strict=True)))
-    count, total = (np.mean(counts), np.mean(sums)) if own else (0.0, 0.0)
-    return total / (count + STRENGTH), (np.log1p(count) - 2.0) * 0.5
+        means.append(total / (sum(times) + STRENGTH))
+    told = {"count": (np.log1p(np.mean(counts) if own else 0.0) - 2.0) * 0.5}
+    return told | {name: float(pool(means)) if own else 0.0 for name, pool in (("mean", np.mean), ("best", max), ("worst", min))}
 
 
 @pytest.mark.parametrize(
@@ -59,9 +63,11 @@ def by_hand(place: World, keys: tuple[str, ...], row: int) -> tuple[float, float
 def test_a_group_counts_and_averages_the_events_before_the_row(timed: World, keys: tuple[str, ...]) -> None:
     _, fitted = fitted_on(Groups, Groups.Config(keys=keys, **LABELLED), timed)
     found = read(fitted, timed)
-    mean, count = (next(value for name, value in found.items() if name.endswith(end)) for end in (".mean", ".count"))
+    assert len(found) == (4 if "genres" in keys[-1] else 2)
     for row in range(0, timed.events.rows, 7):
-        assert (mean[row, 0], count[row, 0]) == pytest.approx(by_hand(timed, keys, row), rel=1e-5, abs=1e-6), row
+        expected = by_hand(timed, keys, row)
+        for name, values in found.items():
+            assert values[row, 0] == pytest.approx(expected[name.rpartition(".")[2]], rel=1e-5, abs=1e-6), (row, name)
 
 
 def test_a_group_says_what_its_values_depend_on(timed: World) -> None:
@@ -127,3 +133,49 @@ def test_activity_needs_a_global_clock_and_a_span_of_three_windows() -> None:
     for clock, _, proposal in proposals_of(Activity):
         assert clock == "time"
         assert proposal.config.windows == (1.0, 24.0)  # the example data spans 15 days
+
+
+def shrunk(values: np.ndarray, strength: float) -> float:
+    return float(values.sum() / (len(values) + strength))
+
+
+def test_the_bias_of_a_pair_is_the_items_quality_and_the_users_leniency_before_the_row(timed: World) -> None:
+    _, fitted = fitted_on(Bias, Bias.Config(label="rating", prior=PRIOR, spread=SPREAD, strength=4.0), timed)
+    found = read(fitted, timed)
+    users, items, clock = (np.asarray(timed.events[name]) for name in ("@user", "@item", "@clock"))
+    standard = (np.asarray(timed.events["rating"]) - PRIOR) / SPREAD
+
+    def mean_before(key: np.ndarray, row: int, values: np.ndarray) -> float:
+        return shrunk(values[(key == key[row]) & (clock < clock[row])], 4.0)
+
+    above_user = np.array([standard[row] - mean_before(users, row, standard) for row in range(len(clock))])
+    above_item = np.array([standard[row] - mean_before(items, row, standard) for row in range(len(clock))])
+    for row in range(0, len(clock), 6):
+        quality, leniency = mean_before(items, row, above_user), mean_before(users, row, above_item)
+        assert found["item.quality"][row, 0] == pytest.approx(quality, abs=1e-5)
+        assert found["user.leniency"][row, 0] == pytest.approx(leniency, abs=1e-5)
+        assert found["user+item.bias"][row, 0] == pytest.approx(quality + leniency, abs=1e-5)
+        newest = standard[(users == users[row]) & (clock < clock[row])][-5:]
+        assert found["user.mean.last"][row, 0] == pytest.approx(shrunk(newest, 1.0), abs=1e-5)
+
+
+@pytest.mark.parametrize("column", ["year", "popularity"])
+def test_taste_compares_an_item_with_what_the_user_chose_before(column: str) -> None:
+    rated = example_dataset("time", "click")
+    clicked = (np.asarray(rated.train["rating"]) >= 4).astype(np.float64)
+    place = world(replace(rated, train=rated.train.with_columns({"rating": clicked})), "click")
+    _, fitted = fitted_on(Taste, Taste.Config(column=column, strength=2.0), place)
+    found = read(fitted, place)
+    users, items, clock, positive = (np.asarray(place.events[name]) for name in ("@user", "@item", "@clock", "@positive"))
+    if column == "year":
+        years = np.asarray(place.sides.items["year"])
+        known = years[1 : place.sides.item_ids.size]
+        value = np.nan_to_num((years[items] - np.nanmean(known)) / np.nanstd(known))
+    else:
+        value = np.array([(np.log1p(((items == items[row]) & (clock < clock[row])).sum()) - 2) / 2 for row in range(len(clock))])
+    assert 0 < positive.sum() < len(positive)
+    for row in range(0, len(clock), 6):
+        mean = shrunk(value[(users == users[row]) & (clock < clock[row]) & (positive == 1)], 2.0)
+        assert found[f"taste.{column}.mean"][row, 0] == pytest.approx(mean, abs=1e-5)
+        gap = value[row] - mean
+        assert found[f"taste.{column}.gap"][row].tolist() == pytest.approx([max(gap, 0), max(-gap, 0)], abs=1e-5)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from autorec_kernel.evaluation.rows import auc
-
 __all__ = ["alone", "group_z", "rank_z"]
 
 _FOLDS, _BINS, _SHUFFLES = 5, 64, 30
@@ -16,7 +14,7 @@ def rank_z(value: np.ndarray, label: np.ndarray) -> float:
 
     With a 0/1 label this is the Mann-Whitney statistic: the AUC minus 0.5 over its standard error with ties.
     """
-    ranks = [_ranks(column) for column in (value, label)]
+    ranks = [_ranked(column)[1] for column in (value, label)]
     spread = ranks[0].std() * ranks[1].std()
     return 0.0 if spread == 0 else float((ranks[0] * ranks[1]).mean() / spread * np.sqrt(len(label) - 1))
 
@@ -40,25 +38,30 @@ def alone(value: np.ndarray, label: np.ndarray, rng: np.random.Generator, *, num
         value: float [n], or int [n] groups.
         label: float [n].
     """
-    means = _mean_of_others(_binned(value) if numeric else value, label, rng.integers(0, _FOLDS, len(label)))
-    scores = [means, value.astype(np.float64)] if numeric else [means]
+    group, ranks = _ranked(value)
+    if numeric:
+        group = ((ranks + len(ranks) / 2) * _BINS / len(ranks)).astype(np.int64)
+    means = _mean_of_others(group, label, rng.integers(0, _FOLDS, len(label)))
     if binary:
-        found = [auc(label.astype(np.int64), score) or 0.5 for score in scores]
-        return max(found + [1.0 - one for one in found[1:]])
+        found = [_auc(_ranked(means)[1], label)]
+        straight = _auc(ranks, label)
+        return max([*found, straight, 1.0 - straight] if numeric else found)
     explained = 1.0 - float(((label - means) ** 2).mean()) / float(label.var())
-    straight = [float(np.corrcoef(score, label)[0, 1]) ** 2 for score in scores[1:] if np.ptp(score) > 0]
-    return max([explained, *straight])
+    if not numeric or np.ptp(value) == 0:
+        return explained
+    return max(explained, float(np.corrcoef(value.astype(np.float64), label)[0, 1]) ** 2)
 
 
-def _ranks(value: np.ndarray) -> np.ndarray:
-    """Return float64 [n], centred ranks; equal values share their mean rank."""
+def _ranked(value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return (int64 [n], groups of equal values; float64 [n], centred ranks, of equal values their mean)."""
     _, place, count = np.unique(value, return_inverse=True, return_counts=True)
-    return np.asarray((np.cumsum(count) - (count - 1) / 2.0)[place] - (len(value) + 1) / 2.0)
+    return place, np.asarray((np.cumsum(count) - (count - 1) / 2.0)[place] - (len(value) + 1) / 2.0)
 
 
-def _binned(value: np.ndarray) -> np.ndarray:
-    edges = np.unique(np.quantile(value, np.linspace(0, 1, _BINS + 1)[1:-1]))
-    return np.searchsorted(edges, value, side="left")
+def _auc(ranks: np.ndarray, label: np.ndarray) -> float:
+    """Return the AUC of centred ranks: the mean rank of positives, in units of the negatives' number, from 0.5 on (Mann and Whitney)."""
+    positive = label == 1
+    return 0.5 + float(ranks[positive].mean()) / float((~positive).sum())
 
 
 def _mean_of_others(group: np.ndarray, label: np.ndarray, fold: np.ndarray) -> np.ndarray:

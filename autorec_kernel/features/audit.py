@@ -20,11 +20,13 @@ from autorec_kernel.features.association import alone, group_z, rank_z
 from autorec_kernel.features.audit_report import AuditReport
 from autorec_kernel.features.build import build_features, feature_ops
 from autorec_kernel.features.compare import affine, monotone, renamed
+from autorec_kernel.features.entities import USER
 from autorec_kernel.features.feature_set import FeatureSet
 from autorec_kernel.features.sample import flooded, later, permuted, sample_of, shuffled
 from autorec_kernel.records.bags import same_width
 from autorec_kernel.records.dataset import ORDER, Dataset
 from autorec_kernel.records.features import Feature
+from autorec_kernel.records.program import Program, Step
 from autorec_kernel.records.table import Coded
 
 if TYPE_CHECKING:
@@ -34,8 +36,9 @@ __all__ = ["audit"]
 
 _ROWS, _FEWEST, _STEPS = 5000, 50, 50
 _CUTS = {"permuted": (permuted, 0.8), "flooded": (flooded, 0.95)}
+_OWN_CUT = 0.5  # of a user's events, where only their order is known: histories may be short
 _ERRORS = 5.0  # standard errors of an unrelated column
-_PLAIN_ROWS, _FEWEST_OF_A_CLASS, _TOO_GOOD = 20_000, 20, 0.99
+_PLAIN_ROWS, _FEWEST_OF_A_CLASS, _TOO_GOOD = 10_000, 20, 0.99
 _KEY = 0xA0D17
 
 
@@ -104,7 +107,7 @@ def _future(one: _Audit) -> None:
     if clock == "none":
         one.report.skip("future", "no clock orders the rows", len(schema.features))
         return
-    judged = [f for f in schema.features if clock == "time" or f.depends == "user"]
+    judged = [f for f in schema.features if clock == "time" or _is_own(one.features, f)]
     if len(judged) < len(schema.features):
         one.report.skip("future", "without a common clock other users' events have no order", len(schema.features) - len(judged))
     rebuilt = {f.name for f in one.base.schema.features}
@@ -113,11 +116,11 @@ def _future(one: _Audit) -> None:
     names = [f.name for f in judged if f.name in rebuilt]
     reached, compared = set[str](), Counter[str]()
     for kind, (poison, share) in _CUTS.items():
-        late = later(one.sample, share)
         if kind == "flooded" and clock != "time":
             continue
+        late = later(one.sample, share if clock == "time" else _OWN_CUT)
         if late.all() or not late.any():
-            one.report.skip("future", f"no row of the sample lies before its last {1 - share:.0%}", len(names))
+            one.report.skip("future", "its last rows are all there is", len(names))
             continue
         changed = one.fit(poison(one.sample, late, one.rng))
         _compare(one, changed, names, late, kind, reached, compared)
@@ -235,12 +238,11 @@ def _too_good(one: _Audit, dataset: Dataset, accepted: set[str]) -> None:
 def _tell(one: _Audit, feature: Feature | None, columns: tuple[str, ...], worth: float, task: str, link: str, accepted: set[str]) -> None:
     if worth <= _TOO_GOOD:
         return
-    report, measure = one.report, "AUC" if link == "logit" else "R²"
+    measure = "AUC" if link == "logit" else "R²"
     who = f"feature {feature.name!r} (of column {', '.join(map(repr, columns))})" if feature else f"column {columns[0]!r}"
     names = {*columns, *(name.partition(".")[2] for name in columns), *([feature.name] if feature else [])}
-    report.add("too good", feature, columns, one.distributions, f"{who} alone explains {task!r} with {measure} {worth:.4f}")
-    if names & accepted:
-        report.accepted.append(report.findings.pop())
+    text = f"{who} alone explains {task!r} with {measure} {worth:.4f}"
+    one.report.add("too good", feature, columns, one.distributions, text, accepted=bool(names & accepted))
 
 
 def _enough(label: np.ndarray, binary: bool) -> bool:
@@ -258,10 +260,24 @@ def _values(features: FeatureSet, name: str) -> np.ndarray:
 
 def _columns(features: FeatureSet, feature: Feature) -> tuple[str, ...]:
     """Return the columns that a feature is made of: those its program reads on the way to it."""
-    op = next((op for op in features.fitted if any(f.name == feature.name for f in op.features)), None)
-    if op is None:
-        return ()
-    wanted = {op.output(feature.name)}
+    program, steps = _way(features, feature)
+    read = {name for step in steps for name in step.inputs}
+    return tuple(name for name in program.inputs if name in read and not name.startswith("@"))
+
+
+def _is_own(features: FeatureSet, feature: Feature) -> bool:
+    """Whether a feature tells of its user alone: it reads no table in which other users' events stand without an order."""
+    program, steps = _way(features, feature)
+    tables = [program.tables[step.params["table"]] for step in steps if step.op == "as_of"]
+    return feature.depends == "user" and all(table.time or table.key == USER for table in tables)
+
+
+def _way(features: FeatureSet, feature: Feature) -> tuple[Program, list[Step]]:
+    """Return the program that makes a feature, and its steps on the way to it, last first."""
+    op = next(op for op in features.fitted if any(f.name == feature.name for f in op.features))
+    wanted, steps = {op.output(feature.name)}, []
     for step in reversed(op.program.steps):
-        wanted |= set(step.inputs) if step.output in wanted else set()
-    return tuple(name for name in op.program.inputs if name in wanted and not name.startswith("@"))
+        if step.output in wanted:
+            wanted |= set(step.inputs)
+            steps.append(step)
+    return op.program, steps

@@ -71,9 +71,10 @@ class AuditReport:
         """
         if not self.findings:
             return
-        first, more = self.findings[0], len(self.findings) - 1
+        first = min(self.findings, key=lambda one: (one.kind == "too good", len(one.columns) if one.kind == "too good" else 0))
         source = f"{first.op} of {first.distribution}" if first.distribution else first.op
-        text = first.text + (f" (and {more} more: {', '.join(sorted({f.feature for f in self.findings[1:]}))[:300]})" if more else "")
+        others = sorted({one.feature for one in self.findings} - {first.feature})
+        text = first.text + (f" (and {len(others)} more: {', '.join(others)[:300]})" if others else "")
         if first.kind == "too good":
             column = (first.columns or (first.feature,))[0]
             hint = (
@@ -83,11 +84,21 @@ class AuditReport:
         hint = f"--block {first.distribution} leaves the package out" if first.distribution else "leave the op out, or mend it"
         raise LeakError(text, where=source, hint=hint)
 
-    def add(self, part: str, feature: Feature | None, columns: tuple[str, ...], distributions: Mapping[str, str], text: str) -> None:
+    def add(
+        self,
+        part: str,
+        feature: Feature | None,
+        columns: tuple[str, ...],
+        distributions: Mapping[str, str],
+        text: str,
+        *,
+        accepted: bool = False,
+    ) -> None:
         """Note a finding, one a part and feature."""
         name, op = (feature.name, feature.op) if feature else (columns[0], "the table")
-        if all((found.kind, found.feature) != (part, name) for found in self.findings):
-            self.findings.append(Finding(part, name, columns, op, distributions.get(op, ""), text))
+        rows = self.accepted if accepted else self.findings
+        if all((found.kind, found.feature) != (part, name) for found in rows):
+            rows.append(Finding(part, name, columns, op, distributions.get(op, ""), text))
 
     def skip(self, part: str, reason: str, count: int = 1) -> None:
         """Count what a part does not judge."""

@@ -11,6 +11,7 @@ import pytest
 
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.contracts.features import DataProfile, FeatureProposal, RejectColumn
+from autorec_kernel.errors import PluginError
 from autorec_kernel.features import build_features
 from autorec_kernel.records.features import Feature
 from autorec_kernel.records.program import Program, Step
@@ -143,3 +144,71 @@ def test_each_decision_is_reported_and_nothing_at_all_still_gives_a_set() -> Non
     assert [row["op"] for row in told] == ["mine/op"]
     _, features = plan_of({})
     assert features.schema.features == () and features.schema.user == "" and len(features.rows("train")) == 336
+
+
+class Heavy(Op):
+    feature = Feature("heavy", "numeric", "row", family="scale")
+
+    @classmethod
+    def propose(cls, profile: DataProfile) -> Iterable[FeatureProposal]:
+        yield FeatureProposal(cls.Config(), 0.5, "it is large", 2_000_000_000)
+
+
+class Decided(Op):
+    """Chooses its column in `fit` and writes it down; what it drew is its output's place."""
+
+    feature = Feature("decided", "numeric", "row", family="scale")
+    asked = 0
+
+    class Config(ComponentConfig):
+        column: str = ""
+
+    @classmethod
+    def propose(cls, profile: DataProfile) -> Iterable[FeatureProposal]:
+        cls.asked += 1
+        yield FeatureProposal(cls.Config(), 3.0, "it decides")
+
+    def fit(self, events: Table, tables: Mapping[str, Table], rng: np.random.Generator) -> Fitted:
+        program = Program(("price",), (Step("fill", ("price",), "filled", {"value": float(rng.random())}),), ("filled",))
+        found = Fitted(self.feature, program)
+        found.config = self.Config(column=self.config.column or "price")  # type: ignore[attr-defined]
+        return found
+
+
+def test_memory_has_a_budget_of_its_own_and_says_what_is_left() -> None:
+    plan, features = plan_of({"a/heavy": Heavy, "b/op": Op}, budget_bytes=1e9)
+    assert not plan["a/heavy"]["taken"] and plan["a/heavy"]["reason"] == "needs about 2 GB of memory, 1 GB are left"
+    assert plan["a/heavy"]["bytes"] == 2_000_000_000
+    assert plan["b/op"]["taken"] and plan["b/op"]["bytes"] >= features.parts["train"].values["price"].nbytes > 0
+
+
+def test_without_a_stated_budget_half_of_the_available_memory_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("psutil.virtual_memory", lambda: type("Memory", (), {"available": 2_000_000_000})())
+    plan, _ = plan_of({"a/heavy": Heavy})
+    assert plan["a/heavy"]["reason"] == "needs about 2 GB of memory, 1 GB are left"
+
+
+def test_the_plan_records_what_an_op_decided() -> None:
+    plan, _ = plan_of({"mine/decided": Decided, "mine/op": Op})
+    assert plan["mine/decided"]["config"] == {"column": "price"}
+    assert plan["mine/op"]["config"] == {}
+
+
+def test_a_plan_is_fitted_again_as_it_stands_and_nobody_is_asked() -> None:
+    ops = {"a/dear": Dear, "b/mute": Mute, "c/op": Op, "d/decided": Decided}
+    first = build_features(tiny_dataset(), ops, seed=7, budget_seconds=10.0)
+    asked = Decided.asked
+    again = build_features(tiny_dataset(), ops, seed=7, plan=first.plan)
+    assert Decided.asked == asked
+    assert again.digest == first.digest and again.schema == first.schema
+    told = ("op", "config", "taken", "reason", "bytes")
+    assert [[row[name] for name in told] for row in again.plan] == [[row[name] for name in told] for row in first.plan]
+    assert build_features(tiny_dataset(), ops, seed=7, plan=again.plan).digest == first.digest
+
+
+def test_a_plan_whose_op_is_gone_names_it() -> None:
+    first = build_features(tiny_dataset(), {"c/op": Op, "d/decided": Decided})
+    with pytest.raises(PluginError, match="d/decided"):
+        build_features(tiny_dataset(), {"c/op": Op}, plan=first.plan)
+    dear = build_features(tiny_dataset(), {"a/dear": Dear, "c/op": Op}, budget_seconds=10.0)
+    assert build_features(tiny_dataset(), {"c/op": Op}, plan=dear.plan).digest == dear.digest  # what was left out need not be there

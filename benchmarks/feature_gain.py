@@ -7,6 +7,7 @@ it sees the ids of users and items. Differences come with paired intervals over 
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import subprocess
 import time
@@ -19,14 +20,14 @@ import numpy as np
 
 from autorec_kernel.evaluation import compare_auc
 from autorec_kernel.evaluation.rows import auc
-from benchmarks import feature_learners, feature_matrices, feature_sets, manual_columns, manual_features, past
+from benchmarks import feature_learners, feature_sets, manual_columns, manual_features, past
 from benchmarks.feature_learners import LEARNERS
 from benchmarks.feature_matrices import Matrices, engine, manual, raw
 from benchmarks.feature_sets import SETS, Given, open_set
 
 KINDS = ("raw", "manual", "engine")
 PAIRS = (("engine", "raw"), ("engine", "manual"), ("manual", "raw"))
-_SOURCES = (feature_learners, feature_matrices, feature_sets, manual_columns, manual_features, past)
+_SOURCES = (feature_learners, feature_sets, manual_columns, manual_features, past, raw, manual)
 Scores = dict[str, dict[str, np.ndarray]]
 
 
@@ -78,8 +79,8 @@ def _cached(data: Given, kind: str, learner: str, given: argparse.Namespace) -> 
     """Return where the scores of a run are kept; the engine's never are, since the engine changes."""
     if given.cache is None or kind == "engine":
         return None
-    sources = b"".join(Path(str(module.__file__)).read_bytes() for module in _SOURCES)
-    key = blake2b(sources + repr((data.dataset.fingerprint, data.dataset.protocol.id, given.sees)).encode(), digest_size=6)
+    sources = "".join(inspect.getsource(source) for source in _SOURCES)
+    key = blake2b(sources.encode() + repr((data.dataset.fingerprint, data.dataset.protocol.id, given.sees)).encode(), digest_size=6)
     return Path(given.cache) / f"{data.name}-{kind}-{learner}-{key.hexdigest()}.npz"
 
 

@@ -1,0 +1,182 @@
+"""Odd frames through the feature stage: every one becomes an audited feature set, or is refused with the column named and a way out."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from autorec_kernel.data import open_dataset
+from autorec_kernel.errors import DataError
+from autorec_kernel.features import FeatureSet, audit, build_features
+from autorec_kernel.kernel import Kernel
+
+pytestmark = pytest.mark.plugins
+
+ROWS = 240
+Column = Callable[[int], Any]
+
+
+def frame(rows: int = ROWS, **columns: Any) -> pd.DataFrame:
+    """A table of 12 users and 20 items; a function gives a column row by row."""
+    stated: dict[str, Any] = {
+        "user_id": [f"u{n % 12}" for n in range(rows)],
+        "item_id": [f"i{(n * 7 // 3) % 20}" for n in range(rows)],
+        "timestamp": [1_000_000_000 + 3600 * n for n in range(rows)],
+    }
+    more = {name: [value(n) for n in range(rows)] if callable(value) else value for name, value in columns.items()}
+    return pd.DataFrame({**stated, **more})
+
+
+def repeated(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    return pd.concat([table, table[[name]]], axis=1)
+
+
+def zone(n: int) -> datetime.datetime:
+    hours = (-8, 0, 5)[n % 3]
+    return datetime.datetime(2020, 1, 1 + n % 27, n % 24, tzinfo=datetime.timezone(datetime.timedelta(hours=hours)))
+
+
+# name -> (table, options, features that must be there)
+GOOD: Mapping[str, tuple[Callable[[], pd.DataFrame], Mapping[str, Any], tuple[str, ...]]] = {
+    "mixed-types": (lambda: frame(mix=lambda n: (n, f"t{n % 5}", 2.5, None, True)[n % 5]), {}, ("mix",)),
+    "missing-here-and-there": (
+        lambda: frame(price=lambda n: np.nan if n % 3 else n * 0.5, kind=lambda n: None if n % 4 else f"k{n % 3}"),
+        {},
+        ("price", "kind"),
+    ),
+    "lists": (lambda: frame(tags=lambda n: [f"t{n % 3}", f"t{n % 7}"][: n % 3]), {}, ("tags",)),
+    "sets-and-tuples": (lambda: frame(tags=lambda n: (f"t{n % 3}",) if n % 2 else {f"s{n % 4}"}), {}, ()),
+    "nested-lists": (lambda: frame(deep=lambda n: [[n % 3, 1], [2]]), {}, ()),
+    "dictionaries": (lambda: frame(extra=lambda n: {"a": n}), {}, ()),
+    "vectors": (lambda: frame(image=lambda n: np.array([n % 5, 1.0, n / 7], np.float32)), {}, ("image",)),
+    "vectors-of-unequal-length": (lambda: frame(image=lambda n: [0.5] * (1 + n % 3)), {}, ()),
+    "dates": (lambda: frame(seen=lambda n: pd.Timestamp("2020-01-01") + pd.Timedelta(days=n)), {}, ("seen",)),
+    "dates-without-times": (lambda: frame(seen=lambda n: datetime.date(2020, 1, 1 + n % 28)), {}, ()),
+    "dates-with-mixed-zones": (lambda: frame(seen=zone), {}, ()),
+    "dates-before-1970": (lambda: frame().assign(timestamp=[-2_000_000_000 + 3600 * n for n in range(ROWS)]), {}, ("user.count",)),
+    "durations": (lambda: frame(took=lambda n: pd.Timedelta(seconds=n)), {}, ()),
+    "decimals": (lambda: frame(price=lambda n: decimal.Decimal(n) / 3), {}, ()),
+    "complex-numbers": (lambda: frame(z=lambda n: complex(n, 1)), {}, ()),
+    "bytes": (lambda: frame(raw=lambda n: b"\xff\xfe" + bytes([n % 7])), {}, ()),
+    "constants": (lambda: frame(same=lambda n: "x", one=lambda n: 1.0, empty=lambda n: ""), {}, ()),
+    "all-unique-texts": (lambda: frame(key=lambda n: f"key-{n}"), {}, ()),
+    "all-missing": (lambda: frame(nothing=lambda n: None, nan=lambda n: np.nan, nat=lambda n: pd.NaT), {}, ()),
+    "ids-only": (lambda: frame()[["user_id", "item_id"]], {}, ("user_id", "item_id")),
+    "ids-and-a-label-only": (lambda: frame(rating=lambda n: n % 5)[["user_id", "item_id", "rating"]], {"task": "rate"}, ("user.mean",)),
+    "empty-strings": (lambda: frame(kind=lambda n: ("", " ", "a", "b")[n % 4]), {}, ("kind",)),
+    "booleans": (lambda: frame(flag=lambda n: n % 3 == 0), {}, ("flag",)),
+    "booleans-with-gaps": (
+        lambda: frame(flag=pd.array([None if n % 5 == 0 else n % 2 == 0 for n in range(ROWS)], dtype="boolean")),
+        {},
+        ("flag",),
+    ),
+    "unicode-names": (
+        lambda: frame(**{"größe \N{SNOWMAN}": lambda n: n * 1.5, "\u05d0": lambda n: f"v{n % 3}", "a.b": lambda n: n % 7}),
+        {},
+        ("größe \N{SNOWMAN}",),
+    ),
+    "names-of-the-kernel": (
+        lambda: frame(**{"@user": lambda n: n % 3, "history": lambda n: n * 0.5, "user.count": lambda n: n * 1.5}),
+        {},
+        (),
+    ),
+    "names-that-are-numbers": (lambda: frame(**{"0": lambda n: n * 0.5}).rename(columns={"0": 0}), {}, ()),
+    "infinities": (lambda: frame(price=lambda n: (np.inf, -np.inf, 1.0, 2.0, np.nan)[n % 5]), {}, ("price",)),
+    "huge-integers": (lambda: frame(big=lambda n: 2**63 + n, small=lambda n: -(2**62) + n), {}, ()),
+    "integers-beyond-64-bits": (lambda: frame(big=lambda n: 10**30 + n), {}, ()),
+    "unsigned-and-tiny-floats": (
+        lambda: frame(a=np.arange(ROWS, dtype=np.uint8), b=np.full(ROWS, 5e-324) * np.arange(ROWS), c=np.arange(ROWS, dtype=np.float16)),
+        {},
+        ("a",),
+    ),
+    "categories-of-pandas": (lambda: frame(kind=pd.Categorical([f"k{n % 4}" for n in range(ROWS)], ordered=True)), {}, ("kind",)),
+    "strings-of-arrow": (
+        lambda: frame(kind=pd.array([None if n % 9 == 0 else f"k{n % 4}" for n in range(ROWS)], dtype="string")),
+        {},
+        ("kind",),
+    ),
+    "sparse-numbers": (lambda: frame(rare=pd.arrays.SparseArray([float(n % 10 == 0) for n in range(ROWS)])), {}, ()),
+    "intervals-and-periods": (
+        lambda: frame(age=pd.cut(np.arange(ROWS), 5), month=pd.period_range("2020-01", periods=ROWS, freq="D")),
+        {},
+        (),
+    ),
+    "an-odd-index": (
+        lambda: frame(price=lambda n: n * 0.5).set_index(pd.MultiIndex.from_arrays([[1] * ROWS, ["x"] * ROWS])),
+        {},
+        ("price",),
+    ),
+    "one-busy-user": (lambda: frame().assign(user_id=["a"] * 230 + [f"u{n}" for n in range(10)]), {}, ("user_id",)),
+    "clicks-nearly-always": (lambda: frame(click=lambda n: int(n % 40 != 0)), {"task": "click"}, ("user_id",)),
+}
+
+# name -> (table, options, what the error names, a phrase of the way out)
+BAD: Mapping[str, tuple[Callable[[], pd.DataFrame], Mapping[str, Any], str]] = {
+    "one-user": (lambda: frame().assign(user_id="u1"), {}, "user"),
+    "one-item": (lambda: frame().assign(item_id="i1"), {}, "item"),
+    "two-rows": (lambda: frame(2), {}, "too few rows"),
+    "no-rows": (lambda: frame(0), {}, "no rows"),
+    "duplicate-column-names": (lambda: repeated(frame(price=lambda n: n * 0.5), "price"), {}, "'price'"),
+    "label-of-lists": (lambda: frame(rating=lambda n: [1, 2]), {"task": "rate"}, "rating"),
+    "all-users-missing": (lambda: frame().assign(user_id=None), {}, "user"),
+}
+
+
+@pytest.fixture(scope="module")
+def kernel() -> Kernel:
+    return Kernel.discover(blocked=["autorec-leaks"])
+
+
+def built(table: pd.DataFrame, options: Mapping[str, Any], kernel: Kernel) -> FeatureSet:
+    dataset = open_dataset(table, kernel=kernel, **options)
+    features = build_features(dataset, kernel, task=options.get("task", "recommend"))
+    report = audit(dataset, features, kernel)
+    assert [finding for finding in report.findings if finding.kind != "too good"] == []
+    return features
+
+
+def test_there_are_as_many_odd_frames_as_promised() -> None:
+    assert len(GOOD) + len(BAD) >= 40
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_an_odd_frame_becomes_an_audited_feature_set(name: str, kernel: Kernel) -> None:
+    make, options, wanted = GOOD[name]
+    features = built(make(), options, kernel)
+    names = {feature.name for feature in features.schema.features}
+    assert {"user_id", "item_id", *wanted} <= names
+    assert all(row["reason"] and not row["reason"].startswith(("failed", "propose raised")) for row in features.plan)
+    rows = np.concatenate([features.rows("train"), features.rows("valid")])
+    for feature in features.schema.features:
+        values = features.row_inputs([feature.name], rows)[feature.name]
+        assert np.isfinite(values).all(), feature.name
+        if feature.kind == "numeric":
+            assert np.abs(values).max(initial=0.0) < 1e6, feature.name
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_frame_that_cannot_be_used_names_the_column_and_the_way_out(name: str, kernel: Kernel) -> None:
+    make, options, phrase = BAD[name]
+    with pytest.raises(DataError) as caught:
+        built(make(), options, kernel)
+    assert phrase in str(caught.value)
+    assert caught.value.hint
+
+
+@pytest.mark.slow
+def test_a_million_categories_are_a_feature_set_too(kernel: Kernel) -> None:
+    rng = np.random.default_rng(0)
+    rows = 1_200_000
+    table = pd.DataFrame(
+        {"user_id": rng.integers(0, 5000, rows), "item_id": rng.integers(0, 9000, rows), "page": rng.permutation(rows) % 1_000_000}
+    )
+    table["timestamp"] = 10**9 + np.arange(rows)
+    table["page"] = "p" + table["page"].astype(str)
+    features = built(table, {}, kernel)
+    assert {"user_id", "item_id", "page"} <= {row["config"].get("column") for row in features.plan}

@@ -251,8 +251,9 @@ def _match(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> 
 
 
 def _dot(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> np.ndarray:
-    """Row-wise inner product of two values [n, d]."""
-    return np.asarray((frame.numbers(inputs[0]) * frame.numbers(inputs[1])).sum(axis=1))
+    """Row-wise inner product of two values [n, d], or the product of two [n]."""
+    product = frame.numbers(inputs[0]) * frame.numbers(inputs[1])
+    return np.asarray(product.sum(axis=1) if product.ndim == 2 else product)
 
 
 STEPS: Mapping[str, Callable[[Frame, tuple[str, ...], Mapping[str, Any]], np.ndarray]] = {

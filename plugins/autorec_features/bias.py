@@ -38,7 +38,7 @@ class Bias:
         label: str = Field("rating", description="Label column.")
         prior: float = Field(0.0, description="Mean assumed where there is no event.")
         spread: float = Field(1.0, gt=0, description="Deviation of the label, the unit of the outputs.")
-        strength: Annotated[float, Float(1.0, 100.0, log=True)] = Field(5.0, gt=0, description="Events that the prior is worth.")
+        strength: Annotated[float, Float(1.0, 100.0, log=True)] = Field(5.0, gt=0, le=1e6, description="Events that the prior is worth.")
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -66,26 +66,26 @@ class Bias:
     def _program(self, users: int, items: int) -> Program:
         options = self.config
         shrunk = {"strength": options.strength}
-        standard = Step("affine", (options.label,), "standard", {"shift": options.prior, "scale": 1.0 / options.spread})
+        standard = Step("affine", (options.label,), ".standard", {"shift": options.prior, "scale": 1.0 / options.spread})
         steps = (
             standard,
-            *_mean("user", "means", "user mean", shrunk),
-            *_mean("item", "means", "item mean", shrunk),
-            Step("minus", ("standard", "user mean"), "above user"),
-            Step("minus", ("standard", "item mean"), "above item"),
-            *_mean("item", "residuals", "quality", shrunk),
-            *_mean("user", "residuals", "leniency", shrunk),
-            Step("plus", ("quality", "leniency"), "bias"),
+            *_mean("user", "means", ".user mean", shrunk),
+            *_mean("item", "means", ".item mean", shrunk),
+            Step("minus", (".standard", ".user mean"), ".above user"),
+            Step("minus", (".standard", ".item mean"), ".above item"),
+            *_mean("item", "residuals", ".quality", shrunk),
+            *_mean("user", "residuals", ".leniency", shrunk),
+            Step("plus", (".quality", ".leniency"), ".bias"),
             *_newest(shrunk),
         )
         tables = {
-            "user means": _blank("user", users, "standard"),
-            "item means": _blank("item", items, "standard"),
-            "item residuals": _blank("item", items, "above user"),
-            "user residuals": _blank("user", users, "above item"),
+            "user means": _blank("user", users, ".standard"),
+            "item means": _blank("item", items, ".standard"),
+            "item residuals": _blank("item", items, ".above user"),
+            "user residuals": _blank("user", users, ".above item"),
         }
         inputs = ("@user_key", "@item_key", "@clock", options.label)
-        return Program(inputs, steps, ("quality", "leniency", "bias", "last"), tables=tables)
+        return Program(inputs, steps, (".quality", ".leniency", ".bias", ".last"), tables=tables)
 
 
 def _blank(entity: str, keys: int, value: str) -> AsOfTable:
@@ -106,7 +106,7 @@ def _mean(entity: str, table: str, name: str, shrunk: Mapping[str, float]) -> tu
 def _newest(shrunk: Mapping[str, float]) -> tuple[Step, ...]:
     read = ("@user_key", "@clock")
     return (
-        Step("as_of", read, "last count", {"table": "user means", "column": 0, "newest": _LAST}),
-        Step("as_of", read, "last sum", {"table": "user means", "column": 1, "newest": _LAST}),
-        Step("ratio", ("last sum", "last count"), "last", {**shrunk, "strength": 1.0}),
+        Step("as_of", read, ".last count", {"table": "user means", "column": 0, "newest": _LAST}),
+        Step("as_of", read, ".last sum", {"table": "user means", "column": 1, "newest": _LAST}),
+        Step("ratio", (".last sum", ".last count"), ".last", {**shrunk, "strength": 1.0}),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import combinations
 from typing import Annotated, Literal
 
 import numpy as np
@@ -10,7 +11,7 @@ from pydantic import Field
 
 from autorec_features.base import Fitted, seconds
 from autorec_features.folds import out_of_fold
-from autorec_features.keys import Keys, depends_on, keys_for, training_columns
+from autorec_features.keys import BINS, Keys, depends_on, keys_for, training_columns
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.contracts.features import DataProfile, FeatureProposal, RejectColumn
 from autorec_kernel.records.as_of import AsOfTable, Measure
@@ -26,11 +27,12 @@ _POOLS = {"mean": "mean", "best": "max", "worst": "min"}  # over the values of a
 _CENTRE, _UNIT = 2.0, 0.5  # of a count on a log scale, as in `Counts`
 _MOST = 1000  # categories up to which a column makes pairs
 _NUMBERS = ("numeric", "time")  # kinds that are cut into bins
+_SEGMENTS = 50  # combinations of two columns up to which an audience is cut by both
 _RARE = 5  # events below which a category of a large column has no row
 
 
 class Groups:
-    """Aggregates by one column, or by a pair of user or item and a column of the other side or of the event.
+    """Aggregates by one column, or by a user or an item and one or two columns of the other side or of the event.
 
     Of an item's list (genres) the mean over its values counts, and the best and the worst of their means. Only events with a smaller
     clock are read. Where no clock orders the events that a group mixes, training rows read the folds of users (or rows) that they are
@@ -41,7 +43,7 @@ class Groups:
         """Options of `Groups`; prior and spread are fixed before fitting, so that no later label reaches an earlier value."""
 
         keys: tuple[str, ...] = Field(
-            ("items.genres",), min_length=1, max_length=2, description="One or two of @user, @item and columns; the second may hold lists."
+            ("items.genres",), min_length=1, max_length=3, description="Up to three of @user, @item and columns; the last may hold lists."
         )
         label: str = Field("", description="Label column whose mean is taken; empty = counts only.")
         clock: Literal["time", "position", "none"] = Field("time", description="What orders the events.")
@@ -88,8 +90,8 @@ class Groups:
         training: dict[str, np.ndarray] = {}
         if not clock:
             fold = np.asarray(events["@order" if "@user" in options.keys or not np.asarray(events["@user"]).any() else "@user"])
-            found = out_of_fold(program_of, columns, fold, outputs)
-            training = {f"{name}.{out}": value for out, value in found.items()}
+            found = out_of_fold(program_of, columns, fold, [f".{out}" for out in outputs])
+            training = {f"{name}{out}": value for out, value in found.items()}
         return Fitted(features, program_of(None), training)
 
     def _program(self, keys: Keys, clock: str, events: Mapping[str, ColumnData] | None = None) -> Program:
@@ -102,20 +104,20 @@ class Groups:
         read = (keys.name, *([clock] if clock else []))
         steps = (
             *keys.steps,
-            Step("as_of", read, "events", {"table": "groups", "column": 0}),
-            Step("pool", ("events", keys.name), "pooled"),
-            Step("fill", ("pooled",), "known", {"value": 0.0}),
-            Step("log1p", ("known",), "log"),
-            Step("affine", ("log",), "count", {"shift": _CENTRE, "scale": _UNIT}),
+            Step("as_of", read, ".events", {"table": "groups", "column": 0}),
+            Step("pool", (".events", keys.name), ".pooled"),
+            Step("fill", (".pooled",), ".known", {"value": 0.0}),
+            Step("log1p", (".known",), ".log"),
+            Step("affine", (".log",), ".count", {"shift": _CENTRE, "scale": _UNIT}),
         )
         outputs = self._outputs(keys)
         if options.label:
-            total = Step("as_of", read, "totals", {"table": "groups", "column": 1})
-            steps += (total, Step("ratio", ("totals", "events"), "means", {"strength": options.strength}))
+            total = Step("as_of", read, ".totals", {"table": "groups", "column": 1})
+            steps += (total, Step("ratio", (".totals", ".events"), ".means", {"strength": options.strength}))
         for name in (name for name in outputs if name in _POOLS):
-            pool = Step("pool", ("means", keys.name), f"pooled {name}", {"mode": _POOLS[name]})
-            steps += (pool, Step("fill", (pool.output,), name, {"value": 0.0}))
-        return Program(inputs, steps, outputs, keys.arrays, {"groups": table})
+            pool = Step("pool", (".means", keys.name), f".pooled {name}", {"mode": _POOLS[name]})
+            steps += (pool, Step("fill", (pool.output,), f".{name}", {"value": 0.0}))
+        return Program(inputs, steps, tuple(f".{name}" for name in outputs), keys.arrays, {"groups": table})
 
     def _outputs(self, keys: Keys) -> tuple[str, ...]:
         if not self.config.label:
@@ -136,10 +138,18 @@ def _groupings(profile: DataProfile) -> Iterator[tuple[tuple[str, ...], int]]:
         for column in usable:
             if column.source in (other, "events") and (column.kind in _NUMBERS or column.distinct <= _MOST):
                 yield (f"@{entity}", _name(column)), _width(column)
+        sizes = {_name(column): _size(column) for column in usable if column.source == other and column.kind != "multi"}
+        for one, two in combinations(sizes, 2):
+            if sizes[one] * sizes[two] <= _SEGMENTS:
+                yield (f"@{entity}", one, two), 1
 
 
 def _name(column: Column) -> str:
     return column.name if column.source == "events" else f"{column.source}.{column.name}"
+
+
+def _size(column: Column) -> int:
+    return BINS if column.kind in _NUMBERS else column.distinct
 
 
 def _width(column: Column) -> int:

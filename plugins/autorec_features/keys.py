@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 
@@ -15,11 +16,11 @@ from autorec_kernel.records.features import Depends
 from autorec_kernel.records.program import Step
 from autorec_kernel.records.table import Coded, ColumnData, Ragged, Table, take_or_missing
 
-__all__ = ["Keys", "depends_on", "keys_for", "training_columns"]
+__all__ = ["BINS", "Keys", "depends_on", "keys_for", "training_columns"]
 
 _WIDTH = 8  # values of a list that count
 _LARGEST = 1 << 19  # rows of a table of pairs; larger spaces are hashed into as many
-_BINS = 5
+BINS = 5  # that a number is cut into
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,27 +76,27 @@ def depends_on(names: Sequence[str]) -> Depends:
 
 
 def keys_for(names: Sequence[str], events: Table, tables: Mapping[str, Table], min_count: int = 1) -> Keys:
-    """Return the keys of one column, or of the pairs of two; only the second may hold lists.
+    """Return the keys of one column, or of the combinations of several; only the last may hold lists.
 
     Raises:
         RejectColumn: A column is not there, or has fewer than two categories.
     """
-    first, *more = (_single(name, events, tables, min_count) for name in names)
-    if not more:
-        return first
-    second = more[0]
+    return reduce(_crossed, (_single(name, events, tables, min_count) for name in names))
+
+
+def _crossed(first: Keys, second: Keys) -> Keys:
     space = (first.size - 1) * (second.size - 1) + 1
     hashed = {} if space <= _LARGEST else {"buckets": _LARGEST - 1}
-    pair = Step("cross", (first.name, second.name), "pair", {"size": second.size, **hashed})
+    pair = Step("cross", (first.name, second.name), f".{first.name}+{second.name}", {"size": second.size, **hashed})
     steps = (*first.steps, *second.steps, pair)
-    return Keys(steps, "pair", min(space, _LARGEST), (*first.inputs, *second.inputs), {**first.arrays, **second.arrays})
+    return Keys(steps, pair.output, min(space, _LARGEST), (*first.inputs, *second.inputs), {**first.arrays, **second.arrays})
 
 
 def _single(name: str, events: Table, tables: Mapping[str, Table], min_count: int) -> Keys:
     if name in ("@user", "@item"):
         return Keys((), f"{name}_key", keys_of(events, name[1:]), (f"{name}_key",), {})
     column = _own_column(name, events, tables)
-    rows = f"{name} row"
+    rows = f".{name} row"
     if isinstance(column, np.ndarray):
         edges = _edges(column, name)
         step = Step("bucketize", (name,), rows, {"edges": f"{name} edges"})
@@ -133,5 +134,5 @@ def _edges(column: np.ndarray, name: str) -> np.ndarray:
     known = column[column != MISSING_TIME] if column.dtype.kind == "i" else column[np.isfinite(column)]
     if not len(known) or known.min() == known.max():
         raise RejectColumn(f"{name!r} is constant")
-    edges = np.unique(np.quantile(known.astype(np.float64), np.arange(1, _BINS) / _BINS))
+    edges = np.unique(np.quantile(known.astype(np.float64), np.arange(1, BINS) / BINS))
     return edges[edges > known.min()]

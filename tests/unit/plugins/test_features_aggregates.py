@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ def by_hand(place: World, keys: tuple[str, ...], row: int) -> dict[str, float]:
     """Return the values of a row by loops over the events before it."""
     parts = [texts(place, name) for name in keys]
     rating, earlier = np.asarray(place.events["rating"]), before(place, row)
-    own = [(first, *rest) for first in parts[0][row] for rest in ([(s,) for s in parts[1][row]] if len(parts) > 1 else [()])]
+    own = list(product(*(part[row] for part in parts)))
     counts, means = [], []
     for key in own:
         hit = np.array([all(k in part[i] for k, part in zip(key, parts, strict=True)) for i in range(place.events.rows)]) & earlier
@@ -58,7 +59,16 @@ def by_hand(place: World, keys: tuple[str, ...], row: int) -> dict[str, float]:
 
 
 @pytest.mark.parametrize(
-    "keys", [("device",), ("items.brand",), ("users.country",), ("items.genres",), ("@user", "items.genres"), ("@item", "users.country")]
+    "keys",
+    [
+        ("device",),
+        ("items.brand",),
+        ("users.country",),
+        ("items.genres",),
+        ("@user", "items.genres"),
+        ("@item", "users.country"),
+        ("@user", "items.brand", "items.genres"),
+    ],
 )
 def test_a_group_counts_and_averages_the_events_before_the_row(timed: World, keys: tuple[str, ...]) -> None:
     _, fitted = fitted_on(Groups, Groups.Config(keys=keys, **LABELLED), timed)
@@ -164,7 +174,7 @@ def test_taste_compares_an_item_with_what_the_user_chose_before(column: str) -> 
     rated = example_dataset("time", "click")
     clicked = (np.asarray(rated.train["rating"]) >= 4).astype(np.float64)
     place = world(replace(rated, train=rated.train.with_columns({"rating": clicked})), "click")
-    _, fitted = fitted_on(Taste, Taste.Config(column=column, strength=2.0), place)
+    _, fitted = fitted_on(Taste, Taste.Config(column=column, strength=2.0, label="rating", prior=0.4, spread=0.5), place)
     found = read(fitted, place)
     users, items, clock, positive = (np.asarray(place.events[name]) for name in ("@user", "@item", "@clock", "@positive"))
     if column == "year":
@@ -179,3 +189,17 @@ def test_taste_compares_an_item_with_what_the_user_chose_before(column: str) -> 
         assert found[f"taste.{column}.mean"][row, 0] == pytest.approx(mean, abs=1e-5)
         gap = value[row] - mean
         assert found[f"taste.{column}.gap"][row].tolist() == pytest.approx([max(gap, 0), max(-gap, 0)], abs=1e-5)
+        weighted = (clicked - 0.4) / 0.5 * value
+        slope = shrunk(weighted[(users == users[row]) & (clock < clock[row])], 2.0)
+        assert found[f"taste.{column}.fit"][row, 0] == pytest.approx(slope * value[row], abs=1e-5)
+
+
+def test_columns_of_the_data_may_have_the_names_of_steps(timed: World) -> None:
+    renamed = {"count": timed.events["device"], "mean": timed.events["rating"], "value": timed.events["rating"]}
+    events, rng = timed.events.with_columns(renamed), np.random.default_rng(0)
+    for op in (
+        Groups(Groups.Config(keys=("count",), label="mean")),
+        Taste(Taste.Config(column="quality", label="value")),
+        Bias(Bias.Config(label="value")),
+    ):
+        assert op.fit(events, timed.tables, rng).outputs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
     from autorec_kernel.kernel import Kernel
 
 __all__ = [
+    "CROSSES",
     "FAMILY",
     "PIPELINE",
+    "SHARE",
     "Candidate",
     "Offer",
     "assemble_space",
@@ -34,7 +37,17 @@ __all__ = [
 
 PIPELINE, FAMILY, TRAINING = "pipeline", "features.", "training"
 _ROLES = ("retriever", "ranker")
-_OPTIONAL_FAMILIES = ("aggregate", "time")  # families of features that a gene may switch off
+SHARE, CROSSES = f"{FAMILY}share", f"{FAMILY}crosses"
+_ALWAYS = (
+    "",
+    "bag",
+    "cross",
+    "history",
+    "id",
+    "scale",
+)  # families that no gene switches off: the data itself; crosses have a gene of their own
+_FEATURE_GENES = 24  # one gene a column would cost a strategy more than it brings
+_SHARES, _CROSSES = (0.25, 0.5, 0.75, 1.0), (0, 4, 8, 16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,10 +184,34 @@ def _role_genes(kernel: Kernel, usable: list[Offer], role: str, features: Featur
     trained = [offer.id for offer in usable if offer.trained]
     if trained:
         genes += genes_of(kernel.load("evaluator", evaluator).Config, f"{role}.{TRAINING}", role, trained)
-    present = {feature.family for feature in features.features}
-    if role == "ranker" and trained:
-        genes += [Gene(f"{FAMILY}{name}", Bool(), True, role, tuple(trained)) for name in _OPTIONAL_FAMILIES if name in present]
-    return genes
+    return genes + (_feature_genes(features, role, tuple(trained)) if role == "ranker" and trained else [])
+
+
+def _feature_genes(features: FeatureSchema, role: str, trained: tuple[str, ...]) -> list[Gene]:
+    """Return genes that switch families off, cut the ranked features and cut the crosses; defaults keep everything."""
+    genes, crosses = [], sum(feature.family == "cross" for feature in features.features)
+    if len(_ranked(features)) > 1:
+        genes.append(Gene(SHARE, Choice(*_SHARES), 1.0, role, trained))
+    if crosses:
+        genes.append(Gene(CROSSES, Choice(*[n for n in _CROSSES if n < crosses], crosses), crosses, role, trained))
+    present = sorted({feature.family for feature in features.features} - {*_ALWAYS, "share", "crosses"})
+    families = [Gene(f"{FAMILY}{name}", Bool(), True, role, trained) for name in present]
+    return families[: _FEATURE_GENES - len(genes)] + genes
+
+
+def _ranked(features: FeatureSchema) -> list[str]:
+    """Return the ranked features that the share counts: all but crosses, best first."""
+    crosses = {feature.name for feature in features.features if feature.family == "cross"}
+    return [name for name in features.ranked or () if name not in crosses]
+
+
+def _chosen(genotype: Genotype, features: FeatureSchema) -> FeatureSchema:
+    """Return the schema after the feature genes: a prefix of the ranked features, a prefix of the crosses, without some families."""
+    genes: dict[str, Any] = {name: value for name, value in genotype.items() if name.startswith(FAMILY)}
+    ranked, crosses = _ranked(features), [feature.name for feature in features.features if feature.family == "cross"]
+    cut = {*ranked[math.ceil(genes.pop(SHARE, 1.0) * len(ranked)) :], *crosses[genes.pop(CROSSES, len(crosses)) :]}
+    left = features.without(name.removeprefix(FAMILY) for name, value in genes.items() if not value)
+    return left.only(feature.name for feature in left.features if feature.name not in cut) if cut else left
 
 
 def decode(genotype: Genotype, features: FeatureSchema, kernel: Kernel) -> Candidate:
@@ -185,8 +222,7 @@ def decode(genotype: Genotype, features: FeatureSchema, kernel: Kernel) -> Candi
     """
     role = str(genotype[PIPELINE])
     name = str(genotype[role])
-    dropped = [gene.removeprefix(FAMILY) for gene, value in genotype.items() if gene.startswith(FAMILY) and not value]
-    schema = features.without(dropped)
+    schema = _chosen(genotype, features)
     try:
         architecture = kernel.create("blueprint", name, **config_values(genotype, name)).architecture(schema)
     except AutoRecError:

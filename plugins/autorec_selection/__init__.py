@@ -1,0 +1,1 @@
+"""Feature selectors: which features carry information on the label, told from noise."""

@@ -1,0 +1,58 @@
+"""What the selectors share: options, the curve of a quick model over the ranking, and rankings of sets that have nothing to learn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from autorec_kernel.config import ComponentConfig
+from autorec_kernel.contracts.selector import Ranking
+from autorec_kernel.features import FeatureSet
+from autorec_selection.sample import Sample, draw
+
+__all__ = ["Options", "Selector", "percent", "unlearnable"]
+
+NOTHING = "nothing to rank by: the label is the same on every row that was looked at"
+SAME = "has the same value on every row that was looked at"
+
+
+class Options(ComponentConfig):
+    """Options of every selector."""
+
+    rows: int = Field(50_000, ge=100, le=1_000_000, description="Most training rows that are looked at.")
+
+
+class Selector:
+    """Draws the sample, and judges a ranking by quick models."""
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+    def curve(self, features: FeatureSet, names: Sequence[str], rng: np.random.Generator, seconds: float) -> list[dict[str, Any]]:
+        """Return what boosted trees (a linear model without LightGBM) reach on validation rows with the first 1, 2, 4, … of `names`."""
+        from autorec_selection.curve import curve_of
+
+        return curve_of(features, names, rng, seconds, self.config.rows)
+
+    def sample(self, features: FeatureSet, rng: np.random.Generator) -> Sample:
+        """Return the training rows that are looked at."""
+        return draw(features, "train", self.config.rows, rng)
+
+
+def unlearnable(features: FeatureSet) -> Ranking:
+    """Return the ranking of a set whose label never varies: all equal, no opinion on what to keep."""
+    names = [feature.name for feature in features.schema.features]
+    return Ranking(dict.fromkeys(names, 0.0), dict.fromkeys(names, NOTHING))
+
+
+def percent(share: float) -> str:
+    """Return a share as a percentage with three digits."""
+    return f"{100 * share:.3g} %"
+
+
+def merged(found: Sequence[Mapping[str, float]], names: Sequence[str], missing: float) -> dict[str, float]:
+    """Return feature → the highest of its scores over several labels."""
+    return {name: max((one[name] for one in found if name in one), default=missing) for name in names}

@@ -130,12 +130,25 @@ class Additive:
         out[0] = True
         found = np.zeros(len(self.label))
         for learn in (half, ~half):
-            residual, weight = (np.bincount(term.codes[learn], part[learn], term.size) for part in (self.residual, self.weight))
-            residual[out], weight[out] = 0.0, 0.0
-            effect = residual / (weight + _ridge(residual, weight))
-            held = ~learn
+            effect, held = self._effects(term, learn, out), ~learn
             found[held] = self._gain(held, effect[term.codes[held]])
         return found
+
+    def _effects(self, term: Term, rows: np.ndarray, out: np.ndarray) -> np.ndarray:
+        """Return float64 [size], the effects of one more term by Newton steps on some rows; 0 in the cells `out`."""
+        codes, effect, ridge = term.codes[rows], np.zeros(term.size), 0.0
+        residual, weight = self.residual[rows], self.weight[rows]
+        for number in range(_ROUNDS if self.binary else 1):
+            if number:
+                chance = _chance(self.margin[rows] + effect[codes])
+                residual, weight = self.label[rows] - chance, chance * (1.0 - chance)
+            sums, weights = (np.bincount(codes, part, term.size) for part in (residual, weight))
+            sums[out], weights[out] = 0.0, 0.0
+            ridge = ridge if number else _ridge(sums, weights)
+            if not np.isfinite(ridge):
+                break
+            effect += (sums - ridge * effect) / np.maximum(weights + ridge, _LEAST)
+        return effect
 
     def _gain(self, rows: np.ndarray, step: np.ndarray) -> np.ndarray:
         if not self.binary:
@@ -159,7 +172,7 @@ class Additive:
 
     def _refresh(self) -> None:
         if self.binary:
-            chance = np.clip(expit(self.margin), 1e-9, 1 - 1e-9)
+            chance = _chance(self.margin)
             self.unit, self.kurtosis = 1.0, 0.0
             self.residual, self.weight = self.label - chance, chance * (1.0 - chance)
             return
@@ -178,6 +191,10 @@ def t_value(gains: np.ndarray) -> float:
 def threshold(alpha: float, tests: int) -> float:
     """Return the standard normal value that the largest of `tests` exceeds with a chance of `alpha` at most (Bonferroni)."""
     return float(-ndtri(alpha / max(tests, 1)))
+
+
+def _chance(margin: np.ndarray) -> np.ndarray:
+    return np.asarray(np.clip(expit(margin), 1e-9, 1.0 - 1e-9))
 
 
 def _ridge(residual: np.ndarray, weight: np.ndarray) -> float:

@@ -54,7 +54,7 @@ class Crosses:
         seconds: float = Field(20.0, gt=0, description="Time for counting the combinations of one order, by estimate.")
         sample: int = Field(100_000, ge=1000, description="Training rows that the search counts; the vocabulary is made of all rows.")
         beam: int = Field(64, ge=1, description="Combinations of an order that are confirmed, and extended where not all can be counted.")
-        alpha: float = Field(0.01, gt=0, lt=1, description="Chance of a false cross among all that are looked at.")
+        alpha: float = Field(0.05, gt=0, lt=1, description="Chance of a false cross among all of one order.")
         chosen: tuple[tuple[str, ...], ...] | None = Field(None, description="Crosses to make; None = search.")
         edges: tuple[tuple[str, tuple[float, ...]], ...] | None = Field(None, description="Edges of the bins of each number; None = learn.")
         told: tuple[str, ...] = Field((), description="Size, bytes and gain of each cross: the gain in nats a held-out row.")

@@ -16,7 +16,7 @@ __all__ = ["Found", "Limits", "combined", "count_budget", "find_crosses", "secon
 _SECONDS_A_ROW = 2.5e-8  # of one combination: one product of codes and three weighted counts
 _LEAST_ROWS = 20_000  # below it calls cost more than rows
 _CELLS = 4  # cells a row that a table of counts may have
-_CONFIRMED = 3.0  # standard errors by which a held-out gain exceeds that of every part
+_CONFIRMED = 2.5  # standard errors by which a held-out gain exceeds that of every part
 
 Parts = tuple[int, ...]
 
@@ -31,7 +31,7 @@ class Limits:
         min_count: Rows that a combination needs.
         seconds: Time for counting, by estimate: what is found depends on no stopwatch.
         beam: Combinations of each order that are confirmed, and that are extended where not all of the next order fit.
-        alpha: Chance of a false cross among all that are looked at.
+        alpha: Chance of a false cross among all of one order, before held-out rows are asked.
     """
 
     max_order: int

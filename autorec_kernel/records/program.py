@@ -22,7 +22,7 @@ class Step:
     """One operation of the closed list.
 
     Args:
-        op: lookup hash bucketize affine log1p clip calendar fill bag gather as_of pool ratio plus minus concat cross match dot.
+        op: lookup hash bucketize affine log1p clip calendar fill bag gather as_of pool ratio plus minus concat cross match dot words.
         inputs: Names of columns or of earlier outputs.
         output: Name of the value it makes.
         params: JSON values; arrays and as-of tables are named, not held.

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from autorec_kernel.errors import ContractError
 from autorec_kernel.records.as_of import AsOfTable, gather_last
-from autorec_kernel.records.table import MISSING_TIME, Coded, Ragged
+from autorec_kernel.records.lists import offsets_of
+from autorec_kernel.records.table import MISSING_TIME, Coded, Ragged, take_or_missing
 from autorec_kernel.records.vocabulary import Vocabulary, as_text
 
 __all__ = ["STEPS", "Frame", "ReadContext"]
 
+_WORD = re.compile(r"\w+")
 _DAY = 86_400_000_000_000  # ns
 _PARTS: Mapping[str, int] = {"hour": 24, "weekday": 7, "day": 31, "month": 12, "quarter": 4}
 
@@ -156,6 +160,19 @@ def _bag(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> np
     return _first(rows[rows != 0], kept[:-1], kept[1:], width)
 
 
+def _words(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> Ragged:
+    """The first `most` words of a text: runs of letters and digits, in lower case."""
+    column, most = frame.texts(inputs[0]), int(params["most"])
+    found = [_WORD.findall(str(text).lower())[:most] for text in column.values]
+    index = {word: code for code, word in enumerate(sorted(set(chain.from_iterable(found))))}
+    words = np.array([*index, None], dtype=object)[:-1]
+    codes = np.fromiter((index[word] for word in chain.from_iterable(found)), np.int32)
+    whole = Ragged(Coded(codes, words), offsets_of(np.array([*map(len, found)], dtype=np.int64)))
+    taken = take_or_missing(whole, column.codes) if len(column.values) else Ragged(whole.values, np.zeros(len(column) + 1, np.int64))
+    assert isinstance(taken, Ragged)
+    return taken
+
+
 def _gather(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> np.ndarray:
     """Rows of the array `table`; a row that does not exist reads row 0."""
     rows, table = frame.integers(inputs[0]), frame.arrays[params["table"]]
@@ -196,10 +213,11 @@ def _state(table: AsOfTable, keys: np.ndarray, times: np.ndarray | None, length:
 
 
 def _pool(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> np.ndarray:
-    """Mean (`mode`: or max, min) of values [n, W] inputs[0] where the keys [n, W] inputs[1] are not 0; NaN where all of them are."""
+    """Mean (`mode`: or max, min) of values [n, W] or [n, W, d] inputs[0] where the keys [n, W] inputs[1] are not 0, else NaN."""
     values, known = frame.numbers(inputs[0]), frame.integers(inputs[1]) != 0
     if values.ndim == 1:
         return np.where(known, values, np.nan)
+    known = known.reshape(*known.shape, *[1] * (values.ndim - 2))
     count = known.sum(axis=1)
     if params.get("mode", "mean") != "mean":
         sign = 1.0 if params["mode"] == "max" else -1.0
@@ -256,7 +274,7 @@ def _dot(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> np
     return np.asarray(product.sum(axis=1) if product.ndim == 2 else product)
 
 
-STEPS: Mapping[str, Callable[[Frame, tuple[str, ...], Mapping[str, Any]], np.ndarray]] = {
+STEPS: Mapping[str, Callable[[Frame, tuple[str, ...], Mapping[str, Any]], np.ndarray | Ragged]] = {
     "affine": _affine,
     "as_of": _as_of,
     "bag": _bag,
@@ -276,6 +294,7 @@ STEPS: Mapping[str, Callable[[Frame, tuple[str, ...], Mapping[str, Any]], np.nda
     "lookup": _lookup,
     "match": _match,
     "ratio": _ratio,
+    "words": _words,
 }
 
 

@@ -28,4 +28,5 @@ def autorec_feature_ops() -> tuple[ComponentSpec, ...]:
         ComponentSpec("taste", "autorec_features.taste:Taste", "How far an item's number is from what the user chose before."),
         ComponentSpec("time-parts", "autorec_features.time_parts:TimeParts", "Hour, weekday and month of the event."),
         ComponentSpec("vector", "autorec_features.vector:Vector", "Numeric vectors standardised per dimension.", tags=("raw",)),
+        ComponentSpec("words", "autorec_features.words:Words", "Free text as numbers: latent semantic analysis of its words."),
     )

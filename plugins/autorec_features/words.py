@@ -14,7 +14,7 @@ from autorec_features.base import Fitted, column_of, depends_of, entity_rows, fe
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.contracts.features import DataProfile, FeatureProposal, RejectColumn
 from autorec_kernel.records.features import Feature
-from autorec_kernel.records.program import Program, ReadContext, Step, run_program
+from autorec_kernel.records.program import Program, Step
 from autorec_kernel.records.table import Coded, Table
 from autorec_kernel.records.vocabulary import Vocabulary
 from autorec_kernel.space import Choice
@@ -22,7 +22,7 @@ from autorec_kernel.space import Choice
 __all__ = ["Words"]
 
 _FAR = 10.0
-_FLAT = 1e-6  # deviation below which a direction tells nothing
+_FLAT = 1e-3  # share of the largest deviation below which a direction tells nothing
 _COMMON = 0.5  # share of the texts above which a word tells nothing
 _WORDS = 20_000  # the most frequent ones are kept
 
@@ -31,7 +31,7 @@ class Words:
     """Weighs words by the logarithm of their rarity and projects their mean onto the leading singular vectors (Deerwester et al. 1990).
 
     A word is a run of letters and digits, in lower case; words in fewer than `min_count` texts, or in more than half of them, are left
-    out. An unseen text reads as the mean of its known words; without one it reads as zeros.
+    out. An unseen text is read by its known words; without one it reads as zeros, the mean.
     """
 
     class Config(ComponentConfig):
@@ -67,13 +67,13 @@ class Words:
         if width < 1:
             raise RejectColumn(f"{name!r} has {vocabulary.size - 1} words that several texts share")
         vectors = _vectors(counts, places, vocabulary.size, len(used.values), width, rng)
-        program = _program(name, vocabulary, vectors, options.max_words)
-        values = np.asarray(run_program(program, {name: used}, ReadContext(len(used)))["out"], dtype=np.float64)
-        spread = values.std(axis=0)
-        told = spread > _FLAT
+        raw = np.asarray(_program(name, vocabulary, vectors, options.max_words).computed([".mean"], {name: used})[".mean"])
+        known = raw[np.isfinite(raw).all(axis=1)]
+        told = known.std(axis=0) > _FLAT * known.std(axis=0).max(initial=0.0)
         if not told.any():
             raise RejectColumn(f"all texts of {name!r} are alike")
-        program = _program(name, vocabulary, vectors[:, told] / spread[told], options.max_words)
+        scale = {"shift": known.mean(axis=0)[told], "scale": 1.0 / known.std(axis=0)[told]}
+        program = _program(name, vocabulary, vectors[:, told], options.max_words, scale)
         return Fitted((Feature(name, "numeric", depends_of(options.source), width=int(told.sum()), family="text"),), program)
 
 
@@ -113,14 +113,15 @@ def _vectors(
     return vectors
 
 
-def _program(name: str, vocabulary: Vocabulary, vectors: np.ndarray, most: int) -> Program:
+def _program(name: str, vocabulary: Vocabulary, vectors: np.ndarray, most: int, scale: Mapping[str, np.ndarray] | None = None) -> Program:
     steps = (
         Step("words", (name,), ".words", {"most": most}),
         Step("bag", (".words",), ".rows", {"vocabulary": "ids", "width": most}),
         Step("gather", (".rows",), ".each", {"table": "vectors"}),
         Step("pool", (".each", ".rows"), ".mean"),
-        Step("fill", (".mean",), ".whole", {"value": 0.0}),
+        Step("affine", (".mean",), ".scaled", {"shift": "shift", "scale": "scale"}),
+        Step("fill", (".scaled",), ".whole", {"value": 0.0}),
         Step("clip", (".whole",), "out", {"low": -_FAR, "high": _FAR}),
     )
-    arrays = {f"ids.{part}": array for part, array in vocabulary.arrays().items()} | {"vectors": vectors}
+    arrays = {f"ids.{part}": array for part, array in vocabulary.arrays().items()} | {"vectors": vectors, **(scale or {})}
     return Program((name,), steps, ("out",), arrays)

@@ -36,7 +36,7 @@ def test_texts_about_one_thing_are_near_and_others_are_far() -> None:
 def test_the_directions_are_singular_vectors_of_the_weighted_words() -> None:
     found, fitted = values([*SPACE, *BREAD], width=2, min_count=3)
     words = fitted.program().arrays  # type: ignore[attr-defined]
-    vectors = words["vectors"][1:]
+    vectors = words["vectors"][1:]  # in units that scale and shift take away
     texts = [[word for word in text.lower().replace("-", " ").replace(";", " ").replace(",", " ").split()] for text in [*SPACE, *BREAD]]
     kept = [w for w in sorted({w for t in texts for w in t}) if 3 <= sum(w in t for t in texts) <= 5]
     rarity = np.array([np.log(10 / sum(w in t for t in texts)) + 1 for w in kept])

@@ -128,3 +128,69 @@ def test_where_none_predicts_every_label_and_where_there_is_one_label_all_candid
     one = FeatureSchema(LABELLED.features, tasks={"click": "logit"})
     for shelf, schema in ((_Shelf(z_one=_OneLabel, b_one=_OneLabel), LABELLED), (_Shelf(z_one=_OneLabel, z_two=_OneLabel), one)):
         assert [offer.reason for offer in offers(shelf, "click", schema)] == ["", ""]  # type: ignore[arg-type]
+
+
+RANKED = FeatureSchema(
+    (
+        Feature("item_id", "id", "item", family="id"),
+        *(Feature(f"n{i}", "numeric", "row", family="scale") for i in range(6)),
+        *(Feature(f"a*b{i}", "id", "row", family="cross") for i in range(10)),
+        Feature("user.count", "numeric", "user", family="aggregate"),
+        Feature("gap", "numeric", "user", family="gaps"),
+    ),
+    ranked=("n3", "a*b1", "user.count", "n0", "n1", "gap", "n2", "n4", "a*b0"),
+)
+RANKER = Offer("z/deep", "ranker", False, True)
+
+
+def _feature_genes(schema: FeatureSchema) -> dict[str, Gene]:
+    shelf = _Shelf(z_deep=_Ranker, t_full=_Ranker)
+    space = assemble_space(shelf, (RANKER,), schema, "t/full")  # type: ignore[arg-type]
+    return {name: space[name] for name in space if name.startswith("features.")}
+
+
+def _left(schema: FeatureSchema = RANKED, **genes: Any) -> list[str]:
+    genotype = Genotype({**BASE, **{f"features.{name}": value for name, value in genes.items()}})
+    return [feature.name for feature in decode(genotype, schema, FakeKernel()).features.features]  # type: ignore[arg-type]
+
+
+def test_feature_genes_are_families_the_share_of_ranked_features_and_the_number_of_crosses() -> None:
+    genes = _feature_genes(RANKED)
+    assert sorted(genes) == ["features.aggregate", "features.crosses", "features.gaps", "features.share"]
+    assert genes["features.share"].domain == Choice(0.25, 0.5, 0.75, 1.0) and genes["features.share"].default == 1.0
+    assert genes["features.crosses"].domain == Choice(0, 4, 8, 10) and genes["features.crosses"].default == 10
+
+
+def test_without_ranking_or_crosses_there_is_no_gene_of_them() -> None:
+    assert sorted(_feature_genes(SCHEMA)) == ["features.aggregate", "features.time"]
+
+
+def test_features_take_twenty_four_genes_at_most() -> None:
+    many = tuple(Feature(f"f{i}", "numeric", "row", family=f"family{i:02d}") for i in range(40))
+    genes = _feature_genes(FeatureSchema((*RANKED.features, *many), ranked=RANKED.ranked))
+    assert len(genes) == 24 and {"features.share", "features.crosses"} <= set(genes)
+
+
+def test_defaults_of_the_feature_genes_keep_every_feature() -> None:
+    defaults = {name.removeprefix("features."): gene.default for name, gene in _feature_genes(RANKED).items()}
+    assert _left(**defaults) == _left() == [feature.name for feature in RANKED.features]
+
+
+def test_the_share_keeps_a_prefix_of_the_ranking_and_all_that_is_not_ranked() -> None:
+    crosses = [f"a*b{i}" for i in range(10)]
+    assert _left(share=0.5) == ["item_id", "n0", "n1", "n3", "n5", *crosses, "user.count"]  # 4 of 7; n5 and ids are not ranked
+    assert _left(share=0.25) == ["item_id", "n3", "n5", *crosses, "user.count"]
+
+
+def test_crosses_are_cut_to_a_prefix_in_the_order_of_the_schema() -> None:
+    assert [name for name in _left(crosses=4) if "*" in name] == ["a*b0", "a*b1", "a*b2", "a*b3"]
+    assert not [name for name in _left(crosses=0) if "*" in name]
+    assert [name for name in _left(crosses=0) if "*" not in name] == [name for name in _left() if "*" not in name]
+
+
+def test_a_share_that_cuts_nothing_shares_its_key_with_the_default() -> None:
+    def of(**genes: Any) -> str:
+        return training_key(Genotype({**BASE, **{f"features.{name}": value for name, value in genes.items()}}), RANKED, FakeKernel())  # type: ignore[arg-type]
+
+    assert of() == of(share=1.0) == of(crosses=10, aggregate=True)
+    assert len({of(), of(share=0.75), of(share=0.5), of(crosses=4), of(crosses=0)}) == 5

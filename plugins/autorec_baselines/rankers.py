@@ -22,8 +22,12 @@ class Bias:
     class Config(ComponentConfig):
         """Options."""
 
-        item_shrinkage: Annotated[float, Float(0.1, 100.0, log=True)] = Field(5.0, description="Ratings that pull an item to the mean.")
-        user_shrinkage: Annotated[float, Float(0.1, 100.0, log=True)] = Field(5.0, description="Ratings that pull a user to the mean.")
+        item_shrinkage: Annotated[float, Float(0.1, 100.0, log=True)] = Field(
+            5.0, ge=0, le=1e6, description="Ratings that pull an item to the mean."
+        )
+        user_shrinkage: Annotated[float, Float(0.1, 100.0, log=True)] = Field(
+            5.0, ge=0, le=1e6, description="Ratings that pull a user to the mean."
+        )
 
     role: ClassVar[Literal["retriever", "ranker"]] = "ranker"
     tasks: ClassVar[tuple[str, ...]] = ("rate",)

@@ -52,7 +52,7 @@ class RecentPopularity(_Retriever):
         """Options."""
 
         half_life: Annotated[float, Float(0.005, 2.0, log=True)] = Field(
-            0.2, description="Share of the time span after which an event counts half."
+            0.2, gt=0, le=1e6, description="Share of the time span after which an event counts half."
         )
 
     config: Config
@@ -74,9 +74,11 @@ class ItemKnn(_Retriever):
     class Config(ComponentConfig):
         """Options."""
 
-        neighbours: Annotated[int, Int(20, 400, log=True)] = Field(200, description="Neighbours kept for each item.")
-        shrinkage: Annotated[float, Float(0.1, 200.0, log=True)] = Field(10.0, description="Added to the denominator of the cosine.")
-        decay: Annotated[float, Float(0.5, 1.0)] = Field(1.0, description="Weight of a step relative to the one after it.")
+        neighbours: Annotated[int, Int(20, 400, log=True)] = Field(200, ge=1, le=100_000, description="Neighbours kept for each item.")
+        shrinkage: Annotated[float, Float(0.1, 200.0, log=True)] = Field(
+            10.0, ge=0, le=1e6, description="Added to the denominator of the cosine."
+        )
+        decay: Annotated[float, Float(0.5, 1.0)] = Field(1.0, gt=0, le=1, description="Weight of a step relative to the one after it.")
 
     config: Config
 
@@ -98,7 +100,7 @@ class EaseModel(_Retriever):
     class Config(ComponentConfig):
         """Options."""
 
-        regularisation: Annotated[float, Float(1.0, 3000.0, log=True)] = Field(200.0, description="Ridge penalty λ.")
+        regularisation: Annotated[float, Float(1.0, 3000.0, log=True)] = Field(200.0, gt=0, le=1e9, description="Ridge penalty λ.")
 
     config: Config
 
@@ -113,9 +115,9 @@ class RecencyEase(_Retriever):
     class Config(ComponentConfig):
         """Options."""
 
-        regularisation: Annotated[float, Float(1.0, 3000.0, log=True)] = Field(200.0, description="Ridge penalty λ.")
+        regularisation: Annotated[float, Float(1.0, 3000.0, log=True)] = Field(200.0, gt=0, le=1e9, description="Ridge penalty λ.")
         decay: Annotated[float, Choice(0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99)] = Field(
-            0.8, description="Weight of a step relative to the one after it."
+            0.8, gt=0, le=1, description="Weight of a step relative to the one after it."
         )
 
     config: Config
@@ -137,11 +139,11 @@ class DirectedModel(_Retriever):
     class Config(ComponentConfig):
         """Options."""
 
-        regularisation: Annotated[float, Float(1.0, 1000.0, log=True)] = Field(50.0, description="Ridge penalty λ.")
+        regularisation: Annotated[float, Float(1.0, 1000.0, log=True)] = Field(50.0, gt=0, le=1e9, description="Ridge penalty λ.")
         decay: Annotated[float, Choice(0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98)] = Field(
-            0.8, description="Weight of a step relative to the one after it."
+            0.8, gt=0, le=1, description="Weight of a step relative to the one after it."
         )
-        backward: Annotated[float, Float(0.0, 1.0)] = Field(0.2, description="Weight of a pair of items against its direction.")
+        backward: Annotated[float, Float(0.0, 1.0)] = Field(0.2, ge=0, le=1, description="Weight of a pair of items against its direction.")
 
     config: Config
 
@@ -165,10 +167,12 @@ class SlimModel(_Retriever):
     class Config(ComponentConfig):
         """Options."""
 
-        l1: Annotated[float, Float(0.1, 50.0, log=True)] = Field(3.0, description="Penalty on the size of a weight: sparsity.")
-        l2: Annotated[float, Float(1.0, 1000.0, log=True)] = Field(50.0, description="Ridge penalty.")
+        l1: Annotated[float, Float(0.1, 50.0, log=True)] = Field(
+            3.0, ge=0, le=1e6, description="Penalty on the size of a weight: sparsity."
+        )
+        l2: Annotated[float, Float(1.0, 1000.0, log=True)] = Field(50.0, gt=0, le=1e9, description="Ridge penalty.")
         decay: Annotated[float, Float(0.5, 1.0)] = Field(
-            0.9, description="Weight of a step relative to the one after it; without an order nothing fades."
+            0.9, gt=0, le=1, description="Weight of a step relative to the one after it; without an order nothing fades."
         )
 
     config: Config
@@ -187,12 +191,12 @@ class ImplicitAls(_Retriever):
     class Config(ComponentConfig):
         """Options."""
 
-        embedding_dim: Annotated[int, Int(8, 256, log=True)] = Field(64, description="Factor dimension.")
-        regularisation: Annotated[float, Float(0.1, 1000.0, log=True)] = Field(10.0, description="Ridge penalty.")
-        confidence: Annotated[float, Float(0.5, 100.0, log=True)] = Field(5.0, description="Extra weight of a choice.")
-        sweeps: Annotated[int, Int(3, 20)] = Field(10, description="Alternations of users and items.")
+        embedding_dim: Annotated[int, Int(8, 256, log=True)] = Field(64, ge=1, le=4096, description="Factor dimension.")
+        regularisation: Annotated[float, Float(0.1, 1000.0, log=True)] = Field(10.0, gt=0, le=1e9, description="Ridge penalty.")
+        confidence: Annotated[float, Float(0.5, 100.0, log=True)] = Field(5.0, ge=0, le=1e6, description="Extra weight of a choice.")
+        sweeps: Annotated[int, Int(3, 20)] = Field(10, ge=1, le=1000, description="Alternations of users and items.")
         decay: Annotated[float, Float(0.5, 1.0)] = Field(
-            0.9, description="Weight of a step relative to the one after it; without an order nothing fades."
+            0.9, gt=0, le=1, description="Weight of a step relative to the one after it; without an order nothing fades."
         )
 
     config: Config

@@ -36,10 +36,10 @@ class TreeParzen:
     class Config(ComponentConfig):
         """Options of the estimator."""
 
-        startup: int = Field(10, ge=1, description="Trials, foreign ones included, before the model speaks.")
-        candidates: int = Field(24, ge=1, description="Draws from the good density per proposal.")
+        startup: int = Field(10, ge=1, le=100_000, description="Trials, foreign ones included, before the model speaks.")
+        candidates: int = Field(24, ge=1, le=100_000, description="Draws from the good density per proposal.")
         multivariate: bool = Field(False, description="Whether genes active together are modelled together, at twice the cost.")
-        history: int = Field(100, ge=20, description="Trials the model looks at: the best quarter and the newest ones.")
+        history: int = Field(100, ge=20, le=100_000, description="Trials the model looks at: the best quarter and the newest ones.")
 
     def __init__(self, config: Config) -> None:
         self.config = config

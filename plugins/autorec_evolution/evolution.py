@@ -31,9 +31,9 @@ class Evolution:
     class Config(ComponentConfig):
         """Options of the evolution."""
 
-        population: int = Field(24, ge=2, description="Size of the living population.")
-        startup: int = Field(12, ge=1, description="Usable trials, foreign ones included, before the first child.")
-        tournament: int = Field(6, ge=1, description="Individuals that compete to be a parent (one objective).")
+        population: int = Field(24, ge=2, le=100_000, description="Size of the living population.")
+        startup: int = Field(12, ge=1, le=100_000, description="Usable trials, foreign ones included, before the first child.")
+        tournament: int = Field(6, ge=1, le=100_000, description="Individuals that compete to be a parent (one objective).")
         crossover: float = Field(0.3, ge=0.0, le=1.0, description="Chance that a child has two parents.")
         mutation: float = Field(0.3, ge=0.0, le=1.0, description="Chance of each further gene to change in a mutation.")
 

@@ -30,8 +30,8 @@ class MagnitudePruning:
     class Config(ComponentConfig):
         """Options."""
 
-        sparsity: Annotated[float, Float(0.1, 0.9)] = Field(0.5, description="Share of hidden units removed.")
-        round_to: int = Field(8, ge=1, description="Widths left are multiples of this.")
+        sparsity: Annotated[float, Float(0.1, 0.9)] = Field(0.5, gt=0, lt=1, description="Share of hidden units removed.")
+        round_to: int = Field(8, ge=1, le=4096, description="Widths left are multiples of this.")
         fine_tune: float = Field(0.4, ge=0.0, le=1.0, description="Share of a full fine-tuning after the cut.")
 
     form: ClassVar[Literal["module", "graph"]] = "module"

@@ -34,7 +34,9 @@ class DynamicInt8:
     class Config(ComponentConfig):
         """Options."""
 
-        smallest: Annotated[int, Int(256, 65536, log=True)] = Field(4096, description="Weights below which a product stays in float32.")
+        smallest: Annotated[int, Int(256, 65536, log=True)] = Field(
+            4096, ge=0, le=2**40, description="Weights below which a product stays in float32."
+        )
 
     form: ClassVar[Literal["module", "graph"]] = "graph"
 

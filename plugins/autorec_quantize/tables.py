@@ -29,7 +29,9 @@ class Int8Tables:
     class Config(ComponentConfig):
         """Options."""
 
-        smallest: Annotated[int, Int(1024, 1048576, log=True)] = Field(4096, description="Numbers below which a table stays in float32.")
+        smallest: Annotated[int, Int(1024, 1048576, log=True)] = Field(
+            4096, ge=0, le=2**40, description="Numbers below which a table stays in float32."
+        )
 
     form: ClassVar[Literal["module", "graph"]] = "graph"
 

@@ -38,11 +38,11 @@ class Controller:
     class Config(ComponentConfig):
         """Options of the controller."""
 
-        width: int = Field(32, ge=1, description="Size of the LSTM's state.")
-        learning_rate: float = Field(0.02, gt=0.0, description="Step size of Adam.")
-        entropy: float = Field(0.1, ge=0.0, description="Weight of the entropy bonus.")
+        width: int = Field(32, ge=1, le=4096, description="Size of the LSTM's state.")
+        learning_rate: float = Field(0.02, gt=0.0, le=10.0, description="Step size of Adam.")
+        entropy: float = Field(0.1, ge=0.0, le=1000.0, description="Weight of the entropy bonus.")
         decay: float = Field(0.8, ge=0.0, lt=1.0, description="Weight of the past in the baseline, per batch.")
-        steps: int = Field(1, ge=1, description="Gradient steps per told batch.")
+        steps: int = Field(1, ge=1, le=10_000, description="Gradient steps per told batch.")
 
     def __init__(self, config: Config) -> None:
         self.config = config

@@ -48,11 +48,15 @@ class LocalWorkers:
     class Config(ComponentConfig):
         """Options."""
 
-        threads: int = Field(1, ge=1, description="Threads of the first workers; tasks that state others get others.")
+        threads: int = Field(1, ge=1, le=1024, description="Threads of the first workers; tasks that state others get others.")
         memory_share: float = Field(0.8, gt=0, le=1, description="Share of free memory for all workers, if a task has no cap.")
-        start_seconds: float = Field(120.0, gt=0, description="Seconds a worker may take until it is ready.")
-        grace_seconds: float = Field(5.0, ge=0, description="Seconds between SIGTERM and SIGKILL of a task that is over its deadline.")
-        retries: int = Field(1, ge=0, description="How often a task is run again, with its seed, after its worker was killed from outside.")
+        start_seconds: float = Field(120.0, gt=0, le=86_400, description="Seconds a worker may take until it is ready.")
+        grace_seconds: float = Field(
+            5.0, ge=0, le=86_400, description="Seconds between SIGTERM and SIGKILL of a task that is over its deadline."
+        )
+        retries: int = Field(
+            1, ge=0, le=100, description="How often a task is run again, with its seed, after its worker was killed from outside."
+        )
 
     def __init__(self, config: Config) -> None:
         self.config = config

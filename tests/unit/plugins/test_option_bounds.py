@@ -1,4 +1,4 @@
-"""Sizes, counts and rates that no model can have are refused by name, of every blueprint of the zoo and every block."""
+"""Sizes, counts and rates that cannot be are refused by name, of every component of every first-party plugin."""
 
 from __future__ import annotations
 
@@ -12,20 +12,32 @@ from autorec_kernel.config import parse_config
 from autorec_kernel.errors import UsageError
 from autorec_kernel.testing.host import host
 
+MODELS = ("zoo", "blocks")
+OTHERS = ("baselines", "bayes", "evolution", "features", "prune", "quantize", "readers", "reinforce", "search", "training", "workers")
 ALL = [
-    (kind, row.id) for kind in ("blueprint", "model-block") for row in host(None).components(kind) if row.id.startswith(("zoo/", "blocks/"))
+    (point.kind, row.id)
+    for point in host(None).extension_points()
+    for row in host(None).components(point.kind)
+    if row.usable and row.id.partition("/")[0] in MODELS + OTHERS and hasattr(host(None).load(point.kind, row.id), "Config")
 ]
-SIGNED = {"offset", "scale", "shift"}  # plain numbers of any sign
-RATES = ("dropout", "mask_rate", "smoothing", "share")
+SIGNED = {"offset", "scale", "shift", "prior"}  # plain numbers of any sign
+RATES = ("dropout", "id_dropout", "mask_rate", "smoothing", "share", "warmup", "crossover", "sparsity", "fine_tune")
+WHOLE = {"crossover", "fine_tune"}  # rates that may be 1
+LEAST = {"num_workers": -1, "plateau_patience": 0, "retries": 0, "smallest": 0}  # counts whose least value means something
+WITHOUT_END = {  # options that a bound would not help, and why
+    "prior": "a mean of labels is any finite number",
+    "spread": "a deviation of labels has the label's own unit",
+}
 
 
 def wrong_values(name: str, info: FieldInfo) -> Iterator[Any]:
     """Yield values that the option must refuse, by its type, its name and what its description says of 0."""
     kind, default = str(info.annotation), info.default
     if "int" in kind and "Literal" not in kind and "str" not in kind:
-        wrong = [-1] if name == "seed" or "0" in str(info.description) else [0, -1]
+        least = LEAST.get(name, 0)
+        wrong = [least - 1] if name == "seed" or name in LEAST or default == 0 or "0" in str(info.description) else [0, -1]
     elif "float" in kind and name not in SIGNED:
-        wrong = [-0.5, -1.0, 1.0, 1.5] if name.startswith(RATES) else [-0.5, -1.0]
+        wrong = [-0.5, -1.0, 1.5, *([] if name in WHOLE else [1.0])] if name.startswith(RATES) else [-0.5, -1.0]
     else:
         return
     yield from ((value,) if isinstance(default, tuple) else value for value in wrong)
@@ -48,8 +60,49 @@ def test_an_impossible_number_is_refused_by_name(kind, name, option, value):
 
 
 def test_there_are_many_of_them():
-    assert len(CASES) > 300
-    assert {name for _, name in ALL} > {"zoo/sasrec", "zoo/ple", "blocks/mlp", "blocks/capsules"}
+    assert len(CASES) > 400
+    assert {name for _, name in ALL} > {"zoo/sasrec", "zoo/ple", "blocks/mlp", "blocks/capsules", "training/full", "workers/local"}
+    assert {name.partition("/")[0] for _, name in ALL} == {*MODELS, *OTHERS}
+
+
+def numbers(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the numbers inside an option's JSON schema."""
+    if schema.get("type") in ("integer", "number"):
+        yield schema
+    for part in (*schema.get("anyOf", ()), *([schema["items"]] if "items" in schema else ())):
+        yield from numbers(part)
+
+
+def ends(number: dict[str, Any]) -> tuple[list[float], list[float]]:
+    """Return the values next outside the lower and the upper bound, none where there is no bound."""
+    step = 1 if number["type"] == "integer" else 1e-9 * max(1.0, abs(number.get("maximum", number.get("minimum", 0.0))))
+    low = [number["exclusiveMinimum"]] if "exclusiveMinimum" in number else [number["minimum"] - step] if "minimum" in number else []
+    high = [number["exclusiveMaximum"]] if "exclusiveMaximum" in number else [number["maximum"] + step] if "maximum" in number else []
+    return low, high
+
+
+OPTIONS = [
+    pytest.param(kind, name, option, number, "items" in schema, id=f"{name}-{option}")
+    for kind, name in ALL
+    if name.partition("/")[0] in OTHERS
+    for option, schema in host(None).load(kind, name).Config.model_json_schema().get("properties", {}).items()
+    for number in numbers(schema)
+]
+
+
+@pytest.mark.parametrize(("kind", "name", "option", "number", "listed"), OPTIONS)
+def test_a_number_has_two_ends_or_a_written_reason(kind, name, option, number, listed):
+    """Widths of models in the zoo have no upper end: the run's limit on parameters judges them before anything is trained."""
+    low, high = ends(number)
+    assert low or option in WITHOUT_END
+    assert high or option in WITHOUT_END
+    for value in (*low, *high, *([-1e30, 1e30] if low and high else [])):
+        with pytest.raises(UsageError, match=option):
+            parse_config(host(None).load(kind, name).Config, {option: (value,) if listed else value}, where=name)
+
+
+def test_reasons_are_given_for_options_that_need_one():
+    assert set(WITHOUT_END) == {case.values[2] for case in OPTIONS if not all(ends(case.values[3]))}
 
 
 @pytest.mark.parametrize(

@@ -106,8 +106,10 @@ def _hash(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> n
 
 
 def _bucketize(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> np.ndarray:
-    """1 + the number of `edges` at or below the value; 0 = missing."""
+    """1 + the number of `edges` at or below the value; 0 = missing. `at_end`: the row of a clock where tables are read at their end."""
     value = frame.numbers(inputs[0])
+    if frame.context.latest and "at_end" in params:
+        return np.full(len(value), int(params["at_end"]), np.int64)
     return np.where(np.isnan(value), 0, 1 + np.searchsorted(frame.arrays[params["edges"]], value, side="right"))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import pytest
 
 from autorec_features.activity import Activity
 from autorec_features.bias import Bias
+from autorec_features.factors import Factors
 from autorec_features.groups import Groups
 from autorec_features.taste import Taste
 from autorec_kernel.features.compute import event_columns
@@ -203,3 +204,24 @@ def test_columns_of_the_data_may_have_the_names_of_steps(timed: World) -> None:
         Bias(Bias.Config(label="value")),
     ):
         assert op.fit(events, timed.tables, rng).outputs
+
+
+def test_factors_score_a_pair_by_the_low_rank_matrix_of_earlier_choices(timed: World) -> None:
+    op, fitted = fitted_on(Factors, Factors.Config(rank=3), timed)
+    found = read(fitted, timed)["user+item.factors"][:, 0]
+    users, items, clock = (np.asarray(timed.events[name]) for name in ("@user", "@item", "@clock"))
+    moments = op.config.moments
+    assert len(moments) == 5
+    assert clock.max() < moments[-1]
+    assert not found[clock < moments[0]].any()
+    for moment, end in pairwise(moments):
+        matrix = np.zeros((users.max() + 1, items.max() + 1))
+        matrix[users[clock < moment], items[clock < moment]] = 1.0
+        scaled = matrix / np.sqrt(np.maximum(matrix.sum(axis=1), 1))[:, None] / np.sqrt(np.maximum(matrix.sum(axis=0), 1))
+        left, values, right = np.linalg.svd(scaled)
+        low = (left[:, :3] * values[:3]) @ right[:3]
+        rows = (clock >= moment) & (clock < end)
+        assert found[rows] == pytest.approx((low / np.sqrt((low**2).mean()))[users[rows], items[rows]], abs=1e-4)
+    again, refitted = fitted_on(Factors, op.config, timed)
+    assert again.config == op.config
+    assert np.array_equal(read(refitted, timed)["user+item.factors"][:, 0], found)

@@ -14,7 +14,22 @@ from autorec_kernel.features import build_features
 from autorec_kernel.kernel import Kernel
 from autorec_kernel.testing.data import tiny_dataset
 
-OPS = {"activity", "bag", "bias", "counts", "groups", "history", "id", "means", "scale", "taste", "time-parts", "vector", "words"}
+OPS = {
+    "activity",
+    "bag",
+    "bias",
+    "counts",
+    "factors",
+    "groups",
+    "history",
+    "id",
+    "means",
+    "scale",
+    "taste",
+    "time-parts",
+    "vector",
+    "words",
+}
 ASK = """
 import sys
 for name in ("autorec_features", "autorec_kernel.features", "torch", "pandas", "pydantic"):

@@ -40,7 +40,7 @@ class Words:
         column: str = Field("title", description="Text column.")
         source: Literal["events", "users", "items"] = Field("items", description="Table that holds it.")
         width: Annotated[int, Choice(8, 16, 32)] = Field(16, ge=1, le=256, description="Dimensions kept.")
-        min_count: int = Field(2, ge=1, description="Texts below which a word is left out.")
+        min_count: int = Field(2, ge=1, le=2**31, description="Texts below which a word is left out.")
         max_words: int = Field(32, ge=1, le=512, description="Words read of a text.")
 
     def __init__(self, config: Config) -> None:

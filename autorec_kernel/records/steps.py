@@ -238,9 +238,11 @@ def _plus(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> n
 
 
 def _ratio(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> np.ndarray:
-    """(numerator + strength * prior) / (denominator + strength)."""
-    strength, prior = float(params["strength"]), float(params.get("prior", 0.0))
-    return np.asarray((frame.numbers(inputs[0]) + strength * prior) / (frame.numbers(inputs[1]) + strength))
+    """(numerator + strength * prior) / (denominator + strength); the prior is a number, or a third value [n]."""
+    strength, above, below = float(params["strength"]), frame.numbers(inputs[0]), frame.numbers(inputs[1])
+    prior = frame.numbers(inputs[2]) if len(inputs) > 2 else np.full(len(above), float(params.get("prior", 0.0)))
+    prior = prior.reshape(len(prior), *[1] * (above.ndim - 1)) if prior.ndim < above.ndim else prior
+    return np.asarray((above + strength * prior) / (below + strength))
 
 
 def _concat(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import Annotated
 
 import numpy as np
@@ -11,25 +12,32 @@ from pydantic import Field
 from autorec_features.base import Fitted, seconds
 from autorec_features.counts import keys_of
 from autorec_features.keys import training_columns
+from autorec_features.running import blank_means, mean_of
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.contracts.features import DataProfile, FeatureProposal, RejectColumn
-from autorec_kernel.records.as_of import AsOfTable, Measure
-from autorec_kernel.records.features import Feature
+from autorec_kernel.records.features import Depends, Feature
 from autorec_kernel.records.program import Program, Step
 from autorec_kernel.records.table import Table
 from autorec_kernel.space import Float
 
 __all__ = ["Bias"]
 
-_OUTPUTS = (("item.quality", "item"), ("user.leniency", "user"), ("user+item.bias", "pair"), ("user.mean.last", "user"))
-_LAST = 5  # labels of a user that the newest mean is of
+_NEWEST = (("user", 1), ("user", 5), ("user", 20), ("item", 10), ("item", 50))  # means of so many newest labels, shrunk to those of all
+_OUTPUTS: tuple[tuple[str, Depends], ...] = (
+    ("item.quality", "item"),
+    ("user.leniency", "user"),
+    ("user+item.bias", "pair"),
+    ("user+item.mean", "pair"),
+    *((f"{entity}.mean.last{count}", "user" if entity == "user" else "item") for entity, count in _NEWEST),
+)
 
 
 class Bias:
     """The bias model of Koren, Bell and Volinsky (2009, equation 3), b_ui = μ + b_u + b_i, read strictly before every row.
 
     An item's quality is its shrunk mean of (label - the user's mean before that event), a user's leniency that of (label - the item's mean
-    before that event). The sum of both, `user+item.bias`, predicts the pair. Needs a global clock.
+    before that event). The sum of both, `user+item.bias`, predicts the pair, and so does the item's mean and the user's leniency,
+    `user+item.mean`. Beside them the means of the newest labels. Needs a global clock.
     """
 
     class Config(ComponentConfig):
@@ -60,53 +68,34 @@ class Bias:
             raise RejectColumn(f"label {self.config.label!r} is not numeric")
         blank = self._program(keys_of(events, "user"), keys_of(events, "item"))
         program = blank.fold(training_columns(sorted(blank.columns()), events, tables))
-        features = tuple(Feature(name, "numeric", depends, dynamic=True, family="aggregate") for name, depends in _OUTPUTS)  # type: ignore[arg-type]
+        features = tuple(Feature(name, "numeric", depends, dynamic=True, family="aggregate") for name, depends in _OUTPUTS)
         return Fitted(features, program)
 
     def _program(self, users: int, items: int) -> Program:
-        options = self.config
-        shrunk = {"strength": options.strength}
+        options, strength = self.config, self.config.strength
         standard = Step("affine", (options.label,), ".standard", {"shift": options.prior, "scale": 1.0 / options.spread})
         steps = (
             standard,
-            *_mean("user", "means", ".user mean", shrunk),
-            *_mean("item", "means", ".item mean", shrunk),
+            *mean_of(".user mean", "user means", "@user_key", strength),
+            *mean_of(".item mean", "item means", "@item_key", strength),
             Step("minus", (".standard", ".user mean"), ".above user"),
             Step("minus", (".standard", ".item mean"), ".above item"),
-            *_mean("item", "residuals", ".quality", shrunk),
-            *_mean("user", "residuals", ".leniency", shrunk),
+            *mean_of(".quality", "item residuals", "@item_key", strength),
+            *mean_of(".leniency", "user residuals", "@user_key", strength),
             Step("plus", (".quality", ".leniency"), ".bias"),
-            *_newest(shrunk),
+            Step("plus", (".item mean", ".leniency"), ".expected"),
+            *chain.from_iterable(_newest(entity, count) for entity, count in _NEWEST),
         )
         tables = {
-            "user means": _blank("user", users, ".standard"),
-            "item means": _blank("item", items, ".standard"),
-            "item residuals": _blank("item", items, ".above user"),
-            "user residuals": _blank("user", users, ".above item"),
+            "user means": blank_means("@user_key", users, ".standard"),
+            "item means": blank_means("@item_key", items, ".standard"),
+            "item residuals": blank_means("@item_key", items, ".above user"),
+            "user residuals": blank_means("@user_key", users, ".above item"),
         }
         inputs = ("@user_key", "@item_key", "@clock", options.label)
-        return Program(inputs, steps, (".quality", ".leniency", ".bias", ".last"), tables=tables)
+        newest = [f".{entity} newest {count}" for entity, count in _NEWEST]
+        return Program(inputs, steps, (".quality", ".leniency", ".bias", ".expected", *newest), tables=tables)
 
 
-def _blank(entity: str, keys: int, value: str) -> AsOfTable:
-    key = f"@{entity}_key"
-    nothing = {name: np.zeros(0, np.int64) for name in (key, "@clock", value)}
-    return AsOfTable.sums(nothing, keys, key=key, measures=(Measure(value), Measure(value, count=False)))
-
-
-def _mean(entity: str, table: str, name: str, shrunk: Mapping[str, float]) -> tuple[Step, ...]:
-    read, of = (f"@{entity}_key", "@clock"), f"{entity} {table}"
-    return (
-        Step("as_of", read, f"{name} count", {"table": of, "column": 0}),
-        Step("as_of", read, f"{name} sum", {"table": of, "column": 1}),
-        Step("ratio", (f"{name} sum", f"{name} count"), name, shrunk),
-    )
-
-
-def _newest(shrunk: Mapping[str, float]) -> tuple[Step, ...]:
-    read = ("@user_key", "@clock")
-    return (
-        Step("as_of", read, ".last count", {"table": "user means", "column": 0, "newest": _LAST}),
-        Step("as_of", read, ".last sum", {"table": "user means", "column": 1, "newest": _LAST}),
-        Step("ratio", (".last sum", ".last count"), ".last", {**shrunk, "strength": 1.0}),
-    )
+def _newest(entity: str, count: int) -> tuple[Step, ...]:
+    return mean_of(f".{entity} newest {count}", f"{entity} means", f"@{entity}_key", 1.0, prior=f".{entity} mean", newest=count)

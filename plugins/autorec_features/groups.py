@@ -21,10 +21,10 @@ from autorec_kernel.records.schema import Column
 from autorec_kernel.records.table import Coded, ColumnData, Ragged, Table, take_column
 from autorec_kernel.space import Float
 
-__all__ = ["Groups"]
+__all__ = ["COUNT_CENTRE", "COUNT_UNIT", "POOLS", "Groups", "min_count", "pairings"]
 
-_POOLS = {"mean": "mean", "best": "max", "worst": "min"}  # over the values of a list
-_CENTRE, _UNIT = 2.0, 0.5  # of a count on a log scale, as in `Counts`
+POOLS = {"mean": "mean", "best": "max", "worst": "min"}  # over the values of a list
+COUNT_CENTRE, COUNT_UNIT = 2.0, 0.5  # of a count on a log scale, as in `Counts`
 _MOST = 1000  # categories up to which a column makes pairs
 _NUMBERS = ("numeric", "time")  # kinds that are cut into bins
 _SEGMENTS = 50  # combinations of two columns up to which an audience is cut by both
@@ -58,7 +58,9 @@ class Groups:
     def propose(cls, profile: DataProfile) -> Iterable[FeatureProposal]:
         label, spread = profile.schema.role("label"), profile.facts.get("label_std", 0.0)
         told = {"label": label.name, "prior": profile.facts["label_mean"], "spread": spread} if label is not None and spread > 0 else {}
-        for keys, width in _groupings(profile):
+        both = all(profile.schema.role(role) is not None for role in ("user", "item"))  # type: ignore[arg-type]
+        leaning = bool(told) and both and profile.clock == "time"  # `Leanings` says more of pairs
+        for keys, width in (*_singles(profile), *([] if leaning else pairings(profile))):
             if not told and "@user" not in keys:
                 continue  # without a label only a user's own counts say something that an id does not
             config = cls.Config(keys=keys, clock=profile.clock, **told)
@@ -70,7 +72,7 @@ class Groups:
     def fit(self, events: Table, tables: Mapping[str, Table], rng: np.random.Generator) -> Fitted:
         """Sort and add up the events of every group."""
         options = self.config
-        keys = keys_for(options.keys, events, tables, _RARE if _distinct(options.keys, events, tables) > _MOST else 1)
+        keys = keys_for(options.keys, events, tables, min_count(options.keys, events, tables))
         clock = _clock_of(options.keys, options.clock)
         names = [*keys.inputs, *([clock] if clock else []), *([options.label] if options.label else [])]
         columns = training_columns(names, events, tables)
@@ -108,14 +110,14 @@ class Groups:
             Step("pool", (".events", keys.name), ".pooled"),
             Step("fill", (".pooled",), ".known", {"value": 0.0}),
             Step("log1p", (".known",), ".log"),
-            Step("affine", (".log",), ".count", {"shift": _CENTRE, "scale": _UNIT}),
+            Step("affine", (".log",), ".count", {"shift": COUNT_CENTRE, "scale": COUNT_UNIT}),
         )
         outputs = self._outputs(keys)
         if options.label:
             total = Step("as_of", read, ".totals", {"table": "groups", "column": 1})
             steps += (total, Step("ratio", (".totals", ".events"), ".means", {"strength": options.strength}))
-        for name in (name for name in outputs if name in _POOLS):
-            pool = Step("pool", (".means", keys.name), f".pooled {name}", {"mode": _POOLS[name]})
+        for name in (name for name in outputs if name in POOLS):
+            pool = Step("pool", (".means", keys.name), f".pooled {name}", {"mode": POOLS[name]})
             steps += (pool, Step("fill", (pool.output,), f".{name}", {"value": 0.0}))
         return Program(inputs, steps, tuple(f".{name}" for name in outputs), keys.arrays, {"groups": table})
 
@@ -125,13 +127,18 @@ class Groups:
         return ("mean", "best", "worst", "count") if keys.several else ("mean", "count")
 
 
-def _groupings(profile: DataProfile) -> Iterator[tuple[tuple[str, ...], int]]:
-    """Yield the keys that make sense on this data, and how many values a row has."""
+def _usable(profile: DataProfile) -> list[Column]:
     columns = [column for source in ("events", "users", "items") for column in profile.schema.features(source)]  # type: ignore[arg-type]
-    usable = [column for column in columns if column.kind in ("categorical", "multi", "id", *_NUMBERS)]
-    for column in usable:
-        if column.kind not in _NUMBERS:
-            yield (_name(column),), _width(column)
+    return [column for column in columns if column.kind in ("categorical", "multi", "id", *_NUMBERS)]
+
+
+def _singles(profile: DataProfile) -> list[tuple[tuple[str, ...], int]]:
+    return [((_name(column),), _width(column)) for column in _usable(profile) if column.kind not in _NUMBERS]
+
+
+def pairings(profile: DataProfile) -> Iterator[tuple[tuple[str, ...], int]]:
+    """Yield the pairs of user or item and columns of the other side or of the event that make sense, and how many values a row has."""
+    usable = _usable(profile)
     for entity, other in (("user", "items"), ("item", "users")):
         if profile.schema.role(entity) is None:  # type: ignore[arg-type]
             continue
@@ -160,15 +167,15 @@ def _clock_of(keys: tuple[str, ...], clock: str) -> str:
     return "@clock" if clock == "time" or (clock == "position" and "@user" in keys) else ""
 
 
-def _distinct(keys: tuple[str, ...], events: Table, tables: Mapping[str, Table]) -> int:
-    """Return the largest number of texts of a key column."""
+def min_count(keys: tuple[str, ...], events: Table, tables: Mapping[str, Table]) -> int:
+    """Return the events below which a category has no row: more than one where a key column has very many."""
     sizes = [0]
     for name in keys:
         source, _, column = name.partition(".")
         found = events.get(name, tables.get(source, Table({}, 0)).get(column))
         values = found.values if isinstance(found, Ragged) else found
         sizes.append(len(values.values) if isinstance(values, Coded) else 0)
-    return max(sizes)
+    return _RARE if max(sizes) > _MOST else 1
 
 
 def _numeric(column: ColumnData) -> bool:

@@ -22,6 +22,9 @@ def autorec_feature_ops() -> tuple[ComponentSpec, ...]:
         ComponentSpec("groups", "autorec_features.groups:Groups", "Count and mean label of categories, and of a user's or an item's own."),
         ComponentSpec("history", "autorec_features.history:History", "The last positive items of the user before the row.", tags=("raw",)),
         ComponentSpec("id", "autorec_features.identity:Identity", "Row of a user, item or category in a sorted vocabulary.", tags=("raw",)),
+        ComponentSpec(
+            "leanings", "autorec_features.leanings:Leanings", "A user's mean of a genre, an audience's of an item, beyond the rest."
+        ),
         ComponentSpec("means", "autorec_features.means:Means", "Mean label of a user or an item before the row, shrunk to the prior."),
         ComponentSpec(
             "scale", "autorec_features.scale:Scale", "Numbers standardised, tails on a log scale, gaps filled and flagged.", tags=("raw",)

@@ -13,6 +13,7 @@ from autorec_features.activity import Activity
 from autorec_features.bias import Bias
 from autorec_features.factors import Factors
 from autorec_features.groups import Groups
+from autorec_features.leanings import Leanings
 from autorec_features.taste import Taste
 from autorec_kernel.features.compute import event_columns
 from autorec_kernel.records.table import Coded, Ragged
@@ -111,10 +112,41 @@ def test_numbers_are_grouped_by_their_quantiles(timed: World) -> None:
     assert (np.diff(edges) > 0).all()
 
 
-def test_with_a_label_means_are_proposed_and_without_one_only_a_users_own_counts() -> None:
-    proposed = [proposal.config for _, _, proposal in proposals_of(Groups)]
-    assert {config.keys for config in proposed} >= {("device",), ("items.genres",), ("@user", "items.genres"), ("@item", "users.country")}
-    assert all(config.label == "rating" for config in proposed)
+def test_pairs_are_leanings_where_a_clock_orders_all_events_and_groups_elsewhere() -> None:
+    groups = [(clock, proposal.config.keys) for clock, _, proposal in proposals_of(Groups)]
+    leanings = [(clock, proposal.config.keys) for clock, _, proposal in proposals_of(Leanings)]
+    pairs = {("@user", "items.genres"), ("@item", "users.country"), ("@user", "device"), ("@item", "users.age", "users.country")}
+    assert {keys for clock, keys in leanings if clock == "time"} >= pairs
+    assert {keys for clock, keys in groups if clock == "position"} >= pairs
+    assert {clock for clock, _ in leanings} == {"time"}
+    assert {keys for clock, keys in groups if clock == "time"} >= {("device",), ("items.genres",)}
+    assert not pairs & {keys for clock, keys in groups if clock == "time"}
+
+
+@pytest.mark.parametrize("keys", [("@user", "items.genres"), ("@item", "users.country"), ("@user", "items.brand")])
+def test_a_leaning_is_the_mean_residual_of_the_pair_shrunk_to_that_of_its_owner(timed: World, keys: tuple[str, ...]) -> None:
+    config = Leanings.Config(keys=keys, label="rating", prior=PRIOR, spread=SPREAD, strength=3.0)
+    found = read(fitted_on(Leanings, config, timed)[1], timed)
+    users, items, clock = (np.asarray(timed.events[name]) for name in ("@user", "@item", "@clock"))
+    own, other = (users, items) if keys[0] == "@user" else (items, users)
+    standard = (np.asarray(timed.events["rating"]) - PRIOR) / SPREAD
+
+    def mean_before(key: np.ndarray, row: int, values: np.ndarray) -> float:
+        return shrunk(values[(key == key[row]) & (clock < clock[row])], 5.0)
+
+    base = np.array([mean_before(other, row, standard) for row in range(len(clock))])
+    residual, categories = standard - base, texts(timed, keys[1])
+    for row in range(0, len(clock), 9):
+        prior, each = mean_before(own, row, residual), []
+        for value in categories[row]:
+            times = np.array([part.count(value) for part in categories]) * ((own == own[row]) & (clock < clock[row]))
+            each.append(((times * residual).sum() + 3.0 * prior) / (times.sum() + 3.0))
+        name = f"{keys[0][1:]}+{keys[1]}"
+        for out, pool in (("mean", np.mean), ("best", max), ("worst", min)):
+            if f"{name}.{out}" in found:
+                expected = base[row] + (pool(each) if each else 0.0)
+                assert found[f"{name}.{out}"][row, 0] == pytest.approx(expected, abs=1e-5), (row, out)
+    assert (f"{name}.best" in found) == ("genres" in keys[1])
 
 
 def test_activity_is_counted_over_windows_and_measured_in_hours(timed: World) -> None:
@@ -166,8 +198,11 @@ def test_the_bias_of_a_pair_is_the_items_quality_and_the_users_leniency_before_t
         assert found["item.quality"][row, 0] == pytest.approx(quality, abs=1e-5)
         assert found["user.leniency"][row, 0] == pytest.approx(leniency, abs=1e-5)
         assert found["user+item.bias"][row, 0] == pytest.approx(quality + leniency, abs=1e-5)
-        newest = standard[(users == users[row]) & (clock < clock[row])][-5:]
-        assert found["user.mean.last"][row, 0] == pytest.approx(shrunk(newest, 1.0), abs=1e-5)
+        assert found["user+item.mean"][row, 0] == pytest.approx(mean_before(items, row, standard) + leniency, abs=1e-5)
+        for name, key, count in (("user", users, 5), ("item", items, 10)):
+            newest = standard[(key == key[row]) & (clock < clock[row])][-count:]
+            expected = (newest.sum() + mean_before(key, row, standard)) / (len(newest) + 1)
+            assert found[f"{name}.mean.last{count}"][row, 0] == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize("column", ["year", "popularity"])

@@ -23,6 +23,7 @@ OPS = {
     "groups",
     "history",
     "id",
+    "leanings",
     "means",
     "scale",
     "taste",

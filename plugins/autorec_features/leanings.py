@@ -1,0 +1,108 @@
+"""`Leanings`: what a user makes of a genre beyond what its items get, what an audience makes of an item beyond what it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from autorec_features.base import Fitted, seconds
+from autorec_features.counts import keys_of
+from autorec_features.groups import COUNT_CENTRE, COUNT_UNIT, POOLS, min_count, pairings
+from autorec_features.keys import Keys, depends_on, keys_for, training_columns
+from autorec_features.running import blank_means, mean_of
+from autorec_kernel.config import ComponentConfig
+from autorec_kernel.contracts.features import DataProfile, FeatureProposal, RejectColumn
+from autorec_kernel.records.features import Feature
+from autorec_kernel.records.program import Program, Step
+from autorec_kernel.records.table import Table
+from autorec_kernel.space import Float
+
+__all__ = ["Leanings"]
+
+_STRENGTH = 5.0  # events that the prior of a user or an item is worth
+
+
+class Leanings:
+    """Means of residuals in two levels, each shrunk to the one above it.
+
+    Of a user (item) and one or two columns of the other side: the residual is the label minus the mean of the event's item (user) before
+    it; its mean by the pair is shrunk to its mean by the user (item), and the mean of the row's own item (user) is added: a prediction of
+    the label. Of an item's list (genres) the mean over its values, the best and the worst. Only events with a smaller clock are read.
+    """
+
+    class Config(ComponentConfig):
+        """Options of `Leanings`; prior and spread are fixed before fitting, so that no later label reaches an earlier value."""
+
+        keys: tuple[str, ...] = Field(
+            ("@user", "items.genres"), min_length=2, max_length=3, description="@user or @item, and columns; the last may hold lists."
+        )
+        label: str = Field("rating", description="Label column.")
+        prior: float = Field(0.0, description="Mean assumed where there is no event.")
+        spread: float = Field(1.0, gt=0, description="Deviation of the label, the unit of the output.")
+        strength: Annotated[float, Float(1.0, 100.0, log=True)] = Field(3.0, gt=0, le=1e6, description="Events that the prior is worth.")
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    @classmethod
+    def propose(cls, profile: DataProfile) -> Iterable[FeatureProposal]:
+        label, spread = profile.schema.role("label"), profile.facts.get("label_std", 0.0)
+        known = all(profile.schema.role(role) is not None for role in ("user", "item"))  # type: ignore[arg-type]
+        if label is None or not spread > 0 or not known or profile.clock != "time":
+            return
+        for keys, width in pairings(profile):
+            config = cls.Config(keys=keys, label=label.name, prior=profile.facts["label_mean"], spread=spread)
+            reason = f"{label.name} by {' and '.join(keys)} beyond that of the {'items' if keys[0] == '@user' else 'users'}"
+            yield FeatureProposal(config, seconds(profile.rows * (width + 2), 14), reason, profile.rows * (width + 2) * 24)
+
+    def fit(self, events: Table, tables: Mapping[str, Table], rng: np.random.Generator) -> Fitted:
+        """Add up residuals in order of time; a label that is not numeric is rejected."""
+        options = self.config
+        label = events.get(options.label)
+        if not isinstance(label, np.ndarray) or label.ndim != 1:
+            raise RejectColumn(f"label {options.label!r} is not numeric")
+        keys = keys_for(options.keys, events, tables, min_count(options.keys, events, tables))
+        outputs = (*(POOLS if keys.several else ("mean",)), "count")
+        blank = self._program(keys, outputs, keys_of(events, "user"), keys_of(events, "item"))
+        program = blank.fold(training_columns(sorted(blank.columns()), events, tables))
+        name = "+".join(key.lstrip("@") for key in options.keys)
+        depends = depends_on(("@user", "@item"))
+        features = [Feature(f"{name}.{out}", "numeric", depends, dynamic=True, family="group") for out in outputs]
+        return Fitted(tuple(features), program)
+
+    def _program(self, keys: Keys, outputs: tuple[str, ...], users: int, items: int) -> Program:
+        options = self.config
+        own, other = ("@user_key", "@item_key") if options.keys[0] == "@user" else ("@item_key", "@user_key")
+        sizes = {"@user_key": users, "@item_key": items}
+        steps = (
+            *keys.steps,
+            Step("affine", (options.label,), ".standard", {"shift": options.prior, "scale": 1.0 / options.spread}),
+            *mean_of(".base", "others", other, _STRENGTH),
+            Step("minus", (".standard", ".base"), ".residual"),
+            *mean_of(".own", "own", own, _STRENGTH),
+            *mean_of(".leaning", "groups", keys.name, options.strength, prior=".own"),
+            *(step for name in outputs if name in POOLS for step in _prediction(name, keys.name)),
+            Step("pool", (".leaning count", keys.name), ".pooled count"),
+            Step("fill", (".pooled count",), ".known", {"value": 0.0}),
+            Step("log1p", (".known",), ".log"),
+            Step("affine", (".log",), ".count", {"shift": COUNT_CENTRE, "scale": COUNT_UNIT}),
+        )
+        tables = {
+            "others": blank_means(other, sizes[other], ".standard"),
+            "own": blank_means(own, sizes[own], ".residual"),
+            "groups": blank_means(keys.name, keys.size, ".residual"),
+        }
+        inputs = tuple(dict.fromkeys((*keys.inputs, own, other, "@clock", options.label)))
+        return Program(inputs, steps, tuple(f".{name}" for name in outputs), keys.arrays, tables)
+
+
+def _prediction(name: str, keys: str) -> tuple[Step, ...]:
+    """Return the steps from leanings to a prediction: over the values of a list, 0 where there is none, with the row's own mean added."""
+    return (
+        Step("pool", (".leaning", keys), f".pooled {name}", {"mode": POOLS[name]}),
+        Step("fill", (f".pooled {name}",), f".whole {name}", {"value": 0.0}),
+        Step("plus", (f".whole {name}", ".base"), f".{name}"),
+    )

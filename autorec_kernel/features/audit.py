@@ -19,7 +19,7 @@ from autorec_kernel.errors import UnknownNameError
 from autorec_kernel.features.association import alone, group_z, rank_z
 from autorec_kernel.features.audit_report import AuditReport
 from autorec_kernel.features.build import build_features, feature_ops
-from autorec_kernel.features.compare import affine, monotone, renamed
+from autorec_kernel.features.compare import affine, alike, monotone, renamed
 from autorec_kernel.features.entities import USER
 from autorec_kernel.features.feature_set import FeatureSet
 from autorec_kernel.features.sample import flooded, later, permuted, sample_of, shuffled
@@ -154,7 +154,7 @@ def _is_unsure(old: Feature, new: Feature) -> bool:
 
 def _same(feature: Feature, old: np.ndarray, new: np.ndarray, kind: str, several: bool) -> bool:
     if feature.dynamic or feature.kind == "history" or np.array_equal(old, new):
-        return np.array_equal(old, new)
+        return alike(old, new) if feature.kind == "numeric" else np.array_equal(old, new)
     if feature.kind != "numeric":
         return several and feature.kind == "id" and renamed(old, new)
     rule = affine if kind == "permuted" else monotone

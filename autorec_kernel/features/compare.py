@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["affine", "monotone", "renamed"]
+__all__ = ["affine", "alike", "monotone", "renamed"]
 
 
 def affine(old: np.ndarray, new: np.ndarray) -> bool:
@@ -19,6 +19,15 @@ def affine(old: np.ndarray, new: np.ndarray) -> bool:
         return bool(np.ptp(old) == np.ptp(new))
     slope, offset = np.polyfit(old.astype(np.float64), new.astype(np.float64), 1)
     return bool(slope > 0 and np.abs(slope * old + offset - new).max() <= 1e-5 * max(1.0, float(np.ptp(new))))
+
+
+def alike(old: np.ndarray, new: np.ndarray) -> bool:
+    """Return whether values are equal up to the rounding of float32 sums, which follows how arrays lie in memory.
+
+    Args:
+        old, new: float [n, …].
+    """
+    return bool(np.allclose(old, new, rtol=0.0, atol=1e-6 * max(1.0, float(np.ptp(old)) if old.size else 0.0)))
 
 
 def monotone(old: np.ndarray, new: np.ndarray) -> bool:

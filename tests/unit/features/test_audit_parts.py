@@ -9,7 +9,7 @@ import pytest
 from autorec_kernel.data import open_dataset
 from autorec_kernel.evaluation.rows import auc
 from autorec_kernel.features.association import alone, group_z, rank_z
-from autorec_kernel.features.compare import affine, monotone, renamed
+from autorec_kernel.features.compare import affine, alike, monotone, renamed
 from autorec_kernel.features.sample import flooded, later, permuted, sample_of, shuffled
 from autorec_kernel.records.dataset import CLOCK, ORDER, Dataset
 from autorec_kernel.records.table import Coded
@@ -102,6 +102,7 @@ def test_affine_monotone_and_renamed() -> None:
     value = rng().normal(size=50)
     assert affine(value, 3 * value - 2) and not affine(value, value**3) and not affine(value, -value)
     assert affine(np.ones(3), np.zeros(3)) and not affine(np.ones(3), np.arange(3.0))
+    assert alike(value, value + 1e-7) and not alike(value, value + 1e-4) and not alike(np.zeros(3), np.array([0, 0, 2e-6]))
     assert monotone(value, value**3) and not monotone(value, -value)
     ids = np.array([1, 2, 2, 3, 0])
     assert renamed(ids, np.array([7, 5, 5, 0, 4]))

@@ -271,7 +271,7 @@ def test_esmm_answers_click_and_click_times_conversion(model: Model) -> None:
 
 @pytest.mark.parametrize("shared_gate", ["all", "shared"])
 def test_a_gate_of_ple_mixes_its_task_s_experts_and_the_shared_ones(model: Model, shared_gate: str) -> None:
-    options = {"expert_units": (3,), "num_experts": 2, "num_shared_experts": 1, "num_layers": 2, "tower_units": (), "embedding_dim": 4}
+    options = {"expert_units": (8,), "num_experts": 2, "num_shared_experts": 1, "num_layers": 3, "tower_units": (), "embedding_dim": 4}
     network = model("ple", "click, three labels", features=("device",), shared_gate=shared_gate, **options)
     found = served(network)
 
@@ -281,12 +281,12 @@ def test_a_gate_of_ple_mixes_its_task_s_experts_and_the_shared_ones(model: Model
 
     for row in range(3):
         shared, states = device(network, row, 4), [device(network, row, 4)] * 3
-        for layer in (0, 1):
-            own = [dense(network, f"experts_{layer}_{task}", state).view(2, 3) for task, state in enumerate(states)]
-            common = dense(network, f"experts_{layer}_shared", shared).view(1, 3)
+        for layer in range(3):  # from the second one on, the shared state is another than any task's
+            own = [dense(network, f"experts_{layer}_{task}", state).view(2, 8) for task, state in enumerate(states)]
+            common = dense(network, f"experts_{layer}_shared", shared).view(1, 8)
             states = [mixed(f"state_{layer}_{task}", state, [own[task], common]) for task, state in enumerate(states)]
-            if layer == 0:
-                shared = mixed("state_0_shared", shared, [*own, common] if shared_gate == "all" else [common])
+            if layer < 2:
+                shared = mixed(f"state_{layer}_shared", shared, [*own, common] if shared_gate == "all" else [common])
         for task, state in enumerate(states):
             ((weight, _),) = layers(network, f"score_{task}")
             score = weight[0] @ state + network.part(f"score_{task}").offset[0].detach()

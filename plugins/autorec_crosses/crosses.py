@@ -32,7 +32,8 @@ class Crosses:
     No column is left out for telling nothing alone: each combination is judged as a whole, by the residuals of an additive model of
     all columns (an exclusive or has no main effects). Where not all combinations of an order fit into `seconds`, those of the columns
     with the fewest codes are counted, and extensions of the best of the order before. What stands out after a correction for the
-    number of combinations must then raise the likelihood of held-out rows, beyond any of its parts and beside the crosses taken before.
+    number of combinations must then raise the likelihood of held-out rows (of held-out users, where there are users), beyond any of its
+    parts and beside the crosses taken before.
     Labels decide which columns are crossed and nothing else: a value is a function of the row's own columns.
     """
 
@@ -107,7 +108,9 @@ class Crosses:
         terms = [Term.of(coding.codes[rows], coding.size) for coding in codings]
         limits = Limits(options.max_order, options.limit, options.min_count, options.seconds, options.beam, options.alpha)
         binary = bool(np.isin(label, (0.0, 1.0)).all())
-        found: list[Found] = find_crosses(terms, list(_entities(events, rows)), label, binary, limits, rng)
+        users = np.asarray(events.get("@user", np.zeros(0, np.int64)))
+        owners = users[rows] if len(users) and users.max() > 0 else None
+        found: list[Found] = find_crosses(terms, list(_entities(events, rows)), label, binary, limits, rng, owners)
         return [(tuple(sorted(codings[part].name for part in one.parts)), one.gain) for one in found]
 
     def _labelled(self, events: Table, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -69,7 +69,13 @@ def combined(columns: Sequence[Term], parts: Parts) -> Term:
 
 
 def find_crosses(
-    columns: Sequence[Term], others: Sequence[Term], label: np.ndarray, binary: bool, limits: Limits, rng: np.random.Generator
+    columns: Sequence[Term],
+    others: Sequence[Term],
+    label: np.ndarray,
+    binary: bool,
+    limits: Limits,
+    rng: np.random.Generator,
+    owners: np.ndarray | None = None,
 ) -> list[Found]:
     """Return the crosses that add to the main effects, to their parts and to each other, the largest gain first.
 
@@ -79,8 +85,12 @@ def find_crosses(
         label: float64 [n].
         binary: Whether labels are 0 and 1.
         rng: Cuts the rows into halves.
+        owners: int64 [n], whose row it is; rows of one user lie in one half and count as one. None = every row is on its own. Columns
+            that together tell who a user is tell nothing of other users.
     """
-    search = _Search(columns, others, label, binary, limits, rng.random(len(label)) < 0.5)
+    owners = np.arange(len(label)) if owners is None else np.unique(owners, return_inverse=True)[1]
+    half = (rng.random(int(owners.max(initial=0)) + 1) < 0.5)[owners]
+    search = _Search(columns, others, label, binary, limits, half, owners)
     base = search.model.margin.copy()
     for order in range(2, min(limits.max_order, len(columns)) + 1):
         search.extend(order)
@@ -89,9 +99,16 @@ def find_crosses(
 
 class _Search:
     def __init__(
-        self, columns: Sequence[Term], others: Sequence[Term], label: np.ndarray, binary: bool, limits: Limits, half: np.ndarray
+        self,
+        columns: Sequence[Term],
+        others: Sequence[Term],
+        label: np.ndarray,
+        binary: bool,
+        limits: Limits,
+        half: np.ndarray,
+        owners: np.ndarray,
     ) -> None:
-        self.columns, self.limits, self.half = columns, limits, half
+        self.columns, self.limits, self.half, self.owners = columns, limits, half, owners
         self.model = Additive(label, binary)
         self.taken = self.model.fit([*columns, *others], len(columns))[: len(columns)]
         self.best: list[Parts] = []
@@ -124,7 +141,7 @@ class _Search:
         found = []
         for parts in sorted(alone, key=lambda one: (-alone[one], one)):
             gains = self._gains(parts)
-            if t_value(gains) < _CONFIRMED:
+            if self._t(gains) < _CONFIRMED:
                 continue
             found.append(Found(parts, float(gains.mean())))
             self.model.absorb(combined(self.columns, parts))
@@ -161,7 +178,10 @@ class _Search:
     def _confirmed(self, parts: Parts) -> bool:
         gains = self._gains(parts)
         subsets = combinations(parts, len(parts) - 1)
-        return t_value(gains) >= _CONFIRMED and all(t_value(gains - self._gains(some)) >= _CONFIRMED for some in subsets)
+        return self._t(gains) >= _CONFIRMED and all(self._t(gains - self._gains(some)) >= _CONFIRMED for some in subsets)
+
+    def _t(self, gains: np.ndarray) -> float:
+        return t_value(np.bincount(self.owners, gains))
 
     def _gains(self, parts: Parts) -> np.ndarray:
         return self.model.gains(combined(self.columns, parts), self.half, self.limits.min_count)

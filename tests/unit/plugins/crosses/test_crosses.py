@@ -153,6 +153,17 @@ class TestSearch:
         with pytest.raises(RejectColumn):
             kit.search(events, columns=names, tables={"users": table, "items": Table()})
 
+    def test_moods_of_sessions_are_no_cross_of_hour_and_town(self, kit: Any) -> None:
+        """A user's town and the hour of a session together tell the session, and nothing of the sessions of other users."""
+        rng = np.random.default_rng(11)
+        user, session = rng.integers(1, 301, 12_000), rng.integers(0, 4, 12_000)
+        hour, town, mood = rng.integers(0, 24, (301, 4)), rng.integers(0, 40, 301), rng.normal(0, 1.5, (301, 4))
+        label = (rng.random(12_000) < 1 / (1 + np.exp(-mood[user, session]))).astype(float)
+        columns = {"hour": kit.texts(hour[user, session]), "town": kit.texts(town[user]), "label": label}
+        assert kit.search(Table(columns, 12_000)).outputs  # rows apart, the halves share sessions
+        with pytest.raises(RejectColumn):
+            kit.search(Table({**columns, "@user": user}, 12_000))
+
     def test_numbers_are_explained_as_well_as_clicks(self, kit: Any) -> None:
         rng = np.random.default_rng(8)
         x = rng.normal(size=(6, 8000))
@@ -185,7 +196,7 @@ class TestSearch:
         rng = np.random.default_rng(11)
         columns = [Term.of(rng.integers(1, 3, 500), 3) for _ in range(20)]
         limits = Limits(3, 4, 5, 0.1, 8, 0.01)
-        search = _Search(columns, [], rng.integers(0, 2, 500).astype(float), True, limits, rng.random(500) < 0.5)
+        search = _Search(columns, [], rng.integers(0, 2, 500).astype(float), True, limits, rng.random(500) < 0.5, np.arange(500))
         for order in (2, 3):
             search.extend(order)
             assert len(list(search._candidates(order))) <= count_budget(500, 0.1) == 200

@@ -41,7 +41,8 @@ class AutoRec:
         out: Folder of the run; None = a temporary one that goes when the estimator goes.
         resume: Go on with the run in `out`.
         plugins: None = all that are installed; names of the only ones to load; or a `Kernel`.
-        metric, protocol, positive_threshold, deduplicate, roles, kinds, evaluator_options, device: As in the recipe.
+        metric, protocol, positive_threshold, deduplicate, roles, kinds, evaluator_options, device, features, accept_leak: As in the
+            recipe.
 
     Attributes:
         result_: What `result.json` holds (None after `load`).
@@ -71,6 +72,8 @@ class AutoRec:
         kinds: Mapping[str, str] | None = None,
         evaluator_options: Mapping[str, Any] | None = None,
         device: str = "auto",
+        features: str = "auto",
+        accept_leak: Iterable[str] = (),
     ) -> None:
         self.task = task
         self.target = target
@@ -90,6 +93,8 @@ class AutoRec:
         self.kinds = kinds
         self.evaluator_options = evaluator_options
         self.device = device
+        self.features = features
+        self.accept_leak = accept_leak
 
     # --- parameters -------------------------------------------------------------------------------------------------------------
 

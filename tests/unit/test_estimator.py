@@ -115,12 +115,14 @@ def test_without_plugins_fit_names_what_to_install() -> None:
 
 
 def test_fit_passes_parameters_and_tables_on_and_returns_itself(road: list[dict[str, Any]], tmp_path: Path) -> None:
-    estimator = model(task="rate", budget="2min", seed=5, evaluator_options={"epochs": 2}, out=tmp_path / "run")
+    more = {"features": "raw", "accept_leak": ["refund"]}
+    estimator = model(task="rate", budget="2min", seed=5, evaluator_options={"epochs": 2}, out=tmp_path / "run", **more)
     assert estimator.fit(FRAME, users="u.csv", items=FRAME) is estimator
     call = road[0]
     assert (call["source"] is FRAME, call["users"], call["items"] is FRAME, call["resume"]) == (True, "u.csv", True, False)
     recipe = call["recipe"]
     assert (recipe.task, recipe.seconds, recipe.seed, recipe.evaluator_options) == ("rate", 120.0, 5, {"epochs": 2})
+    assert (recipe.features, recipe.accept_leak) == ("raw", ("refund",))
     assert estimator.bundle_path_ == tmp_path / "run" / "bundle"
     assert estimator.result_ == {"bundle": {"path": "bundle"}, "seed": 5}
     assert isinstance(estimator.recommender_, Recommender)

@@ -325,7 +325,11 @@ def _first(values: np.ndarray, start: np.ndarray, end: np.ndarray, width: int) -
 
 
 def _from_history(table: AsOfTable, histories: tuple[np.ndarray, np.ndarray], length: int, params: Mapping[str, Any]) -> np.ndarray:
+    """Return what a list of items alone tells: the items and their number, and of times and labels nothing."""
     offsets, items = histories
     if table.kind == "sequence":
-        return gather_last(items, offsets[:-1], offsets[1:], length)
+        known = items if table.value == "@item" else np.zeros_like(items)
+        return gather_last(known, offsets[:-1], offsets[1:], length)
+    if "since" in params:
+        return np.full(len(offsets) - 1, np.nan)
     return table.given(np.diff(offsets))[:, int(params.get("column", 0))]

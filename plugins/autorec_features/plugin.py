@@ -29,6 +29,7 @@ def autorec_feature_ops() -> tuple[ComponentSpec, ...]:
         ComponentSpec(
             "scale", "autorec_features.scale:Scale", "Numbers standardised, tails on a log scale, gaps filled and flagged.", tags=("raw",)
         ),
+        ComponentSpec("sessions", "autorec_features.sessions:Sessions", "Where a row stands in its user's session, and the mood of it."),
         ComponentSpec("taste", "autorec_features.taste:Taste", "How far an item's number is from what the user chose before."),
         ComponentSpec("time-parts", "autorec_features.time_parts:TimeParts", "Hour, weekday and month of the event."),
         ComponentSpec("vector", "autorec_features.vector:Vector", "Numeric vectors standardised per dimension.", tags=("raw",)),

@@ -14,6 +14,7 @@ from autorec_features.bias import Bias
 from autorec_features.factors import Factors
 from autorec_features.groups import Groups
 from autorec_features.leanings import Leanings
+from autorec_features.sessions import Sessions
 from autorec_features.taste import Taste
 from autorec_kernel.features.compute import event_columns
 from autorec_kernel.records.table import Coded, Ragged
@@ -260,3 +261,29 @@ def test_factors_score_a_pair_by_the_low_rank_matrix_of_earlier_choices(timed: W
     again, refitted = fitted_on(Factors, op.config, timed)
     assert again.config == op.config
     assert np.array_equal(read(refitted, timed)["user+item.factors"][:, 0], found)
+
+
+def test_a_session_ends_where_the_gap_is_long(timed: World) -> None:
+    config = Sessions.Config(gap=30.0, label="rating", prior=PRIOR, spread=SPREAD, strength=3.0)
+    found = read(fitted_on(Sessions, config, timed)[1], timed)
+    users, items, clock = (np.asarray(timed.events[name]) for name in ("@user", "@item", "@clock"))
+    standard = (np.asarray(timed.events["rating"]) - PRIOR) / SPREAD
+    base = np.array([shrunk(standard[(items == items[row]) & (clock < clock[row])], 5.0) for row in range(len(clock))])
+    longest = 0
+    for row in range(len(clock)):
+        past = np.flatnonzero((users == users[row]) & (clock < clock[row]))
+        inside: list[int] = []
+        now = clock[row]
+        for moment in np.unique(clock[past])[::-1]:
+            if now - moment >= 30.0 * 3.6e12:
+                break
+            inside += [int(one) for one in past[clock[past] == moment]]
+            now = moment
+        longest = max(longest, len(inside))
+        assert found["session.count"][row, 0] == pytest.approx((np.log1p(len(inside)) - 1) / 2, abs=1e-5)
+        prior = shrunk((standard - base)[past], 5.0)
+        mood = ((standard - base)[inside].sum() + 3.0 * prior) / (len(inside) + 3.0)
+        assert found["session.leniency"][row, 0] == pytest.approx(mood, abs=1e-5)
+        hours = (clock[row] - now) / 3.6e12
+        assert found["session.age"][row].tolist() == pytest.approx([(np.log1p(hours) - 1) / 2, float(not inside)], abs=1e-5)
+    assert longest >= 3

@@ -26,6 +26,7 @@ OPS = {
     "leanings",
     "means",
     "scale",
+    "sessions",
     "taste",
     "time-parts",
     "vector",

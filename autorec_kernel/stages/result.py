@@ -91,7 +91,7 @@ def result_of(
         "front": [trial_row(trial) for trial in found.front],
         "search": {"stopped_by": found.stopped_by, "trials": len(found.trials)},
         "plugins": plugin_versions(place),
-        "audit": dict(place.audit),
+        "audit": {name: value for name, value in place.audit.items() if name != "seconds"},
         "bundle": {"path": "bundle", "content_digest": bundle.digest, "bytes": bundle.size},
         "notes": [*dataset.notes, *place.notes],
     }

@@ -112,7 +112,10 @@ def verdict(difference: Mapping[str, float]) -> str:
 
 
 def contenders(data: Path, model: str, given: argparse.Namespace) -> list[str]:
-    """Return the peers that are trained with further seeds: the best ones by the validation AUC of the first seed."""
+    """Return the peers that are trained with further seeds: the best ones by the validation AUC of the first seed.
+
+    The best peer of the comparison is one of them.
+    """
     found = {}
     for system in MODELS[model]:
         file = given.scores / data.name / f"{model}-{system}-{given.seeds[0]}.json"
@@ -122,22 +125,22 @@ def contenders(data: Path, model: str, given: argparse.Namespace) -> list[str]:
 
 
 def judged(data: Path, model: str, given: argparse.Namespace) -> dict[str, Any] | None:
-    """Compare ours with each peer on the test rows; None unless ours and a peer have been trained with every seed."""
+    """Compare ours with each peer on the test rows, over the seeds that ours and the contenders have; None without one."""
     folder, test = given.scores / data.name, np.load(data / "test.npz")
+    rivals = contenders(data, model, given)
+    shared = [seed for seed in given.seeds if all((folder / f"{model}-{name}-{seed}.json").exists() for name in ("ours", *rivals))]
+    if not rivals or not shared:
+        return None
     trainings: dict[str, list[dict[str, Any]]] = {}
     for system in ("ours", *MODELS[model]):
-        files = [folder / f"{model}-{system}-{seed}.json" for seed in given.seeds]
-        told = [json.loads(file.read_text()) for file in files if file.exists()]
-        if told:
-            trainings[system] = told
-    whole = [name for name, told in trainings.items() if len(told) == len(given.seeds)]
-    if "ours" not in whole or len(whole) < 2:
-        return None
+        files = [folder / f"{model}-{system}-{seed}.json" for seed in shared]
+        trainings[system] = [json.loads(file.read_text()) for file in files if file.exists()]
+    trainings = {name: told for name, told in trainings.items() if told}
     scores = {name: [np.load(folder / f"{model}-{name}-{one['seed']}.npy") for one in told] for name, told in trainings.items()}
     drawn = means_of_resamples(test["label"], test["user_id"], scores, np.random.default_rng(0))
     systems = {name: _system(told, scores[name], test["label"], drawn[name]) for name, told in trainings.items()}
     peers = [name for name in systems if name != "ours"]
-    best = max((name for name in whole if name != "ours"), key=lambda name: float(systems[name]["valid"]))
+    best = max(rivals, key=lambda name: float(systems[name]["valid"]))
     differences = {name: interval(drawn["ours"] - drawn[name]) for name in peers}
     return {"model": model, "best_peer": best, "verdict": verdict(differences[best]), "differences": differences, "systems": systems}
 
@@ -162,12 +165,16 @@ def _system(told: Sequence[Mapping[str, Any]], scores: Sequence[np.ndarray], lab
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the Markdown table: test AUC, and ours minus the peer that validation names."""
     names = ("ours", *PEERS)
-    lines = ["| model | " + " | ".join(names) + " | ours - best peer by validation (95 %) | verdict |", "|---" * (len(names) + 3) + "|"]
+    lines = [
+        "| model | seeds | " + " | ".join(names) + " | ours - best peer by validation (95 %) | verdict |",
+        "|---" * (len(names) + 4) + "|",
+    ]
     for row in rows:
         systems, found = row["systems"], row["differences"][row["best_peer"]]
-        cells = [_cell(systems.get(name), len(systems["ours"]["trainings"]), best=name == row["best_peer"]) for name in names]
+        seeds = len(systems["ours"]["trainings"])
+        cells = [_cell(systems.get(name), seeds, best=name == row["best_peer"]) for name in names]
         told = f"{found['value']:+.4f} [{found['low']:+.4f}, {found['high']:+.4f}]"
-        lines.append(f"| {row['model']} | {' | '.join(cells)} | {told} | {row['verdict']} |")
+        lines.append(f"| {row['model']} | {seeds} | {' | '.join(cells)} | {told} | {row['verdict']} |")
     return "\n".join(lines)
 
 

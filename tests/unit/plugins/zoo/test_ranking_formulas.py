@@ -179,6 +179,25 @@ def test_fibinet_has_as_many_matrices_as_its_type_says(run, kind):
     assert values["all_pairs"].shape[1] == 2 * count * (count - 1) // 2 * 4
 
 
+@pytest.mark.parametrize("kind", ["field_all", "field_each", "field_interaction"])
+def test_fibinet_asks_a_network_about_bilinear_pairs_of_plain_and_of_reweighed_fields(run, kind):
+    network, values = run("zoo/fibinet", bilinear_type=kind, reduction_ratio=2, dropout_rates=())
+    fields, matrices = values["all_fields"], part(network, "plain_pairs").weight
+    rows, count, _ = fields.shape
+    squeeze, _, excite, _ = part(network, "reweighed").excite
+    reweighed = torch.zeros_like(fields)
+    for row in range(rows):
+        means = torch.stack([field.sum() / len(field) for field in fields[row]])
+        hidden = (squeeze.weight @ means + squeeze.bias).clamp(min=0)
+        share = 1 / (1 + torch.exp(-(excite.weight @ hidden + excite.bias)))
+        reweighed[row] = torch.stack([weight * field for weight, field in zip(share, fields[row], strict=True)])
+    pairs = [(i, (i + turn) % count) for turn in range(1, count // 2 + 1) for i in range(count)][: count * (count - 1) // 2]
+    own = {"field_all": lambda number, i: 0, "field_each": lambda number, i: i, "field_interaction": lambda number, i: number}[kind]
+    flat = [(v[:, i] @ matrices[own(n, i)]) * v[:, j] for v in (fields, reweighed) for n, (i, j) in enumerate(pairs)]
+    deep = part(network, "network")(part(network, "deep")(torch.cat(flat, 1)))
+    assert torch.allclose(values["score"], first_order(network, values) + deep + part(network, "score").offset, atol=1e-4)
+
+
 @pytest.mark.parametrize("gate", ["FGU", "BGU"])
 def test_edcn_has_a_gate_a_field_or_a_gate_a_dimension_for_each_order_and_stream(run, gate):
     network, values = run("zoo/edcn", cross_num=3, gate_type=gate)
@@ -197,6 +216,26 @@ def test_a_bridge_of_edcn_keeps_the_crosses_and_adds_where_the_streams_agree(run
     gates = 2 * torch.sigmoid(part(network, "to_cross_0").logits).repeat_interleave(4)
     assert torch.allclose(values["to_cross_0"], values["met_0"] * gates, atol=1e-4)
     assert network.architecture["cross_1"].inputs == ("all_fields", "to_cross_0")
+
+
+def test_the_attention_bridge_of_edcn_adds_a_mix_of_both_streams_by_their_fit(run):
+    network, values = run("zoo/edcn", bridge_type="attention", cross_num=2, hidden_units=(8,), dropout_rates=())
+    cross, deep = values["cross_0"], values["deep_0"] @ part(network, "wide_0").weight.T
+    hidden, _, score = part(network, "joint_0").unit
+    for row in range(len(cross)):
+        streams = [cross[row], deep[row]]
+        fits = torch.stack([(score.weight @ (hidden.weight @ stream + hidden.bias).clamp(min=0))[0] for stream in streams])
+        shares = torch.exp(fits) / torch.exp(fits).sum()
+        mixed = sum(share * stream for share, stream in zip(shares, streams, strict=True))
+        assert torch.allclose(values["met_0"][row], cross[row] + mixed, atol=1e-5)
+
+
+def test_the_concat_bridge_of_edcn_adds_a_layer_over_both_streams(run):
+    network, values = run("zoo/edcn", bridge_type="concat", cross_num=2, hidden_units=(8,), dropout_rates=())
+    layer = part(network, "joint_0")[0]
+    both = torch.cat([values["cross_0"], values["deep_0"]], 1)
+    expected = values["cross_0"] + (both @ layer.weight.T + layer.bias).clamp(min=0)
+    assert torch.allclose(values["met_0"], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("bridge", ["product", "add", "concat", "attention"])

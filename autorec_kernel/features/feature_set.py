@@ -32,7 +32,6 @@ __all__ = ["FeatureSet", "Split", "Upto"]
 Split = Literal["train", "valid", "test"]
 Upto = Literal["train", "valid"]
 Lengths = Mapping[str, int]
-_KEYS = {"user": USER_KEY, "item": ITEM_KEY}
 
 
 @dataclass(slots=True, eq=False)
@@ -120,9 +119,8 @@ class FeatureSet:
         for name in names:
             feature = self.schema[name]
             if name in self.static:
-                values = self.static[name]
-                keys = gathered(pieces, lambda split, local, _, of=_KEYS[feature.depends]: self.parts[split].ints(of)[local])  # type: ignore[misc]
-                found[name] = typed(values[within(keys, len(values))], feature)
+                keys = gathered(pieces, lambda split, local, _, of=f"@{feature.depends}_key": self.parts[split].ints(of)[local])  # type: ignore[misc]
+                found[name] = typed(self.static[name][within(keys, len(self.static[name]))], feature)
             else:
                 found[name] = self._scattered(feature, pieces, None, lengths or {})
         return found

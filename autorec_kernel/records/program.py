@@ -10,7 +10,8 @@ import numpy as np
 
 from autorec_kernel.errors import BundleError, ContractError
 from autorec_kernel.records.as_of import AsOfTable
-from autorec_kernel.records.steps import STEPS, Frame, ReadContext
+from autorec_kernel.records.frame import Frame, ReadContext
+from autorec_kernel.records.steps import STEPS
 from autorec_kernel.records.table import ColumnData, Ragged
 from autorec_kernel.records.vocabulary import Vocabulary
 

@@ -5,92 +5,22 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
 import numpy as np
 
-from autorec_kernel.errors import ContractError
-from autorec_kernel.records.as_of import AsOfTable, gather_last
+from autorec_kernel.records.as_of import gather_last
+from autorec_kernel.records.frame import Frame
 from autorec_kernel.records.lists import offsets_of
+from autorec_kernel.records.reads import as_of
 from autorec_kernel.records.table import MISSING_TIME, Coded, Ragged, take_or_missing
-from autorec_kernel.records.vocabulary import Vocabulary, as_text
 
-__all__ = ["STEPS", "Frame", "ReadContext"]
+__all__ = ["STEPS"]
 
 _WORD = re.compile(r"\w+")
 _DAY = 86_400_000_000_000  # ns
 _PARTS: Mapping[str, int] = {"hour": 24, "weekday": 7, "day": 31, "month": 12, "quarter": 4}
-
-
-@dataclass(frozen=True, slots=True)
-class ReadContext:
-    """How a program is run.
-
-    Args:
-        rows: Rows of the result.
-        latest: Read as-of tables at the end instead of strictly before each row's time.
-        histories: (offsets int64 [rows + 1], item rows int64) that stand for what tables keyed by the user know; None = read the tables.
-        lengths: Output name to steps of a history, at most those of its step.
-    """
-
-    rows: int
-    latest: bool = False
-    histories: tuple[np.ndarray, np.ndarray] | None = None
-    lengths: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Frame:
-    """The state of one run: values by name, and states read on the way; `cache` outlives the run."""
-
-    arrays: Mapping[str, np.ndarray]
-    tables: Mapping[str, AsOfTable]
-    context: ReadContext
-    values: dict[str, Any]
-    cache: dict[str, Vocabulary]
-    output: str = ""
-    found: dict[Any, Any] = field(default_factory=dict)
-
-    def numbers(self, name: str) -> np.ndarray:
-        """Return a value as float64 [n] or [n, d]; missing = NaN."""
-        value = self.values.get(name)
-        if value is None:
-            return np.full(self.context.rows, np.nan)
-        if isinstance(value, Coded | Ragged):
-            raise ContractError(f"column {name!r} holds text where numbers are needed")
-        if value.dtype.kind == "i":
-            return np.where(value == MISSING_TIME, np.nan, value.astype(np.float64))
-        return np.asarray(value, dtype=np.float64)
-
-    def integers(self, name: str, missing: int = 0) -> np.ndarray:
-        """Return a value as int64 [n]."""
-        value = self.values.get(name)
-        if value is None:
-            return np.full(self.context.rows, missing, np.int64)
-        if isinstance(value, Coded | Ragged):
-            raise ContractError(f"column {name!r} holds text where whole numbers are needed")
-        if value.dtype.kind == "f":
-            value = np.where(np.isfinite(value), value, missing)
-        return np.asarray(value, dtype=np.int64)
-
-    def constant(self, value: str | float) -> np.ndarray:
-        """Return a parameter: a number, or the stored array of that name."""
-        return np.asarray(self.arrays[value] if isinstance(value, str) else float(value))
-
-    def texts(self, name: str) -> Coded:
-        """Return a value as texts; numbers by their shortest form."""
-        value = self.values.get(name)
-        if value is None:
-            return Coded(np.full(self.context.rows, -1, np.int32), np.array([], dtype=object))
-        return value if isinstance(value, Coded) else as_text(value)
-
-    def vocabulary(self, name: str) -> Vocabulary:
-        """Return the vocabulary stored under `name`; its index is built once a program."""
-        if name not in self.cache:
-            self.cache[name] = Vocabulary.load(self.arrays, f"{name}.")
-        return self.cache[name]
 
 
 def _lookup(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> np.ndarray:
@@ -181,39 +111,6 @@ def _gather(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) ->
     return np.asarray(table[np.where((rows >= 0) & (rows < len(table)), rows, 0)])
 
 
-def _as_of(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> np.ndarray:
-    """State of key inputs[0] strictly before inputs[1]: measure `column` of a sum table, or the last `length` values of a sequence.
-
-    `window` (ns): the sum over the events since then only; `newest`: over the last so many. `since` (last | first): ns since that event,
-    NaN where there is none. Keys may be a matrix [n, W], and so is the answer then.
-    """
-    table, length = frame.tables[params["table"]], int(params.get("length", 0))
-    length = min(length, frame.context.lengths.get(frame.output, length))
-    if frame.context.histories is not None and table.key in ("@user", "@user_key"):
-        return _from_history(table, frame.context.histories, length, params)
-    keys = frame.integers(inputs[0])
-    memo = (params["table"], inputs, length, params.get("window"), params.get("since"), params.get("newest"))
-    if memo not in frame.found:
-        times = None if frame.context.latest or len(inputs) < 2 else frame.integers(inputs[1], MISSING_TIME)
-        frame.found[memo] = _state(table, keys, times, length, params)
-    state = frame.found[memo]
-    if table.kind == "sequence":
-        return np.asarray(state)
-    return np.asarray(state if state.ndim == 1 else state[:, int(params.get("column", 0))]).reshape(keys.shape)
-
-
-def _state(table: AsOfTable, keys: np.ndarray, times: np.ndarray | None, length: int, params: Mapping[str, Any]) -> np.ndarray:
-    times = np.repeat(times, keys.shape[1]) if times is not None and keys.ndim == 2 else times
-    keys = keys.reshape(-1)
-    if "window" in params:
-        return table.within(keys, times, int(params["window"]))
-    if "newest" in params:
-        return table.newest(keys, times, int(params["newest"]))
-    if "since" in params:
-        return table.since(keys, times, first=params["since"] == "first")
-    return table.latest(keys, length) if times is None else table.read(keys, times, length)
-
-
 def _pool(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> np.ndarray:
     """Mean (`mode`: or max, min) of values [n, W] or [n, W, d] inputs[0] where the keys [n, W] inputs[1] are not 0, else NaN."""
     values, known = frame.numbers(inputs[0]), frame.integers(inputs[1]) != 0
@@ -280,7 +177,7 @@ def _dot(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> np
 
 STEPS: Mapping[str, Callable[[Frame, tuple[str, ...], Mapping[str, Any]], np.ndarray | Ragged]] = {
     "affine": _affine,
-    "as_of": _as_of,
+    "as_of": as_of,
     "bag": _bag,
     "bucketize": _bucketize,
     "calendar": _calendar,
@@ -322,14 +219,3 @@ def _calendar_part(time: np.ndarray, part: str) -> np.ndarray:
 
 def _first(values: np.ndarray, start: np.ndarray, end: np.ndarray, width: int) -> np.ndarray:
     return gather_last(values, start, np.minimum(end, start + width), width)
-
-
-def _from_history(table: AsOfTable, histories: tuple[np.ndarray, np.ndarray], length: int, params: Mapping[str, Any]) -> np.ndarray:
-    """Return what a list of items alone tells: the items and their number, and of times and labels nothing."""
-    offsets, items = histories
-    if table.kind == "sequence":
-        known = items if table.value == "@item" else np.zeros_like(items)
-        return gather_last(known, offsets[:-1], offsets[1:], length)
-    if "since" in params:
-        return np.full(len(offsets) - 1, np.nan)
-    return table.given(np.diff(offsets))[:, int(params.get("column", 0))]

@@ -41,7 +41,7 @@ _VAE = {"mlp_hidden_size": [600], "latent_dimension": 400, "dropout_prob": 0.5, 
 PEERS = {
     "recbole-Pop": Peer(choices=(0.001,)),
     "recbole-EASE": Peer(option="reg_weight", choices=(100.0, 250.0, 700.0)),
-    "recbole-SLIMElastic": Peer({"l1_ratio": 0.02}, option="alpha", choices=(0.05, 0.1, 0.2)),
+    "recbole-SLIMElastic": Peer({"l1_ratio": 0.02}, option="alpha", choices=(0.01, 0.02, 0.05, 0.1)),
     "recbole-BPR": Peer(_WIDTH),
     "recbole-LightGCN": Peer({**_WIDTH, "n_layers": 3}, batch=2048),
     "recbole-MultiVAE": Peer(_VAE, batch=128),

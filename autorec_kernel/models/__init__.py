@@ -4,7 +4,7 @@ from autorec_kernel.models.cost import DeviceProfile, estimate_cost, solving_sec
 from autorec_kernel.models.entities import BlankEntities, Entities
 from autorec_kernel.models.fit import FitReport, FitSettings, NotFiniteError, fit
 from autorec_kernel.models.network import Network, build_network
-from autorec_kernel.models.products import linear
+from autorec_kernel.models.products import by_hand, linear, product, unwatched
 from autorec_kernel.models.scoring import evaluate_ranking, predict_rows, predict_tasks, row_metrics, task_metrics
 from autorec_kernel.models.solve import solve_blocks
 from autorec_kernel.models.specs import infer_specs, make_blocks
@@ -19,6 +19,7 @@ __all__ = [
     "Network",
     "NotFiniteError",
     "build_network",
+    "by_hand",
     "estimate_cost",
     "evaluate_ranking",
     "fit",
@@ -27,10 +28,12 @@ __all__ = [
     "make_blocks",
     "predict_rows",
     "predict_tasks",
+    "product",
     "row_metrics",
     "seed_of",
     "solve_blocks",
     "solving_seconds",
     "task_metrics",
     "train",
+    "unwatched",
 ]

@@ -11,7 +11,7 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-__all__ = ["linear", "quick_products"]
+__all__ = ["by_hand", "linear", "product", "quick_products", "unwatched"]
 
 _NARROW = 16  # narrower products gain nothing
 _WIDE = 64  # a weight gradient of narrower layers is quicker by BLAS
@@ -49,6 +49,19 @@ def quick_products(network: nn.Module) -> Iterator[None]:
             layer.__class__ = nn.Linear
 
 
+def by_hand(*tensors: torch.Tensor) -> bool:
+    """Return whether gradients written by hand are of use: float32 on the CPU, a gradient is wanted, and nothing traces the code."""
+    if torch.compiler.is_compiling() or not torch.is_grad_enabled():  # first: an export knows no number of rows
+        return False
+    return all(tensor.device.type == "cpu" and tensor.dtype == torch.float32 and tensor.numel() for tensor in tensors)
+
+
+def unwatched(*layers: nn.Module) -> bool:
+    """Return whether all are affine layers without hooks and without a forward pass of their own: what they hold tells what they do."""
+    kinds = (nn.Linear, _Affine)
+    return all(type(layer) in kinds and not layer._forward_hooks and not layer._forward_pre_hooks for layer in layers)
+
+
 class _Affine(nn.Linear):
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         return linear(input, self.weight, self.bias)
@@ -58,7 +71,7 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         ctx.save_for_backward(values, weight)
-        return _multiply(values, weight, bias)
+        return product(values, weight, bias)
 
     @staticmethod
     @once_differentiable
@@ -66,29 +79,25 @@ class _Product(torch.autograd.Function):
         values, weight = ctx.saved_tensors
         wanted = ctx.needs_input_grad
         return (
-            _multiply(gradient, weight.t(), None) if wanted[0] else None,
+            product(gradient, weight.t()) if wanted[0] else None,
             _of_weight(gradient, values) if wanted[1] else None,
             gradient.sum(0) if wanted[2] else None,
         )
 
 
 def _suits(values: torch.Tensor, weight: torch.Tensor) -> bool:
-    if torch.compiler.is_compiling():  # first: an export knows no number of rows
-        return False
-    if (
-        values.device.type != "cpu"
-        or values.dtype != torch.float32
-        or weight.dtype != torch.float32
-        or min(weight.shape) < _NARROW
-        or not len(values)
-    ):
-        return False
-    return torch.is_grad_enabled()
+    return by_hand(values, weight) and min(weight.shape) >= _NARROW
 
 
-def _multiply(values: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    """Return values · weightᵀ + bias, by torch's BLAS where the quicker operator is missing or refuses."""
-    if _OFFERED:
+def product(values: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+    """Return values · weightᵀ + bias without a gradient, by torch's BLAS where the quicker operator is missing or refuses.
+
+    Args:
+        values: float32 [A, I]; copied unless it is contiguous.
+        weight: float32 [O, I], of any strides: of a matrix that is stored by columns the view [O, I] costs no copy.
+        bias: float32 [O].
+    """
+    if _OFFERED and values.dtype == torch.float32:
         try:
             found: torch.Tensor = torch.ops.mkldnn._linear_pointwise(values, weight, bias, "none", [], "")
         except RuntimeError:  # other arguments in another version, or shapes it does not take
@@ -102,8 +111,10 @@ def _of_weight(gradient: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     """Return float32 [O, I], gradientᵀ · values, block of rows by block of rows in a fixed order."""
     if min(gradient.shape[1], values.shape[1]) < _WIDE:
         return gradient.t() @ values
+    if gradient.shape[1] > values.shape[1]:  # the narrower one is transposed
+        return _of_weight(values, gradient).t().contiguous()
     pairs = zip(torch.split(gradient, _BLOCK), torch.split(values, _BLOCK), strict=True)
-    parts = (_multiply(rows.t(), one.t(), None) for rows, one in pairs)
+    parts = (product(rows.t(), one.t()) for rows, one in pairs)
     total = next(parts)
     for part in parts:
         total += part

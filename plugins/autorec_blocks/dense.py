@@ -12,6 +12,7 @@ from torch import nn
 
 from autorec_blocks.base import Activation, Block, activation
 from autorec_blocks.dropout import Dropout
+from autorec_blocks.rectified import Tower
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.errors import ContractError
 from autorec_kernel.records.architecture import Link, Port, TensorSpec
@@ -90,7 +91,7 @@ class Mlp(Block):
             if rate:
                 layers.append(Dropout(rate))
             width = size
-        return nn.Sequential(*layers)
+        return Tower(*layers)
 
 
 def _scale(layer: nn.Linear, function: str = "identity") -> nn.Linear:

@@ -41,8 +41,8 @@ class AutoRec:
         out: Folder of the run; None = a temporary one that goes when the estimator goes.
         resume: Go on with the run in `out`.
         plugins: None = all that are installed; names of the only ones to load; or a `Kernel`.
-        metric, protocol, positive_threshold, deduplicate, roles, kinds, evaluator_options, device, features, accept_leak: As in the
-            recipe.
+        metric, protocol, positive_threshold, deduplicate, roles, kinds: As in the recipe.
+        evaluator_options, device, features, accept_leak: As in the recipe.
 
     Attributes:
         result_: What `result.json` holds (None after `load`).
@@ -95,8 +95,6 @@ class AutoRec:
         self.device = device
         self.features = features
         self.accept_leak = accept_leak
-
-    # --- parameters -------------------------------------------------------------------------------------------------------------
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the parameters by name."""

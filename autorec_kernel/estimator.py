@@ -129,8 +129,6 @@ class AutoRec:
             raise UsageError("a fitted AutoRec is not pickled or copied: its model is a bundle", hint="save(path), then AutoRec.load(path)")
         return dict(self.__dict__)
 
-    # --- learning ---------------------------------------------------------------------------------------------------------------
-
     def fit(self, frame: Any, users: Any = None, items: Any = None) -> Self:
         """Search, compress and verify a recommender.
 
@@ -206,8 +204,6 @@ class AutoRec:
         if earlier is not None:
             earlier()
 
-    # --- answering --------------------------------------------------------------------------------------------------------------
-
     def recommend(self, users: Any, k: int = 10) -> pd.DataFrame:
         """Return the best `k` unseen items of every user.
 
@@ -255,8 +251,6 @@ class AutoRec:
         if not self.__sklearn_is_fitted__():
             raise UsageError("this AutoRec is not fitted yet", hint="fit(frame) first, or AutoRec.load(path)")
         return self.recommender_
-
-    # --- keeping ----------------------------------------------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> Path:
         """Write the bundle to a new folder, or to a file that ends in `.zip`; what was written is verified.

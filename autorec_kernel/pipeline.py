@@ -81,13 +81,14 @@ def run(
 def plan_run(source: Any, recipe: Recipe, kernel: Kernel, *, users: Any = None, items: Any = None) -> dict[str, Any]:
     """Return what a run would do, without training anything: data, protocol, blueprints, strategy, budget (`--dry-run`)."""
     from autorec_kernel.features import build_features
-    from autorec_kernel.stages.prepare import HISTORY, device_of, open_table, ops_of
+    from autorec_kernel.stages.prepare import HISTORY, device_of, open_table, ops_of, selected
     from autorec_kernel.stages.search import check_metric, limits_of, metric_of, space_of, strategy_of, workers_of
 
     kernel.require(*_NEEDED)
     check_metric(recipe)
     dataset = open_table(source, recipe, kernel, users, items)
     features = build_features(dataset, ops_of(kernel, recipe), seed=recipe.seed, history_length=HISTORY, task=recipe.task)
+    selected(features, kernel, recipe, None, 0.0)
     fitting, space = space_of(kernel, recipe, features.schema)
     place: Any = Workplace(Path(), recipe, kernel, None, Silent(), device=device_of(recipe))  # type: ignore[arg-type]
     return {
@@ -109,7 +110,7 @@ def plan_run(source: Any, recipe: Recipe, kernel: Kernel, *, users: Any = None, 
 
 def _stages(place: Workplace, source: Any, users: Any, items: Any) -> dict[str, Any]:
     from autorec_kernel.stages.identity import check_same, keep_splits
-    from autorec_kernel.stages.prepare import audited, features_of, open_table
+    from autorec_kernel.stages.prepare import audited, features_of, open_table, selected
     from autorec_kernel.stages.search import search, submitting
 
     with place.stage("data", "reading the table"):
@@ -121,6 +122,7 @@ def _stages(place: Workplace, source: Any, users: Any, items: Any) -> dict[str, 
     with place.stage("features", "building features"):
         features = features_of(place, dataset, place.folder / "features")
         place.audit = audited(dataset, features, place.kernel, place.recipe, place.folder / "features").to_json()
+        selected(features, place.kernel, place.recipe, place.folder / "features")
         place.same("features", digest=features.digest)
     with place.stage("search", "searching"), submitting(place, features) as submit:
         found, state = search(place, features, submit)

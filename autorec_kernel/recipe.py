@@ -45,6 +45,7 @@ class Recipe(ComponentConfig):
     roles: dict[str, str] = Field(default_factory=dict, description="Column → role, where the inference is wrong.")
     kinds: dict[str, str] = Field(default_factory=dict, description="Column → kind, where the inference is wrong.")
     features: Literal["auto", "raw"] = Field("auto", description="auto = every feature op that pays; raw = the columns as they are.")
+    selector: str = Field("auto", description="Feature selector; auto = the default one for `rate` and `click`; none = keep all.")
     accept_leak: tuple[str, ...] = Field((), description="Columns that may explain the label alone: known when an answer is needed.")
     seed: int = Field(0, ge=0, description="Of everything random.")
     workers: int = Field(0, ge=0, description="Processes that evaluate candidates; 0 = one a core, at most 4.")

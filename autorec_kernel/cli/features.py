@@ -162,7 +162,7 @@ def _watched(
     from autorec_kernel.cli.progress import Warnings, reporting
     from autorec_kernel.features import build_features
     from autorec_kernel.stages.log import log_to
-    from autorec_kernel.stages.prepare import HISTORY, audited, open_table, ops_of
+    from autorec_kernel.stages.prepare import HISTORY, audited, open_table, ops_of, selected
     from autorec_kernel.stages.workplace import make_folder
 
     kernel.require("feature-op")
@@ -187,7 +187,9 @@ def _watched(
         )
         shown.stage("features", "looking for leaks")
         report = audited(dataset, found, kernel, plan, out).to_json()
-    features = [asdict(feature) for feature in found.schema.features]
+        features = [asdict(feature) for feature in found.schema.features]
+        shown.stage("features", "asking which are worth keeping")
+        selected(found, kernel, plan, out)
     return _explained(found.plan, features, plan.task, found.seconds, report, None, None if out is None else str(out))
 
 

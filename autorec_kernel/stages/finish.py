@@ -10,7 +10,7 @@ from autorec_kernel.search.choose import choose
 from autorec_kernel.stages import evaluate as judge
 from autorec_kernel.stages.curves import draw_curves
 from autorec_kernel.stages.deploy import bundle_of, deploy, plan_compression
-from autorec_kernel.stages.prepare import features_of
+from autorec_kernel.stages.prepare import features_of, narrowed
 from autorec_kernel.stages.result import baseline_row, clean, plugin_versions, result_of
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def finish(place: Workplace, dataset: Dataset, features: FeatureSet, found: Sear
     with place.stage("evaluate", "refitting on all rows before the test part"):
         plan = judge.plan_digest(chosen.trial, steps)
         dataset.test.fix_plan(plan)
-        final = features_of(place, dataset.final(), None, plan=features.plan)
+        final = narrowed(features_of(place, dataset.final(), None, plan=features.plan), place.folder / "features")
         model = judge.refit(place, final, chosen.trial)
     with place.stage("deploy", "compressing"):
         deployed = deploy(place, final, model, steps)

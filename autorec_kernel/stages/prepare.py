@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from autorec_kernel.records.dataset import Dataset
     from autorec_kernel.stages.workplace import Workplace
 
-__all__ = ["HISTORY", "audited", "device_of", "features_of", "open_table", "ops_of"]
+__all__ = ["HISTORY", "audited", "device_of", "features_of", "narrowed", "open_table", "ops_of", "selected"]
 
 HISTORY = 1000  # longest history kept in a feature set
+_CURVE_SECONDS = 5.0
 Plan = Sequence[Mapping[str, Any]]
 _log = logging.getLogger(__name__)
 
@@ -90,6 +91,34 @@ def audited(dataset: Dataset, features: FeatureSet, kernel: Kernel, recipe: Reci
     _log.info("%s", found.summary(), extra={"event": {"event": "audit", **found.to_json()}})
     found.check()
     return found
+
+
+def selected(features: FeatureSet, kernel: Kernel, recipe: Recipe, folder: Path | None, seconds: float = _CURVE_SECONDS) -> None:
+    """Narrow a feature set to the features worth keeping, ranked; beside its files when it lies in a folder.
+
+    Args:
+        seconds: Limit for the report of metric against number of features; 0 = leave it out.
+    """
+    from autorec_kernel.features.selection import apply_selection, select_features
+
+    plain = recipe.features == "raw" or recipe.task == "recommend"
+    name = "none" if plain and recipe.selector == "auto" else recipe.selector
+    found = select_features(features, kernel, name, recipe.seed, curve_seconds=seconds)
+    apply_selection(features, found, folder)
+    told = {"selector": found.selector, "kept": list(found.kept), "dropped": dict(found.dropped), "note": found.note}
+    _log.info(
+        "kept %d of %d features", len(found.kept), len(found.kept) + len(found.dropped), extra={"event": {"event": "selection", **told}}
+    )
+
+
+def narrowed(features: FeatureSet, folder: Path) -> FeatureSet:
+    """Return a feature set that was built again, with the selection that lies beside the first one."""
+    from autorec_kernel.features.selection import apply_selection, read_selection
+
+    found = read_selection(folder)
+    if found is not None:
+        apply_selection(features, found)
+    return features
 
 
 def device_of(recipe: Recipe) -> str:

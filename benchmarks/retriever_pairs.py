@@ -13,7 +13,7 @@ RATES = (0.001, 0.003, 0.01)
 
 @dataclass(frozen=True, slots=True)
 class Ours:
-    """One of our models: blueprint, the compared models, options, batch (of sessions: slots), and the option chosen on validation."""
+    """One of our models: blueprint, the compared models, options, batch (a session counts as eight rows), and the option chosen on validation."""
 
     blueprint: str
     peers: tuple[str, ...] = ()
@@ -69,7 +69,7 @@ PAIRS = {
     "sasrec": Ours("zoo/sasrec", ("recbole-SASRec",), batch=256),
     "transformer": Ours("zoo/transformer", ("recbole-SASRec",), batch=256),
     "bert4rec": Ours("zoo/bert4rec", ("recbole-BERT4Rec",), batch=256),
-    "gru4rec": Ours("zoo/gru4rec", ("recbole-GRU4Rec",), {"hidden_size": 128}, batch=32),
+    "gru4rec": Ours("zoo/gru4rec", ("recbole-GRU4Rec",), {"hidden_size": 128}, batch=256),
     "narm": Ours("zoo/narm", ("recbole-NARM", "rechub-NARM"), {"hidden_size": 128}, batch=256),
     "nextitnet": Ours("zoo/nextitnet", ("recbole-NextItNet",), batch=256),
     "dssm": Ours("zoo/dssm", ("rechub-DSSM",)),

@@ -85,7 +85,11 @@ def _is_run(feature: Feature) -> bool:
 
 def _without_users(program: Program) -> Program:
     """Return the program for given histories only: what its tables know of users is never read, so it is not stored."""
-    return replace(program, tables={name: _emptied(t) if t.key in (USER, USER_KEY) else t for name, t in program.tables.items()})
+    return replace(program, tables={name: _emptied(t) if _of_users(program, t) else t for name, t in program.tables.items()})
+
+
+def _of_users(program: Program, table: AsOfTable) -> bool:
+    return not {USER, USER_KEY}.isdisjoint(program.sources([table.key]))
 
 
 def _emptied(table: AsOfTable) -> AsOfTable:

@@ -34,13 +34,13 @@ def batches_for(network: Network, features: FeatureSet, size: int, device: str =
     """Return the batches of one network on one feature set.
 
     Args:
-        size: Rows, users, items or sessions a batch; with sequence batching, one sequence counts as eight rows.
+        size: Rows, users or items a batch; of a sequence or a session, several steps are read at once, and it counts as eight rows.
         device: Where the tensors go.
         id_dropout: Share of user and item ids that a ranker sees as unknown, so that it learns to answer strangers.
     """
     batching = network.architecture.batching
     if batching == "session":
-        return SessionBatches(network, features, size, device)
+        return SessionBatches(network, features, max(8, size // 8), device)
     if batching in ("user", "item"):
         return EntityBatches(network, features, size, device)
     return Batches(network, features, size, device, id_dropout)

@@ -55,7 +55,7 @@ class AsOfTable:
     One event may count for several keys (an item's genres): its key column is then a matrix [n, W] in which 0 stands for none.
 
     Args:
-        offsets: int64 [keys + 1]; key k owns events offsets[k]:offsets[k + 1], in order of time.
+        offsets: int64 (int32 once trimmed) [keys + 1]; key k owns events offsets[k]:offsets[k + 1], in order of time.
         times: int64 [events], or empty for a table that only knows its latest state.
         values: int64 [events, measures], totals after each event in fixed point (`sum`), or int32 [events] (`sequence`).
         key, time, where: Event columns that say whose event it is, when it was, and whether it counts ("" = always).
@@ -170,7 +170,8 @@ class AsOfTable:
         counts = np.minimum(np.diff(self.offsets), length if self.kind == "sequence" else 1)
         offsets = offsets_of(counts)
         index = np.repeat(self.offsets[1:] - counts - offsets[:-1], counts) + np.arange(offsets[-1])
-        return self._replaced(offsets, np.zeros(0, np.int64), self.values[index])
+        small = offsets.astype(np.int32) if offsets[-1] < 2**31 else offsets
+        return self._replaced(small, np.zeros(0, np.int64), self.values[index])
 
     def to_json(self) -> dict[str, Any]:
         """Return everything but the arrays as plain JSON values."""

@@ -106,7 +106,11 @@ class Program:
 
     def columns(self) -> set[str]:
         """Return the event columns that `fold` reads."""
-        found = set[str]().union(*(_read_by(table) for table in self.tables.values()))
+        return self.sources(set[str]().union(*(_read_by(table) for table in self.tables.values())))
+
+    def sources(self, names: Iterable[str]) -> set[str]:
+        """Return the columns that values are made of, those of the tables that they read left out."""
+        found = set(names)
         for step in reversed(self.steps):
             if step.output in found:
                 found = (found - {step.output}) | set(step.inputs)

@@ -124,16 +124,22 @@ class ServingState:
             "tables": list(self.tables),
             "programs": programs,
             "columns": dict(self.columns),
+            "same": {name: first for name, (first, _) in self._named().items() if name != first},
         }
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return every array to store; none of type object."""
+        """Return every array to store, each once (features of one op share theirs); none of type object."""
+        return {name: array for name, (first, array) in self._named().items() if name == first}
+
+    def _named(self) -> dict[str, tuple[str, np.ndarray]]:
+        """Return name → the first name of the same array, and the array."""
         found = {f"{ids}.{name}": array for ids in _IDS for name, array in getattr(self, ids).arrays().items()}
         found |= {name: getattr(self, name) for name in _PLAIN}
         found |= {f"feature.{index}": array for index, array in enumerate(self.tables.values())}
         for index, (program, _) in enumerate(self.programs.values()):
             found |= {f"program.{index}.{name}": array for name, array in program.stored().items()}
-        return found
+        first: dict[int, str] = {}
+        return {name: (first.setdefault(id(array), name), array) for name, array in found.items()}
 
     @classmethod
     def load(cls, meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> ServingState:
@@ -145,6 +151,7 @@ class ServingState:
         if meta.get("version") != VERSION:
             raise BundleError(f"the serving state has version {meta.get('version')!r}; this release reads {VERSION}")
         try:
+            arrays = {**arrays, **{name: arrays[first] for name, first in meta["same"].items()}}
             tables = {name: arrays[f"feature.{index}"] for index, name in enumerate(meta["tables"])}
             programs = {p["feature"]: (Program.load(p, arrays, f"program.{i}."), p["output"]) for i, p in enumerate(meta["programs"])}
             plain: dict[str, Any] = {name: arrays[name] for name in _PLAIN}

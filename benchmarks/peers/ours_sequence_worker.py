@@ -44,10 +44,11 @@ class Training:
     """Steps of the fit loop on an unending row of epochs.
 
     Args:
-        size: Batch size in the unit of the network's batching.
+        size: Batch size in the unit of the network's batching: sessions, which count as eight rows, where they are its unit.
     """
 
     def __init__(self, network: Network, features: FeatureSet, given: Options, size: int) -> None:
+        size = 8 * size if network.architecture.batching == "session" else size
         settings = FitSettings(learning_rate=given.rate, batch_size=size, clip_norm=0.0)
         self.batches, self.settings, self.network = batches_for(network, features, size), settings, network
         self.rng = np.random.default_rng(given.seed)

@@ -7,6 +7,7 @@ import torch
 from autorec_kernel.errors import ContractError
 from autorec_kernel.models import build_network
 from autorec_kernel.models.batching import batches_for
+from autorec_kernel.models.session_batches import SessionBatches
 from autorec_kernel.models.memory import RESET
 from autorec_kernel.records.architecture import Architecture, Node
 
@@ -50,7 +51,7 @@ def transitions(features):
 def test_every_transition_of_every_session_comes_once(session, steps, slots):
     network, features, name = session(steps)
     found = []
-    for batch in batches_for(network, features, slots).epoch(np.random.default_rng(0)):
+    for batch in SessionBatches(network, features, slots).epoch(np.random.default_rng(0)):
         assert batch[name].shape[1] == steps
         real = batch[name] > 0
         assert torch.equal(real, batch["@target"] > 0)
@@ -63,7 +64,7 @@ def test_a_slot_walks_through_one_session_and_says_where_the_next_begins(session
     events = features.interactions
     sessions = {tuple(events.of(user)[:-1].tolist()) for user in range(events.users) if len(events.of(user)) > 1}
     slots: list[list[list[int]]] = [[] for _ in range(3)]
-    for batch in batches_for(network, features, 3).epoch(np.random.default_rng(0)):
+    for batch in SessionBatches(network, features, 3).epoch(np.random.default_rng(0)):
         for slot, begins, item in zip(slots, batch[RESET].tolist(), batch[name][:, 0].tolist(), strict=True):
             if begins:
                 slot.append([])
@@ -125,3 +126,9 @@ def test_only_vectors_of_rows_have_a_previous_step(kernel, features_of):
     )
     with pytest.raises(ContractError, match="only a vector"):
         build_network(Architecture(nodes, {"user": "state"}), features.schema, kernel)
+
+
+@pytest.mark.parametrize(("size", "slots"), [(80, 10), (64, 8), (1, 8)])
+def test_a_session_counts_as_eight_rows(session, size, slots):
+    network, features, _ = session(4)
+    assert batches_for(network, features, size).slots == slots

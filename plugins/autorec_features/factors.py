@@ -8,11 +8,11 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 from scipy.sparse import csr_matrix
-from scipy.sparse.linalg import svds
 
 from autorec_features.base import Fitted as Plain
 from autorec_features.base import seconds
 from autorec_features.counts import keys_of
+from autorec_features.spectrum import leading
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.contracts.features import DataProfile, FeatureProposal, RejectColumn
 from autorec_kernel.records.features import Feature
@@ -92,9 +92,8 @@ def _factors(
     roots = [np.sqrt(np.maximum(np.asarray(matrix.sum(axis=axis)).reshape(-1), 1.0)) for axis in (1, 0)]
     entries = matrix.tocoo()
     scaled = csr_matrix((entries.data / roots[0][entries.row] / roots[1][entries.col], (entries.row, entries.col)), shape=matrix.shape)
-    size = min(rank, min(matrix.shape) - 1)
-    left, values, right = svds(scaled, k=size, v0=rng.normal(size=min(matrix.shape)))
-    return left * values, right.T
+    left, values, right = leading(scaled, min(rank, *matrix.shape), rng)
+    return left * values, right
 
 
 def _scaled(users: np.ndarray, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 from scipy.sparse import csr_matrix
-from scipy.sparse.linalg import svds
 
 from autorec_features.base import Fitted, column_of, depends_of, entity_rows, feature_columns, input_name, seconds
+from autorec_features.spectrum import leading
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.contracts.features import DataProfile, FeatureProposal, RejectColumn
 from autorec_kernel.records.features import Feature
@@ -105,8 +105,7 @@ def _vectors(
     rows, columns, times = (np.array(part) for part in zip(*entries, strict=True))
     lengths = np.bincount(rows, weights=times, minlength=texts)
     matrix = csr_matrix((times / lengths[rows] * rarity[columns], (rows, columns)), shape=(texts, len(words)))
-    _, sizes, directions = svds(matrix, k=width, v0=rng.normal(size=min(matrix.shape)))
-    directions = directions[np.argsort(-sizes, kind="stable")]
+    directions = leading(matrix, width, rng)[2].T
     signs = np.sign(directions[np.arange(width), np.abs(directions).argmax(axis=1)])
     vectors = np.zeros((size, width))
     vectors[1:] = (directions * signs[:, None]).T * rarity[:, None]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
 
 from autorec_features.activity import Activity
 from autorec_features.bias import Bias
@@ -15,6 +16,7 @@ from autorec_features.factors import Factors
 from autorec_features.groups import Groups
 from autorec_features.leanings import Leanings
 from autorec_features.sessions import Sessions
+from autorec_features.spectrum import leading
 from autorec_features.taste import Taste
 from autorec_kernel.features.compute import event_columns
 from autorec_kernel.records.table import Coded, Ragged
@@ -287,3 +289,15 @@ def test_a_session_ends_where_the_gap_is_long(timed: World) -> None:
         hours = (clock[row] - now) / 3.6e12
         assert found["session.age"][row].tolist() == pytest.approx([(np.log1p(hours) - 1) / 2, float(not inside)], abs=1e-5)
     assert longest >= 3
+
+
+def test_leading_singular_vectors_of_a_large_matrix_are_those_of_the_whole_and_the_same_on_every_call() -> None:
+    rng = np.random.default_rng(2)
+    scales = np.concatenate([np.linspace(40.0, 12.0, 6), np.full(494, 1.0)])
+    dense = np.linalg.qr(rng.normal(size=(700, 500)))[0] * scales @ np.linalg.qr(rng.normal(size=(500, 500)))[0].T
+    left, values, right = leading(csr_matrix(dense), 6, np.random.default_rng(0))
+    exact = np.linalg.svd(dense)
+    assert values == pytest.approx(exact[1][:6], rel=1e-6)
+    assert left * values @ right.T == pytest.approx(exact[0][:, :6] * exact[1][:6] @ exact[2][:6], abs=1e-5)
+    again = leading(csr_matrix(dense.copy()), 6, np.random.default_rng(0))
+    assert all(np.array_equal(one, other) for one, other in zip((left, values, right), again, strict=True))

@@ -28,14 +28,17 @@ TARGET = Target("device", threads=1)
 def features_for(kernel: Any, task: str, clock: str = "time", further: bool = False) -> Any:
     """Return the feature set of the tiny data set, made by the kernel's feature ops (those that are installed when it has none).
 
+    Those tagged `raw` or `plain` will do: a few features of every kind, static and point-in-time.
+
     Args:
         further: Whether it has three labels, `rating`, `like` and `minutes`, instead of the first alone.
     """
-    from autorec_kernel.features import build_features
+    from autorec_kernel.features import build_features, feature_ops
     from autorec_kernel.kernel import Kernel
 
     able = kernel if any(row.usable for row in kernel.components("feature-op")) else Kernel.discover()
-    return build_features(tiny_dataset(task=task, clock=clock, further=further), able, task=task, history_length=8)  # type: ignore[arg-type]
+    few = {**feature_ops(able, "raw"), **feature_ops(able, "plain")}
+    return build_features(tiny_dataset(task=task, clock=clock, further=further), few or able, task=task, history_length=8)  # type: ignore[arg-type]
 
 
 def schemas() -> dict[str, FeatureSchema]:

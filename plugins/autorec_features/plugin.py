@@ -17,7 +17,7 @@ def autorec_feature_ops() -> tuple[ComponentSpec, ...]:
         ),
         ComponentSpec("bag", "autorec_features.bag:Bag", "Rows of the values of a multi-valued column.", tags=("raw",)),
         ComponentSpec("bias", "autorec_features.bias:Bias", "Quality of items beyond their raters, leniency of users beyond their items."),
-        ComponentSpec("counts", "autorec_features.counts:Counts", "How many events a user or an item had before the row."),
+        ComponentSpec("counts", "autorec_features.counts:Counts", "How many events a user or an item had before the row.", tags=("plain",)),
         ComponentSpec("factors", "autorec_features.factors:Factors", "How near a user and an item are in the factors of earlier choices."),
         ComponentSpec("groups", "autorec_features.groups:Groups", "Count and mean label of categories, and of a user's or an item's own."),
         ComponentSpec("history", "autorec_features.history:History", "The last positive items of the user before the row.", tags=("raw",)),
@@ -25,13 +25,15 @@ def autorec_feature_ops() -> tuple[ComponentSpec, ...]:
         ComponentSpec(
             "leanings", "autorec_features.leanings:Leanings", "A user's mean of a genre, an audience's of an item, beyond the rest."
         ),
-        ComponentSpec("means", "autorec_features.means:Means", "Mean label of a user or an item before the row, shrunk to the prior."),
+        ComponentSpec(
+            "means", "autorec_features.means:Means", "Mean label of a user or an item before the row, shrunk to the prior.", tags=("plain",)
+        ),
         ComponentSpec(
             "scale", "autorec_features.scale:Scale", "Numbers standardised, tails on a log scale, gaps filled and flagged.", tags=("raw",)
         ),
         ComponentSpec("sessions", "autorec_features.sessions:Sessions", "Where a row stands in its user's session, and the mood of it."),
         ComponentSpec("taste", "autorec_features.taste:Taste", "How far an item's number is from what the user chose before."),
-        ComponentSpec("time-parts", "autorec_features.time_parts:TimeParts", "Hour, weekday and month of the event."),
+        ComponentSpec("time-parts", "autorec_features.time_parts:TimeParts", "Hour, weekday and month of the event.", tags=("plain",)),
         ComponentSpec("vector", "autorec_features.vector:Vector", "Numeric vectors standardised per dimension.", tags=("raw",)),
         ComponentSpec("words", "autorec_features.words:Words", "Free text as numbers: latent semantic analysis of its words."),
     )

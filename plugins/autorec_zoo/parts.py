@@ -42,6 +42,7 @@ Rates = Annotated[tuple[Share, ...], Floats(Float(0.0, 0.6), length=Int(0, 4))] 
 Rate = Annotated[float, Float(0.0, 0.6), Field(ge=0, lt=1)]
 Width = Annotated[int, Choice(4, 8, 16, 32), Field(ge=1)]
 Nodes = list[Node]
+_MOST_FIELDS = 16  # numbers up to which each is a field of its own
 
 _CATEGORICAL: tuple[FeatureKind, ...] = ("id", "bag")
 _TABULAR: tuple[FeatureKind, ...] = ("id", "bag", "numeric")
@@ -92,7 +93,7 @@ def field_nodes(
     if fields:
         nodes.append(Node("fields", "@fields", config={"columns": [f.name for f in fields], "width": width}))
     if numbers:
-        config = {"width": width, "groups": [f.width for f in numbers]}
+        config = {"width": width, "groups": [f.width for f in numbers] if names is not None else _groups(numbers)}
         nodes += [_numbers("numbers", numbers), Node("number_fields", "blocks/numeric-fields", ("numbers",), config)]
     if fields and numbers:
         nodes.append(Node("all_fields", "blocks/join-fields", ("fields", "number_fields")))
@@ -188,4 +189,27 @@ def _numbers(name: str, numbers: Sequence[Feature]) -> Node:
 
 
 def _split(features: Sequence[Feature]) -> tuple[list[Feature], list[Feature]]:
-    return [f for f in features if f.kind in _CATEGORICAL], [f for f in features if f.kind == "numeric"]
+    """Return categories and numbers; many numbers by families, in the order of their first members."""
+    fields, numbers = [f for f in features if f.kind in _CATEGORICAL], [f for f in features if f.kind == "numeric"]
+    return fields, numbers if len(numbers) <= _MOST_FIELDS else [f for family in _families(numbers) for f in family]
+
+
+def _families(numbers: Sequence[Feature]) -> list[list[Feature]]:
+    """Return features of one name but for its last part (the windows of a count) together."""
+    found: dict[str, list[Feature]] = {}
+    for feature in numbers:
+        found.setdefault(feature.name.rpartition(".")[0] or feature.name, []).append(feature)
+    return list(found.values())
+
+
+def _groups(numbers: Sequence[Feature]) -> list[int]:
+    """Return how many neighbouring values make a field: a feature each, or, where there are many, a family or a few of them.
+
+    The work of pairs grows with the square of the fields.
+    """
+    if len(numbers) <= _MOST_FIELDS:
+        return [feature.width for feature in numbers]
+    families = _families(numbers)
+    share = -(-len(families) // _MOST_FIELDS)
+    starts = range(0, len(families), share)
+    return [sum(f.width for family in families[start : start + share] for f in family) for start in starts]

@@ -81,14 +81,13 @@ def run(
 def plan_run(source: Any, recipe: Recipe, kernel: Kernel, *, users: Any = None, items: Any = None) -> dict[str, Any]:
     """Return what a run would do, without training anything: data, protocol, blueprints, strategy, budget (`--dry-run`)."""
     from autorec_kernel.features import build_features
-    from autorec_kernel.stages.prepare import HISTORY, device_of, open_table, ops_of, selected
+    from autorec_kernel.stages.prepare import HISTORY, device_of, open_table, ops_of
     from autorec_kernel.stages.search import check_metric, limits_of, metric_of, space_of, strategy_of, workers_of
 
     kernel.require(*_NEEDED)
     check_metric(recipe)
     dataset = open_table(source, recipe, kernel, users, items)
     features = build_features(dataset, ops_of(kernel, recipe), seed=recipe.seed, history_length=HISTORY, task=recipe.task)
-    selected(features, kernel, recipe, None, 0.0)
     fitting, space = space_of(kernel, recipe, features.schema)
     place: Any = Workplace(Path(), recipe, kernel, None, Silent(), device=device_of(recipe))  # type: ignore[arg-type]
     return {

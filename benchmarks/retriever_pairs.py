@@ -13,7 +13,7 @@ RATES = (0.001, 0.003, 0.01)
 
 @dataclass(frozen=True, slots=True)
 class Ours:
-    """One of our models: blueprint, the compared models, options, batch (a session counts as eight rows), and the option chosen on validation."""
+    """One of our models: blueprint, peers, options, batch (a session counts as eight rows), and the option chosen on validation."""
 
     blueprint: str
     peers: tuple[str, ...] = ()

@@ -23,6 +23,7 @@ __all__ = ["HISTORY", "audited", "device_of", "features_of", "narrowed", "open_t
 
 HISTORY = 1000  # longest history kept in a feature set
 _CURVE_SECONDS = 5.0
+_FEWEST = 5000  # training rows below which noise cannot be told from what matters little: all features are kept
 Plan = Sequence[Mapping[str, Any]]
 _log = logging.getLogger(__name__)
 
@@ -101,7 +102,7 @@ def selected(features: FeatureSet, kernel: Kernel, recipe: Recipe, folder: Path 
     """
     from autorec_kernel.features.selection import apply_selection, select_features
 
-    plain = recipe.features == "raw" or recipe.task == "recommend"
+    plain = recipe.features == "raw" or recipe.task == "recommend" or len(features.rows("train")) < _FEWEST
     name = "none" if plain and recipe.selector == "auto" else recipe.selector
     found = select_features(features, kernel, name, recipe.seed, curve_seconds=seconds)
     apply_selection(features, found, folder)

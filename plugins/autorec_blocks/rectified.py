@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ class Tower(nn.Sequential):
             return found
         waiting: list[nn.Linear] = []
         parts = list(self)
-        for part, following in zip(parts, [*parts[1:], None], strict=True):
+        for part, following in zip_longest(parts, parts[1:]):
             if type(following) is nn.ReLU and isinstance(part, nn.Linear) and unwatched(part) and part.bias is not None:
                 waiting.append(part)
             elif not (waiting and type(part) is nn.ReLU):

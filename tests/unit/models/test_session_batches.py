@@ -7,8 +7,8 @@ import torch
 from autorec_kernel.errors import ContractError
 from autorec_kernel.models import build_network
 from autorec_kernel.models.batching import batches_for
-from autorec_kernel.models.session_batches import SessionBatches
 from autorec_kernel.models.memory import RESET
+from autorec_kernel.models.session_batches import SessionBatches
 from autorec_kernel.records.architecture import Architecture, Node
 
 pytestmark = pytest.mark.plugins

@@ -19,13 +19,13 @@ from typer.testing import CliRunner
 from autorec_kernel.cli import plugins
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.errors import UnknownNameError
+from autorec_kernel.features.compare import affine, monotone
 from autorec_kernel.kernel import Kernel
 from autorec_kernel.markers import hookimpl
 from autorec_kernel.registry import ComponentSpec, ExtensionPoint
 from autorec_kernel.space import Bool, Choice, Float, Int, Ints
 from autorec_kernel.testing import CheckResult, ModelBlockContract, Violation, check_component, check_plugin
 from autorec_kernel.testing.certify import run_check
-from autorec_kernel.testing.checks.feature_leaks import _affine, _monotone
 from autorec_kernel.testing.configs import variants
 from autorec_kernel.testing.snapshots import first_difference, leaves
 from autorec_kernel.testing.surroundings import another_world, globals_kept
@@ -89,11 +89,11 @@ def test_variants_are_the_defaults_the_corners_and_a_draw() -> None:
 
 def test_a_scale_may_move_but_an_order_may_not() -> None:
     old = np.array([0.0, 1.0, 2.0, 5.0])
-    assert _affine(old, 3 * old - 1)
-    assert not _affine(old, old + np.array([0.0, 0.0, 1e-2, 0.0]))
-    assert not _affine(old, -old)
-    assert _monotone(old, np.log1p(old))
-    assert not _monotone(old, np.array([0.0, 2.0, 1.0, 5.0]))
+    assert affine(old, 3 * old - 1)
+    assert not affine(old, old + np.array([0.0, 0.0, 1e-2, 0.0]))
+    assert not affine(old, -old)
+    assert monotone(old, np.log1p(old))
+    assert not monotone(old, np.array([0.0, 2.0, 1.0, 5.0]))
 
 
 def test_every_law_has_a_home_and_every_kind_its_laws() -> None:

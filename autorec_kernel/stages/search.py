@@ -205,14 +205,15 @@ def _needed_after(place: Workplace, trials: Sequence[Trial]) -> float:
     Baselines of equal predicted cost share one closed form, which the second of them finds solved.
     """
     complete = [trial for trial in trials if trial.status == "complete"]
-    spent = [trial.measured.get("seconds", 0.0) for trial in complete]
+    best = max(complete, key=lambda trial: trial.objectives[:1], default=None)
+    winner = best.measured.get("seconds", 0.0) if best is not None else 0.0  # a later one keeps time for its own refit free
     simple: dict[float, float] = {}
     for trial in complete:
         if trial.reason.startswith("baseline"):
             key = trial.cost.train_seconds
             simple[key] = max(simple.get(key, 0.0), trial.measured.get("seconds", 0.0))
     fixed = _EXPORT_SECONDS + 2 * place.stages.get("features", 0.0) + 0.08 * (place.recipe.seconds or 0.0)
-    return fixed + 1.2 * (sum(simple.values()) + max(spent, default=0.0))
+    return fixed + 1.2 * (sum(simple.values()) + winner)
 
 
 def _journal_space(place: Workplace, space: SearchSpace, fitting: tuple[Offer, ...]) -> None:

@@ -10,8 +10,8 @@ from pydantic import Field
 
 from autorec_features.base import Fitted, seconds
 from autorec_features.counts import keys_of
-from autorec_kernel.config import ComponentConfig
-from autorec_kernel.contracts.features import DataProfile, FeatureProposal, RejectColumn
+from autorec_features.labels import LabelConfig, check_label, has, labelled
+from autorec_kernel.contracts.features import DataProfile, FeatureProposal
 from autorec_kernel.records.as_of import AsOfTable, Measure
 from autorec_kernel.records.features import Feature
 from autorec_kernel.records.program import Program, Step
@@ -32,16 +32,13 @@ class Activity:
     the number of events, and, with a label, the window's mean minus the mean of everything before (the trend).
     """
 
-    class Config(ComponentConfig):
-        """Options of `Activity`; prior and spread are fixed before fitting, so that no later label reaches an earlier value."""
+    class Config(LabelConfig):
+        """Options of `Activity`; of a label the trend is taken."""
 
         entity: Literal["user", "item"] = Field("user", description="Whose events are read.")
         windows: tuple[Annotated[float, Field(gt=0, le=1e6)], ...] = Field(
             (24.0, 168.0), min_length=1, max_length=8, description="Lengths of the windows, in hours."
         )
-        label: str = Field("", description="Label column whose trend is taken; empty = none.")
-        prior: float = Field(0.0, description="Mean assumed where there is no event.")
-        spread: float = Field(1.0, gt=0, description="Deviation of the label, the unit of the trend.")
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -52,22 +49,18 @@ class Activity:
         windows = tuple(hours for hours in _WINDOWS if hours * _FEWEST <= span)
         if profile.clock != "time" or not windows:
             return
-        label, spread = profile.schema.role("label"), profile.facts.get("label_std", 0.0)
-        told = {"label": label.name, "prior": profile.facts["label_mean"], "spread": spread} if label is not None and spread > 0 else {}
         for entity in ("user", "item"):
-            if profile.schema.role(entity) is not None:  # type: ignore[arg-type]
+            if has(profile, entity):
                 cost = seconds(profile.rows * (3 + 2 * len(windows)), 10)
                 reason = f"gaps, frequency and {len(windows)} windows of each {entity} before the row"
-                yield FeatureProposal(cls.Config(entity=entity, windows=windows, **told), cost, reason, profile.rows * 32)
+                yield FeatureProposal(cls.Config(entity=entity, windows=windows, **labelled(profile)), cost, reason, profile.rows * 32)
 
     def fit(self, events: Table, tables: Mapping[str, Table], rng: np.random.Generator) -> Fitted:
         """Sort and add up the events; a label that is not numeric is rejected."""
         options, entity = self.config, self.config.entity
-        label = events.get(options.label) if options.label else None
-        if options.label and (not isinstance(label, np.ndarray) or label.ndim != 1):
-            raise RejectColumn(f"label {options.label!r} is not numeric")
-        total = Measure(options.label, count=False, shift=options.prior, scale=1.0 / options.spread)
-        measures = (Measure(), Measure(options.label), total) if options.label else (Measure(),)
+        if options.label:
+            check_label(events, options.label)
+        measures = (Measure(), *options.measures) if options.label else (Measure(),)
         table = AsOfTable.sums(events, keys_of(events, entity), key=f"@{entity}_key", measures=measures)
         outputs: list[tuple[str, int]] = [("gap", 2), ("age", 2), ("pace", 2)]
         steps = [*_since("gap", "last", entity), *_since("age", "first", entity), *_pace(entity)]

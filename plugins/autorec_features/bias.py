@@ -12,9 +12,9 @@ from pydantic import Field
 from autorec_features.base import Fitted, seconds
 from autorec_features.counts import keys_of
 from autorec_features.keys import training_columns
+from autorec_features.labels import LabelConfig, check_label, has, labelled
 from autorec_features.running import blank_means, mean_of
-from autorec_kernel.config import ComponentConfig
-from autorec_kernel.contracts.features import DataProfile, FeatureProposal, RejectColumn
+from autorec_kernel.contracts.features import DataProfile, FeatureProposal
 from autorec_kernel.records.features import Depends, Feature
 from autorec_kernel.records.program import Program, Step
 from autorec_kernel.records.table import Table
@@ -40,12 +40,10 @@ class Bias:
     `user+item.mean`. Beside them the means of the newest labels. Needs a global clock.
     """
 
-    class Config(ComponentConfig):
-        """Options of `Bias`; prior and spread are fixed before fitting, so that no later label reaches an earlier value."""
+    class Config(LabelConfig):
+        """Options of `Bias`."""
 
         label: str = Field("rating", description="Label column.")
-        prior: float = Field(0.0, description="Mean assumed where there is no event.")
-        spread: float = Field(1.0, gt=0, description="Deviation of the label, the unit of the outputs.")
         strength: Annotated[float, Float(1.0, 100.0, log=True)] = Field(5.0, gt=0, le=1e6, description="Events that the prior is worth.")
 
     def __init__(self, config: Config) -> None:
@@ -53,19 +51,16 @@ class Bias:
 
     @classmethod
     def propose(cls, profile: DataProfile) -> Iterable[FeatureProposal]:
-        label, spread = profile.schema.role("label"), profile.facts.get("label_std", 0.0)
-        known = all(profile.schema.role(role) is not None for role in ("user", "item"))  # type: ignore[arg-type]
-        if label is None or not spread > 0 or not known or profile.clock != "time":
+        told = labelled(profile)
+        if not told or not has(profile, "user", "item") or profile.clock != "time":
             return
-        config = cls.Config(label=label.name, prior=profile.facts["label_mean"], spread=spread)
-        reason = f"{label.name} of each item beyond its raters' means, and of each user beyond its items'"
+        config = cls.Config(**told)
+        reason = f"{config.label} of each item beyond its raters' means, and of each user beyond its items'"
         yield FeatureProposal(config, seconds(profile.rows, 60), reason, profile.rows * 120)
 
     def fit(self, events: Table, tables: Mapping[str, Table], rng: np.random.Generator) -> Fitted:
         """Add up labels and residuals in order of time; a label that is not numeric is rejected."""
-        label = events.get(self.config.label)
-        if not isinstance(label, np.ndarray) or label.ndim != 1:
-            raise RejectColumn(f"label {self.config.label!r} is not numeric")
+        check_label(events, self.config.label)
         blank = self._program(keys_of(events, "user"), keys_of(events, "item"))
         program = blank.fold(training_columns(sorted(blank.columns()), events, tables))
         features = tuple(Feature(name, "numeric", depends, dynamic=True, family="aggregate") for name, depends in _OUTPUTS)
@@ -73,9 +68,8 @@ class Bias:
 
     def _program(self, users: int, items: int) -> Program:
         options, strength = self.config, self.config.strength
-        standard = Step("affine", (options.label,), ".standard", {"shift": options.prior, "scale": 1.0 / options.spread})
         steps = (
-            standard,
+            options.standard(".standard"),
             *mean_of(".user mean", "user means", "@user_key", strength),
             *mean_of(".item mean", "item means", "@item_key", strength),
             Step("minus", (".standard", ".user mean"), ".above user"),

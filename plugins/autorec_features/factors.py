@@ -12,6 +12,7 @@ from scipy.sparse import csr_matrix
 from autorec_features.base import Fitted as Plain
 from autorec_features.base import seconds
 from autorec_features.counts import keys_of
+from autorec_features.labels import has
 from autorec_features.spectrum import leading
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.contracts.features import DataProfile, FeatureProposal, RejectColumn
@@ -52,7 +53,7 @@ class Factors:
 
     @classmethod
     def propose(cls, profile: DataProfile) -> Iterable[FeatureProposal]:
-        if profile.clock != "time" or any(profile.schema.role(role) is None for role in ("user", "item")):  # type: ignore[arg-type]
+        if profile.clock != "time" or not has(profile, "user", "item"):
             return
         rank, size = 16, (profile.users + profile.items) * 16 * len(_MOMENTS)
         cost = seconds(profile.rows * rank * len(_MOMENTS), 2) + 0.05

@@ -12,8 +12,8 @@ from pydantic import Field
 from autorec_features.base import Fitted, seconds
 from autorec_features.folds import out_of_fold
 from autorec_features.keys import BINS, Keys, depends_on, keys_for, training_columns
-from autorec_kernel.config import ComponentConfig
-from autorec_kernel.contracts.features import DataProfile, FeatureProposal, RejectColumn
+from autorec_features.labels import LabelConfig, check_label, has, labelled
+from autorec_kernel.contracts.features import DataProfile, FeatureProposal
 from autorec_kernel.records.as_of import AsOfTable, Measure
 from autorec_kernel.records.features import Feature
 from autorec_kernel.records.program import Program, Step
@@ -39,16 +39,13 @@ class Groups:
     not in.
     """
 
-    class Config(ComponentConfig):
-        """Options of `Groups`; prior and spread are fixed before fitting, so that no later label reaches an earlier value."""
+    class Config(LabelConfig):
+        """Options of `Groups`."""
 
         keys: tuple[str, ...] = Field(
             ("items.genres",), min_length=1, max_length=3, description="Up to three of @user, @item and columns; the last may hold lists."
         )
-        label: str = Field("", description="Label column whose mean is taken; empty = counts only.")
         clock: Literal["time", "position", "none"] = Field("time", description="What orders the events.")
-        prior: float = Field(0.0, description="Mean assumed of a group without events.")
-        spread: float = Field(1.0, gt=0, description="Deviation of the label, the unit of the output.")
         strength: Annotated[float, Float(1.0, 100.0, log=True)] = Field(10.0, gt=0, le=1e6, description="Events that the prior is worth.")
 
     def __init__(self, config: Config) -> None:
@@ -56,10 +53,8 @@ class Groups:
 
     @classmethod
     def propose(cls, profile: DataProfile) -> Iterable[FeatureProposal]:
-        label, spread = profile.schema.role("label"), profile.facts.get("label_std", 0.0)
-        told = {"label": label.name, "prior": profile.facts["label_mean"], "spread": spread} if label is not None and spread > 0 else {}
-        both = all(profile.schema.role(role) is not None for role in ("user", "item"))  # type: ignore[arg-type]
-        leaning = bool(told) and both and profile.clock == "time"  # `Leanings` says more of pairs
+        told = labelled(profile)
+        leaning = told and has(profile, "user", "item") and profile.clock == "time"  # `Leanings` says more of pairs
         for keys, width in (*_singles(profile), *([] if leaning else pairings(profile))):
             if not told and "@user" not in keys:
                 continue  # without a label only a user's own counts say something that an id does not
@@ -72,12 +67,12 @@ class Groups:
     def fit(self, events: Table, tables: Mapping[str, Table], rng: np.random.Generator) -> Fitted:
         """Sort and add up the events of every group."""
         options = self.config
+        if options.label:
+            check_label(events, options.label)
         keys = keys_for(options.keys, events, tables, min_count(options.keys, events, tables))
         clock = _clock_of(options.keys, options.clock)
         names = [*keys.inputs, *([clock] if clock else []), *([options.label] if options.label else [])]
         columns = training_columns(names, events, tables)
-        if options.label and not _numeric(columns[options.label]):
-            raise RejectColumn(f"label {options.label!r} is not numeric")
         blank = self._program(keys, clock)
         columns |= blank.computed([keys.name], columns)
         name = "+".join(key.lstrip("@") for key in options.keys)
@@ -98,8 +93,7 @@ class Groups:
 
     def _program(self, keys: Keys, clock: str, events: Mapping[str, ColumnData] | None = None) -> Program:
         options = self.config
-        labels = Measure(options.label, count=False, shift=options.prior, scale=1.0 / options.spread)
-        measures = (Measure(options.label), labels) if options.label else (Measure(),)
+        measures = options.measures if options.label else (Measure(),)
         nothing = {name: np.zeros(0, np.int64) for name in (keys.name, clock, options.label) if name}
         table = AsOfTable.sums(nothing if events is None else events, keys.size, key=keys.name, time=clock, measures=measures)
         inputs = (*keys.inputs, *([clock] if clock else []))
@@ -176,7 +170,3 @@ def min_count(keys: tuple[str, ...], events: Table, tables: Mapping[str, Table])
         values = found.values if isinstance(found, Ragged) else found
         sizes.append(len(values.values) if isinstance(values, Coded) else 0)
     return _RARE if max(sizes) > _MOST else 1
-
-
-def _numeric(column: ColumnData) -> bool:
-    return isinstance(column, np.ndarray) and column.ndim == 1

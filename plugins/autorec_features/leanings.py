@@ -12,9 +12,9 @@ from autorec_features.base import Fitted, seconds
 from autorec_features.counts import keys_of
 from autorec_features.groups import COUNT_CENTRE, COUNT_UNIT, POOLS, min_count, pairings
 from autorec_features.keys import Keys, depends_on, keys_for, training_columns
+from autorec_features.labels import LabelConfig, check_label, has, labelled
 from autorec_features.running import blank_means, mean_of
-from autorec_kernel.config import ComponentConfig
-from autorec_kernel.contracts.features import DataProfile, FeatureProposal, RejectColumn
+from autorec_kernel.contracts.features import DataProfile, FeatureProposal
 from autorec_kernel.records.features import Feature
 from autorec_kernel.records.program import Program, Step
 from autorec_kernel.records.table import Table
@@ -33,15 +33,13 @@ class Leanings:
     the label. Of an item's list (genres) the mean over its values, the best and the worst. Only events with a smaller clock are read.
     """
 
-    class Config(ComponentConfig):
-        """Options of `Leanings`; prior and spread are fixed before fitting, so that no later label reaches an earlier value."""
+    class Config(LabelConfig):
+        """Options of `Leanings`."""
 
         keys: tuple[str, ...] = Field(
             ("@user", "items.genres"), min_length=2, max_length=3, description="@user or @item, and columns; the last may hold lists."
         )
         label: str = Field("rating", description="Label column.")
-        prior: float = Field(0.0, description="Mean assumed where there is no event.")
-        spread: float = Field(1.0, gt=0, description="Deviation of the label, the unit of the output.")
         strength: Annotated[float, Float(1.0, 100.0, log=True)] = Field(3.0, gt=0, le=1e6, description="Events that the prior is worth.")
 
     def __init__(self, config: Config) -> None:
@@ -49,21 +47,18 @@ class Leanings:
 
     @classmethod
     def propose(cls, profile: DataProfile) -> Iterable[FeatureProposal]:
-        label, spread = profile.schema.role("label"), profile.facts.get("label_std", 0.0)
-        known = all(profile.schema.role(role) is not None for role in ("user", "item"))  # type: ignore[arg-type]
-        if label is None or not spread > 0 or not known or profile.clock != "time":
+        told = labelled(profile)
+        if not told or not has(profile, "user", "item") or profile.clock != "time":
             return
         for keys, width in pairings(profile):
-            config = cls.Config(keys=keys, label=label.name, prior=profile.facts["label_mean"], spread=spread)
-            reason = f"{label.name} by {' and '.join(keys)} beyond that of the {'items' if keys[0] == '@user' else 'users'}"
+            config = cls.Config(keys=keys, **told)
+            reason = f"{config.label} by {' and '.join(keys)} beyond that of the {'items' if keys[0] == '@user' else 'users'}"
             yield FeatureProposal(config, seconds(profile.rows * (width + 2), 14), reason, profile.rows * (width + 2) * 24)
 
     def fit(self, events: Table, tables: Mapping[str, Table], rng: np.random.Generator) -> Fitted:
         """Add up residuals in order of time; a label that is not numeric is rejected."""
         options = self.config
-        label = events.get(options.label)
-        if not isinstance(label, np.ndarray) or label.ndim != 1:
-            raise RejectColumn(f"label {options.label!r} is not numeric")
+        check_label(events, options.label)
         keys = keys_for(options.keys, events, tables, min_count(options.keys, events, tables))
         outputs = (*(POOLS if keys.several else ("mean",)), "count")
         blank = self._program(keys, outputs, keys_of(events, "user"), keys_of(events, "item"))
@@ -79,7 +74,7 @@ class Leanings:
         sizes = {"@user_key": users, "@item_key": items}
         steps = (
             *keys.steps,
-            Step("affine", (options.label,), ".standard", {"shift": options.prior, "scale": 1.0 / options.spread}),
+            options.standard(".standard"),
             *mean_of(".base", "others", other, _STRENGTH),
             Step("minus", (".standard", ".base"), ".residual"),
             *mean_of(".own", "own", own, _STRENGTH),

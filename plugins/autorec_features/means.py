@@ -10,9 +10,9 @@ from pydantic import Field
 
 from autorec_features.base import Fitted, seconds
 from autorec_features.counts import clock_of, keys_of
-from autorec_kernel.config import ComponentConfig
-from autorec_kernel.contracts.features import DataProfile, FeatureProposal, RejectColumn
-from autorec_kernel.records.as_of import AsOfTable, Measure
+from autorec_features.labels import LabelConfig, check_label, has, labelled
+from autorec_kernel.contracts.features import DataProfile, FeatureProposal
+from autorec_kernel.records.as_of import AsOfTable
 from autorec_kernel.records.features import Feature
 from autorec_kernel.records.program import Program, ReadContext, Step, run_program
 from autorec_kernel.records.table import Table
@@ -30,14 +30,12 @@ class Means:
     are not in (items), or the folds of rows they are not in (users without any order); other rows read the whole training part.
     """
 
-    class Config(ComponentConfig):
-        """Options of `Means`; prior and spread are fixed before fitting, so that no later label reaches an earlier value."""
+    class Config(LabelConfig):
+        """Options of `Means`."""
 
         entity: Literal["user", "item"] = Field("user", description="Whose labels are averaged.")
         label: str = Field("rating", description="Label column.")
         clock: Literal["time", "position", "none"] = Field("time", description="What orders the events.")
-        prior: float = Field(0.0, description="Mean assumed of an entity without events.")
-        spread: float = Field(1.0, gt=0, description="Deviation of the label, the unit of the output.")
         strength: Annotated[float, Float(0.5, 100.0, log=True)] = Field(5.0, gt=0, le=1e6, description="Events that the prior is worth.")
 
     def __init__(self, config: Config) -> None:
@@ -45,21 +43,16 @@ class Means:
 
     @classmethod
     def propose(cls, profile: DataProfile) -> Iterable[FeatureProposal]:
-        label, spread = profile.schema.role("label"), profile.facts.get("label_std", 0.0)
-        if label is None or not spread > 0:
-            return
+        told = labelled(profile)
         for entity in ("user", "item"):
-            if profile.schema.role(entity) is not None:  # type: ignore[arg-type]
-                prior = profile.facts["label_mean"]
-                config = cls.Config(entity=entity, label=label.name, clock=profile.clock, prior=prior, spread=spread)
-                yield FeatureProposal(config, seconds(profile.rows, 12), f"mean {label.name} of each {entity} before the row")
+            if told and has(profile, entity):
+                config = cls.Config(entity=entity, clock=profile.clock, **told)
+                yield FeatureProposal(config, seconds(profile.rows, 12), f"mean {config.label} of each {entity} before the row")
 
     def fit(self, events: Table, tables: Mapping[str, Table], rng: np.random.Generator) -> Fitted:
         """Sort and add up the labels; a label that is not numeric is rejected."""
         options = self.config
-        label = events.get(options.label)
-        if not isinstance(label, np.ndarray) or label.ndim != 1:
-            raise RejectColumn(f"label {options.label!r} is not numeric")
+        check_label(events, options.label)
         program = self._program(events)
         name = f"{options.entity}.mean"
         feature = Feature(name, "numeric", options.entity, dynamic=True, family="aggregate")
@@ -69,9 +62,7 @@ class Means:
     def _program(self, events: Table, keys: int = 0) -> Program:
         options, entity = self.config, self.config.entity
         clock = clock_of(entity, options.clock)
-        count = Measure(options.label)
-        total = Measure(options.label, count=False, shift=options.prior, scale=1.0 / options.spread)
-        table = AsOfTable.sums(events, keys or keys_of(events, entity), key=f"@{entity}_key", time=clock, measures=(count, total))
+        table = AsOfTable.sums(events, keys or keys_of(events, entity), key=f"@{entity}_key", time=clock, measures=options.measures)
         inputs = (f"@{entity}_key", *([clock] if clock else []))
         steps = (
             Step("as_of", inputs, "count", {"table": "labels", "column": 0}),

@@ -11,9 +11,9 @@ from pydantic import Field
 from autorec_features.base import Fitted, seconds
 from autorec_features.counts import keys_of
 from autorec_features.keys import training_columns
+from autorec_features.labels import LabelConfig, check_label, has, labelled
 from autorec_features.running import blank_means, mean_of
-from autorec_kernel.config import ComponentConfig
-from autorec_kernel.contracts.features import DataProfile, FeatureProposal, RejectColumn
+from autorec_kernel.contracts.features import DataProfile, FeatureProposal
 from autorec_kernel.records.as_of import AsOfTable, Measure
 from autorec_kernel.records.features import Feature
 from autorec_kernel.records.program import Program, Step
@@ -36,13 +36,10 @@ class Sessions:
     the mean of (label - the item's mean before the event), shrunk to that of the user. Needs a global clock.
     """
 
-    class Config(ComponentConfig):
-        """Options of `Sessions`; prior and spread are fixed before fitting, so that no later label reaches an earlier value."""
+    class Config(LabelConfig):
+        """Options of `Sessions`."""
 
         gap: Annotated[float, Float(0.1, 48.0, log=True)] = Field(1.0, gt=0, le=8760, description="Hours between two sessions, at least.")
-        label: str = Field("", description="Label column; empty = none.")
-        prior: float = Field(0.0, description="Mean assumed where there is no event.")
-        spread: float = Field(1.0, gt=0, description="Deviation of the label, the unit of the output.")
         strength: Annotated[float, Float(0.5, 50.0, log=True)] = Field(
             3.0, gt=0, le=1e6, description="Events that the user's mean is worth."
         )
@@ -52,20 +49,17 @@ class Sessions:
 
     @classmethod
     def propose(cls, profile: DataProfile) -> Iterable[FeatureProposal]:
-        if profile.clock != "time" or profile.schema.role("user") is None or not profile.facts.get("span_days", 0.0) > 1.0:
+        if profile.clock != "time" or not has(profile, "user") or not profile.facts.get("span_days", 0.0) > 1.0:
             return
-        label, spread = profile.schema.role("label"), profile.facts.get("label_std", 0.0)
-        told = label is not None and spread > 0 and profile.schema.role("item") is not None
-        labelled = {"label": label.name, "prior": profile.facts["label_mean"], "spread": spread} if told and label is not None else {}
+        told = labelled(profile) if has(profile, "item") else {}
         cost = seconds(profile.rows, 80)
-        yield FeatureProposal(cls.Config(**labelled), cost, "runs of events of each user without a gap of an hour", profile.rows * 150)
+        yield FeatureProposal(cls.Config(**told), cost, "runs of events of each user without a gap of an hour", profile.rows * 150)
 
     def fit(self, events: Table, tables: Mapping[str, Table], rng: np.random.Generator) -> Fitted:
         """Find the sessions and add them up in order of time; a label that is not numeric is rejected."""
         options = self.config
-        label = events.get(options.label) if options.label else None
-        if options.label and (not isinstance(label, np.ndarray) or label.ndim != 1):
-            raise RejectColumn(f"label {options.label!r} is not numeric")
+        if options.label:
+            check_label(events, options.label)
         blank = self._program(keys_of(events, "user"), keys_of(events, "item"))
         program = blank.fold(training_columns(sorted(blank.columns()), events, tables))
         outputs = (("session.count", 1), ("session.age", 2), *([("session.leniency", 1)] if options.label else []))
@@ -95,7 +89,7 @@ class Sessions:
     def _mood(self) -> tuple[Step, ...]:
         options = self.config
         return (
-            Step("affine", (options.label,), ".standard", {"shift": options.prior, "scale": 1.0 / options.spread}),
+            options.standard(".standard"),
             *mean_of(".item", "items", "@item_key", _STRENGTH),
             Step("minus", (".standard", ".item"), ".residual"),
             *mean_of(".user", "users", "@user_key", _STRENGTH),

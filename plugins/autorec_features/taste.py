@@ -11,7 +11,7 @@ from pydantic import Field
 from autorec_features.base import Fitted, feature_columns, seconds
 from autorec_features.counts import keys_of
 from autorec_features.keys import training_columns
-from autorec_kernel.config import ComponentConfig
+from autorec_features.labels import LabelConfig, check_label, has, labelled
 from autorec_kernel.contracts.features import DataProfile, FeatureProposal, RejectColumn
 from autorec_kernel.records.as_of import AsOfTable, Measure
 from autorec_kernel.records.dataset import MISSING_TIME
@@ -35,13 +35,10 @@ class Taste:
     Needs a global clock.
     """
 
-    class Config(ComponentConfig):
+    class Config(LabelConfig):
         """Options of `Taste`."""
 
         column: str = Field(_POPULARITY, description="Column of the items table, popularity, or quality.")
-        label: str = Field("", description="Label column; empty = none.")
-        prior: float = Field(0.0, description="Mean of the label, fixed before fitting.")
-        spread: float = Field(1.0, gt=0, description="Deviation of the label, fixed before fitting.")
         strength: Annotated[float, Float(0.5, 20.0, log=True)] = Field(
             2.0, gt=0, le=1e6, description="Events that the catalogue's mean is worth."
         )
@@ -51,20 +48,18 @@ class Taste:
 
     @classmethod
     def propose(cls, profile: DataProfile) -> Iterable[FeatureProposal]:
-        if profile.clock != "time" or any(profile.schema.role(role) is None for role in ("user", "item")):  # type: ignore[arg-type]
+        if profile.clock != "time" or not has(profile, "user", "item"):
             return
         numbers = [column.name for column in feature_columns(profile, "numeric", "time") if column.source == "items"]
-        label, spread = profile.schema.role("label"), profile.facts.get("label_std", 0.0)
-        told = {"label": label.name, "prior": profile.facts["label_mean"], "spread": spread} if label is not None and spread > 0 else {}
+        told = labelled(profile)
         for column in (_POPULARITY, *([_QUALITY] if told else []), *numbers):
             reason = f"{column} of an item beside what the user chose before"
             yield FeatureProposal(cls.Config(column=column, **told), seconds(profile.rows, 25), reason, profile.rows * 40)
 
     def fit(self, events: Table, tables: Mapping[str, Table], rng: np.random.Generator) -> Fitted:
         """Add up the values of positive events; a constant column, or a label that is not numeric, is rejected."""
-        label = events.get(self.config.label) if self.config.label else None
-        if self.config.label and (not isinstance(label, np.ndarray) or label.ndim != 1):
-            raise RejectColumn(f"label {self.config.label!r} is not numeric")
+        if self.config.label:
+            check_label(events, self.config.label)
         items = keys_of(events, "item")
         made = {_POPULARITY: _popularity, _QUALITY: _quality}.get(self.config.column)
         values = made(items) if made else self._values(tables["items"])
@@ -119,7 +114,7 @@ class Taste:
     def _fit(self) -> tuple[Step, ...]:
         options, read = self.config, ("@user_key", "@clock")
         return (
-            Step("affine", (options.label,), ".label", {"shift": options.prior, "scale": 1.0 / options.spread}),
+            options.standard(".label"),
             Step("dot", (".label", ".value"), ".weighted"),
             Step("as_of", read, ".judged count", {"table": "judged", "column": 0}),
             Step("as_of", read, ".judged sum", {"table": "judged", "column": 1}),

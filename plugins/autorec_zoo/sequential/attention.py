@@ -11,15 +11,9 @@ from autorec_kernel.records.features import Feature, FeatureSchema
 from autorec_kernel.space import Choice
 from autorec_zoo.sequential.common import (
     AUTO_LOSS,
-    DROPOUT,
-    Dropout,
-    Heads,
-    Layers,
-    Length,
+    EncoderConfig,
     Objective,
     Sequential,
-    SequentialConfig,
-    Width,
     catalogue,
     objective,
 )
@@ -32,14 +26,9 @@ class SasRec(Sequential):
 
     name: ClassVar[str] = "SASRec"
 
-    class Config(SequentialConfig):
+    class Config(EncoderConfig):
         """Options."""
 
-        max_len: Length = Field(50, description="Newest steps that are read.")
-        num_heads: Heads = Field(2, description="Attention heads.")
-        num_layers: Layers = Field(2, description="Attention layers.")
-        hidden_size: Width = Field(64, description="Width of the model.")
-        dropout_rate: Dropout = Field(0.2, description=DROPOUT)
         loss: Objective = Field("auto", description=AUTO_LOSS)
         attention_dropout: float = Field(0.0, ge=0, lt=1, description="Share of attention weights dropped while training; slow.")
         smoothing: float = Field(0.0, ge=0, lt=1, description="Share of the wanted distribution that all items have alike (softmax).")
@@ -68,14 +57,9 @@ class Transformer(Sequential):
 
     name: ClassVar[str] = "the transformer"
 
-    class Config(SequentialConfig):
+    class Config(EncoderConfig):
         """Options."""
 
-        max_len: Length = Field(50, description="Newest steps that are read.")
-        num_heads: Heads = Field(2, description="Attention heads.")
-        num_layers: Layers = Field(2, description="Attention layers.")
-        hidden_size: Width = Field(64, description="Width of the model.")
-        dropout_rate: Dropout = Field(0.2, description=DROPOUT)
         expansion: Annotated[float, Choice(1.0, 2.0, 4.0)] = Field(
             4.0, gt=0, description="Width of a feed-forward layer over that of the model."
         )

@@ -11,15 +11,9 @@ from autorec_kernel.records.features import Feature, FeatureSchema
 from autorec_kernel.space import Float
 from autorec_zoo.sequential.common import (
     AUTO_LOSS,
-    DROPOUT,
-    Dropout,
-    Heads,
-    Layers,
-    Length,
+    EncoderConfig,
     Objective,
     Sequential,
-    SequentialConfig,
-    Width,
     catalogue,
     objective,
 )
@@ -35,14 +29,9 @@ class Bert4Rec(Sequential):
 
     name: ClassVar[str] = "BERT4Rec"
 
-    class Config(SequentialConfig):
+    class Config(EncoderConfig):
         """Options."""
 
-        max_len: Length = Field(50, description="Newest steps that are read.")
-        num_heads: Heads = Field(2, description="Attention heads.")
-        num_layers: Layers = Field(2, description="Attention layers.")
-        hidden_size: Width = Field(64, description="Width of the model.")
-        dropout_rate: Dropout = Field(0.2, description=DROPOUT)
         mask_rate: Annotated[float, Float(0.1, 0.6)] = Field(0.2, gt=0, lt=1, description="Share of steps hidden while training.")
         loss: Objective = Field("auto", description=AUTO_LOSS)
 

@@ -17,6 +17,7 @@ __all__ = [
     "AUTO_LOSS",
     "DROPOUT",
     "Dropout",
+    "EncoderConfig",
     "Heads",
     "Layers",
     "Length",
@@ -53,6 +54,16 @@ class SequentialConfig(ComponentConfig):
     """Options of every sequential retriever."""
 
     item_num: int | None = Field(None, ge=1, description="Items of the catalogue; None = as many as the data has.")
+
+
+class EncoderConfig(SequentialConfig):
+    """Options of those whose layers are attention."""
+
+    max_len: Length = Field(50, description="Newest steps that are read.")
+    num_heads: Heads = Field(2, description="Attention heads.")
+    num_layers: Layers = Field(2, description="Attention layers.")
+    hidden_size: Width = Field(64, description="Width of the model.")
+    dropout_rate: Dropout = Field(0.2, description=DROPOUT)
 
 
 class Sequential(ABC):

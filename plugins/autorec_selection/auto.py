@@ -13,8 +13,7 @@ from pydantic import Field
 from scipy.stats import rankdata
 
 from autorec_kernel.contracts.selector import Ranking
-from autorec_kernel.features import FeatureSet
-from autorec_selection.base import SAME, Options, Selector, unlearnable
+from autorec_selection.base import SAME, FromSample, Options
 from autorec_selection.evidence import Alone, Together, alone, together
 from autorec_selection.information import told
 from autorec_selection.sample import Sample, Target
@@ -37,7 +36,7 @@ class _Looks:
     gain: np.ndarray | None
 
 
-class Auto(Selector):
+class Auto(FromSample):
     """Looks three ways: what a feature tells by itself, what it tells in a pair, and its gain in boosted trees (where LightGBM is there).
 
     Worth keeping is what one of the three tells from noise: a table of counts alone, or of a pair, whose chance is below `risk`, shared
@@ -53,11 +52,7 @@ class Auto(Selector):
         rounds: int = Field(2, ge=0, le=50, description="Models of boosted trees with fresh shuffled copies; 0 = none.")
         trees: int = Field(100, ge=1, le=5000, description="Trees of a model.")
 
-    def rank(self, features: FeatureSet, rng: np.random.Generator) -> Ranking:
-        sample = self.sample(features, rng)
-        targets, names = sample.targets_that_vary, [feature.name for feature in features.schema.features]
-        if not targets:
-            return unlearnable(features)
+    def ranked(self, sample: Sample, targets: Sequence[Target], names: Sequence[str], rng: np.random.Generator) -> Ranking:
         looks = [self._look(sample, target, rng) for target in targets]
         need = -math.log10(self.config.risk / (len(names) * len(targets)))
         found = [self._judged(one, names, need, len(targets)) for one in looks]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,9 @@ from pydantic import Field
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.contracts.selector import Ranking
 from autorec_kernel.features import FeatureSet
-from autorec_selection.sample import Sample, draw
+from autorec_selection.sample import Sample, Target, draw
 
-__all__ = ["Options", "Selector", "percent", "unlearnable"]
+__all__ = ["FromSample", "Options", "Selector", "names_of", "percent", "unlearnable"]
 
 NOTHING = "nothing to rank by: the label is the same on every row that was looked at"
 SAME = "has the same value on every row that was looked at"
@@ -42,17 +43,29 @@ class Selector:
         return draw(features, "train", self.config.rows, rng)
 
 
-def unlearnable(features: FeatureSet) -> Ranking:
+class FromSample(Selector, ABC):
+    """A selector that needs nothing but the sample and the labels that vary in it."""
+
+    def rank(self, features: FeatureSet, rng: np.random.Generator) -> Ranking:
+        """Score every feature of the set; all alike where no label varies on the rows that are looked at."""
+        sample, names = self.sample(features, rng), names_of(features)
+        return self.ranked(sample, sample.targets_that_vary, names, rng) if sample.targets_that_vary else unlearnable(names)
+
+    @abstractmethod
+    def ranked(self, sample: Sample, targets: Sequence[Target], names: Sequence[str], rng: np.random.Generator) -> Ranking:
+        """Score the features `names` by what the sample tells about `targets`: at least one, each with different values."""
+
+
+def names_of(features: FeatureSet) -> list[str]:
+    """Return the names of the features, in the order of the schema."""
+    return [feature.name for feature in features.schema.features]
+
+
+def unlearnable(names: Sequence[str]) -> Ranking:
     """Return the ranking of a set whose label never varies: all equal, no opinion on what to keep."""
-    names = [feature.name for feature in features.schema.features]
     return Ranking(dict.fromkeys(names, 0.0), dict.fromkeys(names, NOTHING))
 
 
 def percent(share: float) -> str:
     """Return a share as a percentage with three digits."""
     return f"{100 * share:.3g} %"
-
-
-def merged(found: Sequence[Mapping[str, float]], names: Sequence[str], missing: float) -> dict[str, float]:
-    """Return feature → the highest of its scores over several labels."""
-    return {name: max((one[name] for one in found if name in one), default=missing) for name in names}

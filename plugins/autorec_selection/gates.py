@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from pydantic import Field
 
 from autorec_kernel.contracts.selector import Ranking
-from autorec_kernel.features import FeatureSet
-from autorec_selection.base import SAME, Options, Selector, percent, unlearnable
+from autorec_selection.base import SAME, FromSample, Options, percent, unlearnable
 from autorec_selection.sample import Sample, Target
 from autorec_selection.views import View, views_of
 
 __all__ = ["Gates"]
 
 
-class Gates(Selector):
+class Gates(FromSample):
     """Score = log odds that the gate of a feature is open after training; 0 = as likely open as closed.
 
     Every feature is embedded by its bins or values and multiplied by a gate that is 0, 1 or between (the hard concrete distribution of
@@ -34,12 +35,10 @@ class Gates(Selector):
         batch_size: int = Field(256, ge=16, le=65_536, description="Rows of a step.")
         price: float = Field(8.0, ge=0, description="Price of an open gate: this x (its codes + width) / rows.")
 
-    def rank(self, features: FeatureSet, rng: np.random.Generator) -> Ranking:
-        sample = self.sample(features, rng)
-        targets, names = sample.targets_that_vary, [feature.name for feature in features.schema.features]
+    def ranked(self, sample: Sample, targets: Sequence[Target], names: Sequence[str], rng: np.random.Generator) -> Ranking:
         views = [view for feature in sample.features for view in views_of(feature, sample, self.config.bins, self.config.values)]
-        if not targets or not views:
-            return unlearnable(features)
+        if not views:
+            return unlearnable(names)
         opened = np.stack([self._opened(sample, views, target, rng) for target in targets]).max(0)
         present = list(dict.fromkeys(view.feature for view in views))
         odds = dict(zip(present, opened.tolist(), strict=True))

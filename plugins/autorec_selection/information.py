@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from pydantic import Field
 
 from autorec_kernel.contracts.selector import Ranking
-from autorec_kernel.features import FeatureSet
-from autorec_selection.base import SAME, Options, Selector, percent, unlearnable
+from autorec_selection.base import SAME, FromSample, Options, percent
 from autorec_selection.evidence import Alone, alone
+from autorec_selection.sample import Sample, Target
 
 __all__ = ["MutualInformation"]
 
 
-class MutualInformation(Selector):
+class MutualInformation(FromSample):
     """Score = (I(X; Y) - mean of I over shuffled copies) / H(Y), from tables of counts (Shannon 1948); of several labels the highest.
 
     Numbers are cut into quantile bins, and an id keeps its frequent values. A table with many cells holds information by chance alone; how
@@ -29,11 +30,7 @@ class MutualInformation(Selector):
         bins: int = Field(16, ge=2, le=256, description="Quantile bins of numbers.")
         risk: float = Field(0.01, gt=0, lt=1, description="Chance that any feature is kept without information.")
 
-    def rank(self, features: FeatureSet, rng: np.random.Generator) -> Ranking:
-        sample = self.sample(features, rng)
-        targets, names = sample.targets_that_vary, [feature.name for feature in features.schema.features]
-        if not targets:
-            return unlearnable(features)
+    def ranked(self, sample: Sample, targets: Sequence[Target], names: Sequence[str], rng: np.random.Generator) -> Ranking:
         values = int(np.clip(sample.rows // 50, 16, 1024))
         found = [alone(sample, target, rng, bins=self.config.bins, values=values) for target in targets]
         best = {name: max((one[name] for one in found if name in one), key=lambda one: one.share, default=None) for name in names}

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from autorec_kernel.contracts.selector import Ranking
 from autorec_kernel.features import FeatureSet
-from autorec_selection.base import Options, Selector, percent, unlearnable
+from autorec_selection.base import Options, Selector, names_of, percent, unlearnable
 from autorec_selection.columns import columns_of
 from autorec_selection.sample import Sample, Target, validation
 from autorec_selection.shuffle import groups_of, shuffled
@@ -34,10 +34,10 @@ class Permutation(Selector):
 
     def rank(self, features: FeatureSet, rng: np.random.Generator) -> Ranking:
         train, judged = validation(features, self.sample(features, rng), self.config.judged, rng)
-        names = [feature.name for feature in features.schema.features]
+        names = names_of(features)
         targets = [target for target in train.targets_that_vary if any(t.name == target.name for t in judged.targets_that_vary)]
         if not targets:
-            return unlearnable(features)
+            return unlearnable(names)
         found = np.stack([self._rises(train, judged, target, rng) for target in targets])
         best = found[:, :, 0].argmax(0)
         scores = {name: float(found[best[i], i, 0]) for i, name in enumerate(names)}

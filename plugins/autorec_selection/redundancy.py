@@ -9,11 +9,10 @@ import numpy as np
 from pydantic import Field
 
 from autorec_kernel.contracts.selector import Ranking
-from autorec_kernel.features import FeatureSet
-from autorec_selection.base import SAME, Options, Selector, percent, unlearnable
+from autorec_selection.base import SAME, FromSample, Options, percent
 from autorec_selection.contingency import entropy_of, one_hot
 from autorec_selection.evidence import Alone, alone
-from autorec_selection.sample import Sample
+from autorec_selection.sample import Sample, Target
 from autorec_selection.views import View, views_of
 
 __all__ = ["Redundancy"]
@@ -22,7 +21,7 @@ _COMPARED = 256  # features that are compared with each other: the most telling
 _ROWS = 10_000  # rows that features are compared on
 
 
-class Redundancy(Selector):
+class Redundancy(FromSample):
     """Takes features one by one, each time the one with the highest score = relevance x (1 - highest overlap with a taken one).
 
     Relevance is the information beyond chance over the label's entropy, as `mutual-information` has it; overlap is the information that
@@ -39,11 +38,7 @@ class Redundancy(Selector):
         overlap: float = Field(0.9, gt=0, le=1, description="Overlap from which a feature is a copy of another.")
         risk: float = Field(0.01, gt=0, lt=1, description="Chance that any feature is kept without information.")
 
-    def rank(self, features: FeatureSet, rng: np.random.Generator) -> Ranking:
-        sample = self.sample(features, rng)
-        targets, names = sample.targets_that_vary, [feature.name for feature in features.schema.features]
-        if not targets:
-            return unlearnable(features)
+    def ranked(self, sample: Sample, targets: Sequence[Target], names: Sequence[str], rng: np.random.Generator) -> Ranking:
         values = int(np.clip(sample.rows // 50, 16, 1024))
         found = [alone(sample, target, rng, bins=self.config.bins, values=values) for target in targets]
         best = {name: max((one[name] for one in found if name in one), key=lambda one: one.share, default=None) for name in names}

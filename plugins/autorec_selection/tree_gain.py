@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from pydantic import Field
 
 from autorec_kernel.contracts.selector import Ranking
-from autorec_kernel.features import FeatureSet
-from autorec_selection.base import Options, Selector, percent, unlearnable
+from autorec_selection.base import FromSample, Options, percent
 from autorec_selection.columns import columns_of
 from autorec_selection.sample import Sample, Target
 from autorec_selection.shuffle import groups_of, shuffled
@@ -18,7 +19,7 @@ _CELLS = 5e6  # values that trees are grown on at most
 _LEAVES = 127  # deep trees, whose lower splits see the columns that matter only together
 
 
-class TreeGain(Selector):
+class TreeGain(FromSample):
     """Score = gain over the gain of the best shuffled copy - 1, the mean over some rounds; 0 = no better than noise.
 
     Every round grows trees on all features and a fresh shuffled copy of each (the shadows of Boruta, Kursa and Rudnicki, Journal of
@@ -31,11 +32,7 @@ class TreeGain(Selector):
         rounds: int = Field(3, ge=1, le=50, description="Models, each with fresh shuffled copies.")
         trees: int = Field(100, ge=1, le=5000, description="Trees of a model.")
 
-    def rank(self, features: FeatureSet, rng: np.random.Generator) -> Ranking:
-        sample = self.sample(features, rng)
-        targets, names = sample.targets_that_vary, [feature.name for feature in features.schema.features]
-        if not targets:
-            return unlearnable(features)
+    def ranked(self, sample: Sample, targets: Sequence[Target], names: Sequence[str], rng: np.random.Generator) -> Ranking:
         found = [gain_rounds(sample, target, rng, self.config.rounds, self.config.trees) for target in targets]
         over = np.stack([gains[:, :, 0] / np.maximum(gains[:, :, 1], 1e-12) - 1.0 for gains in found])
         over = np.minimum(over, 1e6)

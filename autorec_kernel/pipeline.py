@@ -121,7 +121,7 @@ def _stages(place: Workplace, source: Any, users: Any, items: Any) -> dict[str, 
     with place.stage("features", "building features"):
         features = features_of(place, dataset, place.folder / "features")
         place.audit = audited(dataset, features, place.kernel, place.recipe, place.folder / "features").to_json()
-        selected(features, place.kernel, place.recipe, place.folder / "features")
+        selected(features, place.kernel, place.recipe, place.folder / "features", share=place.first_share("features"))
         place.same("features", digest=features.digest)
     with place.stage("search", "searching"), submitting(place, features) as submit:
         found, state = search(place, features, submit)

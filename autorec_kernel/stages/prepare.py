@@ -24,6 +24,7 @@ __all__ = ["HISTORY", "audited", "device_of", "features_of", "narrowed", "open_t
 HISTORY = 1000  # longest history kept in a feature set
 _CURVE_SECONDS = 5.0
 _FEWEST = 5000  # training rows below which noise cannot be told from what matters little: all features are kept
+_LEAST_SHARE = 20.0  # seconds of the budget for features from which the default selector takes part
 Plan = Sequence[Mapping[str, Any]]
 _log = logging.getLogger(__name__)
 
@@ -94,16 +95,21 @@ def audited(dataset: Dataset, features: FeatureSet, kernel: Kernel, recipe: Reci
     return found
 
 
-def selected(features: FeatureSet, kernel: Kernel, recipe: Recipe, folder: Path | None, seconds: float = _CURVE_SECONDS) -> None:
+def selected(
+    features: FeatureSet, kernel: Kernel, recipe: Recipe, folder: Path | None, seconds: float = _CURVE_SECONDS, share: float | None = None
+) -> None:
     """Narrow a feature set to the features worth keeping, ranked; beside its files when it lies in a folder.
 
     Args:
         seconds: Limit for the report of metric against number of features; 0 = leave it out.
+        share: Seconds of the budget that features may take, None = no limit; the default selector is not asked in a small one. What
+            is measured has no say, so that a resumed run decides the same.
     """
     from autorec_kernel.features.selection import apply_selection, select_features
 
     plain = recipe.features == "raw" or recipe.task == "recommend" or len(features.rows("train")) < _FEWEST
-    name = "none" if plain and recipe.selector == "auto" else recipe.selector
+    hurried = share is not None and share < _LEAST_SHARE
+    name = "none" if (plain or hurried) and recipe.selector == "auto" else recipe.selector
     found = select_features(features, kernel, name, recipe.seed, curve_seconds=seconds)
     apply_selection(features, found, folder)
     told = {"selector": found.selector, "kept": list(found.kept), "dropped": dict(found.dropped), "note": found.note}

@@ -62,7 +62,7 @@ def search(place: Workplace, features: FeatureSet, submit: Submit) -> tuple[Sear
         offers=fitting,
         seconds_of=lambda genotype: _seconds(genotype, place, features),
         progress=functools.partial(_tell, place),
-        reserve=functools.partial(_needed_after, place),
+        reserve=functools.partial(_needed_after, place, features.seconds),
         elapsed=place.elapsed,
     )
     return found.run(), found
@@ -199,8 +199,11 @@ def _seconds(genotype: Genotype, place: Workplace, features: FeatureSet) -> floa
     return cost.train_seconds
 
 
-def _needed_after(place: Workplace, trials: Sequence[Trial]) -> float:
+def _needed_after(place: Workplace, building: float, trials: Sequence[Trial]) -> float:
     """Predict the seconds after the search: features again, the baselines and the winner refitted and measured, export, bundle.
+
+    Args:
+        building: Seconds that the features took, without audit and selection, which are not repeated.
 
     Baselines of equal predicted cost share one closed form, which the second of them finds solved.
     """
@@ -212,7 +215,7 @@ def _needed_after(place: Workplace, trials: Sequence[Trial]) -> float:
         if trial.reason.startswith("baseline"):
             key = trial.cost.train_seconds
             simple[key] = max(simple.get(key, 0.0), trial.measured.get("seconds", 0.0))
-    fixed = _EXPORT_SECONDS + 2 * place.stages.get("features", 0.0) + 0.08 * (place.recipe.seconds or 0.0)
+    fixed = _EXPORT_SECONDS + 2 * building + 0.08 * (place.recipe.seconds or 0.0)
     return fixed + 1.2 * (sum(simple.values()) + winner)
 
 

@@ -10,12 +10,14 @@ import numpy as np
 
 from autorec_kernel.errors import BundleError, ContractError
 from autorec_kernel.records.lists import offsets_of, owners
+from autorec_kernel.records.table import MISSING_TIME
 
 __all__ = ["AsOfTable", "Measure", "bisect_left", "gather_last"]
 
 _FRACTION = 24  # binary digits after the point of a stored sum: exact, so neither order nor later events change an earlier state
 _LARGEST = 1e4  # a standardised value beyond it is cut
-_FOREVER = 2**62  # ns: the year 2116; from there on a moment means the end of the table
+_FOREVER = 2**62  # ns: this very moment (in 2116) means the end of the table; every other one, later ones too, is a moment
+_LAST = 2**63 - 1  # ns: the latest moment there is
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,9 @@ class AsOfTable:
     the events of different users: reading then always gives the state at the end, and `fold` adds nothing.
 
     One event may count for several keys (an item's genres): its key column is then a matrix [n, W] in which 0 stands for none.
+
+    A missing clock (`MISSING_TIME`) comes before every other: nothing happened before it, so a row without a clock reads the state of an
+    unknown key, and an event without one is the oldest of its key.
 
     Args:
         offsets: int64 (int32 once trimmed) [keys + 1]; key k owns events offsets[k]:offsets[k + 1], in order of time.
@@ -124,9 +129,14 @@ class AsOfTable:
         return self._state(start, bisect_left(self.times, start, self.offsets[keys + 1], times), length)
 
     def within(self, keys: np.ndarray, times: np.ndarray | None, window: int) -> np.ndarray:
-        """Return float64 [n, measures]: totals of the events strictly before `times` (None = the end) and at or after `times - window`."""
-        ends = self._moments(keys, times)
-        return np.asarray(self.read(keys, ends) - self.read(keys, ends - window))
+        """Return float64 [n, measures]: totals of the events strictly before `times` (None = the end) and at or after `times - window`.
+
+        Totals are 0 where the clock is missing; a window that begins before int64 does holds everything before the row. `window` is
+        cut to int64 (292 years).
+        """
+        ends, window = self._moments(keys, times), min(window, _LAST)
+        starts = np.maximum(ends, MISSING_TIME + window) - window
+        return np.asarray((self.latest(keys) if times is None else self.read(keys, ends)) - self.read(keys, starts))
 
     def newest(self, keys: np.ndarray, times: np.ndarray | None, count: int) -> np.ndarray:
         """Return float64 [n, measures]: totals of the last `count` events strictly before `times` (None = the end)."""
@@ -136,20 +146,24 @@ class AsOfTable:
         return np.asarray(self._state(start, at, 0) - self._state(start, np.maximum(at - count, start), 0))
 
     def since(self, keys: np.ndarray, times: np.ndarray | None, *, first: bool = False) -> np.ndarray:
-        """Return float64 [n]: the time from the last (or first) event before `times` (None = the end) to it; NaN where there is none."""
+        """Return float64 [n]: the time from the last (or first) event before `times` (None = the end) to it.
+
+        NaN where there is none, and where the clock of that event is missing.
+        """
         keys, ends = self._known(keys), self._moments(keys, times)
         start = self.offsets[keys]
         at = bisect_left(self.times, start, self.offsets[keys + 1], ends) if len(self.times) else start
         seen = self.times[np.clip(start if first else at - 1, 0, max(len(self.times) - 1, 0))] if len(self.times) else ends
-        return np.where(at > start, (ends - seen).astype(np.float64), np.nan)
+        age = ends.astype(np.uint64) - seen.astype(np.uint64)  # modulo 2^64: exact for moments in order, however far apart
+        return np.where((at > start) & (seen != MISSING_TIME), age.astype(np.float64), np.nan)
 
     @property
     def end(self) -> int:
         """Return the moment after the newest event of any key: when `latest` is read."""
-        return int(self.times.max()) + 1 if len(self.times) else 0
+        return min(int(self.times.max()) + 1, _LAST) if len(self.times) else 0
 
     def _moments(self, keys: np.ndarray, times: np.ndarray | None) -> np.ndarray:
-        return np.full(len(keys), self.end, np.int64) if times is None else np.where(times >= _FOREVER, self.end, times)
+        return np.full(len(keys), self.end, np.int64) if times is None else np.where(times == _FOREVER, self.end, times)
 
     def latest(self, keys: np.ndarray, length: int = 0) -> np.ndarray:
         """Return the state after every event; shapes as `read`."""

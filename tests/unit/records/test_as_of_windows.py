@@ -93,3 +93,60 @@ def test_hashed_pairs_stay_inside_their_buckets_and_spread(events: dict[str, np.
     assert known.min() >= 1
     assert known.max() <= 500
     assert np.bincount(known, minlength=501)[1:].max() < 60  # 19.6 on average
+
+
+LOW, HIGH = np.iinfo(np.int64).min, np.iinfo(np.int64).max  # LOW is the missing clock
+CLOCKS = (LOW, LOW + 1, LOW + 9, -5, 0, 7, 2**62 - 1, 2**62 + 3, HIGH - 9, HIGH - 1)
+WINDOWS = (0, 1, 8, 2**62, HIGH, 2**65)  # the last is read as HIGH
+
+
+def extreme() -> AsOfTable:
+    """Two keys, an event at each of the clocks; those of key 2 count double, so that no two windows weigh the same by chance."""
+    clocks, keys = np.tile(CLOCKS, 2), np.repeat([1, 2], len(CLOCKS))
+    events = {"@user": keys, "@clock": clocks, "label": np.exp2(np.tile(np.arange(len(CLOCKS)), 2)) * keys}
+    return AsOfTable.sums(events, 3, key="@user", measures=MEASURES)
+
+
+def test_a_row_without_a_clock_has_nothing_before_it_however_it_asks() -> None:
+    keys, missing = np.array([1, 2, 0]), np.full(3, LOW)
+    for window in WINDOWS:
+        assert not extreme().within(keys, missing, window).any()
+    assert not extreme().read(keys, missing).any()
+    assert not extreme().newest(keys, missing, 3).any()
+    assert all(np.isnan(extreme().since(keys, missing, first=first)).all() for first in (False, True))
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+def test_a_window_is_exact_wherever_the_clock_stands(window: int) -> None:
+    """Oracle: whole numbers of Python, which have no end."""
+    moments = (*CLOCKS, LOW + 2, HIGH)
+    for key in (1, 2):
+        found = extreme().within(np.full(len(moments), key), np.array(moments), window)
+        for time, value in zip(moments, found, strict=True):
+            inside = [place for place, clock in enumerate(CLOCKS) if time - min(window, HIGH) <= clock < time]
+            assert value.tolist() == [len(inside), sum(2.0**place * key for place in inside)], time
+
+
+def test_a_window_at_the_end_counts_the_newest_event_even_at_the_last_moment_there_is() -> None:
+    table = AsOfTable.sums({"@user": np.array([1, 1]), "@clock": np.array([0, HIGH])}, 2, key="@user", measures=(Measure(),))
+    assert table.within(np.array([1]), None, 5).tolist() == [[1.0]]
+    assert table.within(np.array([1]), None, 2**70).tolist() == [[2.0]]
+
+
+def test_an_age_is_exact_over_the_whole_of_time_and_unknown_where_the_event_has_no_clock() -> None:
+    clocks = np.array([LOW, LOW + 4, 10])
+    table = AsOfTable.sums({"@user": np.array([1, 2, 2]), "@clock": clocks}, 3, key="@user", measures=(Measure(),))
+    keys, times = np.array([1, 2, 2]), np.array([12, 12, HIGH])
+    assert np.isnan(table.since(keys, times, first=True)[0])
+    assert np.isnan(table.since(keys, times)[0])
+    assert table.since(keys, times)[1:].tolist() == [2.0, float(HIGH - 10)]
+    assert table.since(keys, times, first=True)[1:].tolist() == [float(12 - LOW - 4), float(HIGH - LOW - 4)]
+
+
+def test_an_event_of_the_far_future_does_not_see_itself() -> None:
+    far = 2**62 + np.array([1, 2, 3])
+    table = AsOfTable.sums({"@user": np.ones(3, np.int64), "@clock": far}, 2, key="@user", measures=(Measure(),))
+    keys = np.ones(3, np.int64)
+    assert table.within(keys, far, 10)[:, 0].tolist() == [0.0, 1.0, 2.0]
+    assert table.newest(keys, far, 1)[:, 0].tolist() == [0.0, 1.0, 1.0]
+    assert np.array_equal(table.since(keys, far), [np.nan, 1.0, 1.0], equal_nan=True)

@@ -135,7 +135,9 @@ def _split_pairs(history: Interactions, decay: float, chosen: np.ndarray) -> tup
     items, size = history.item_count, len(chosen)
     place = np.full(items, -1)
     place[chosen] = np.arange(size)
-    together, rest = np.zeros((size, size), np.float32), [sparse.csr_matrix((items, items), dtype=np.float32)]
+    none = np.zeros(0, np.int64)
+    nothing = sparse.csr_matrix((none.astype(np.float32), (none, none)), shape=(items, items))
+    together, rest = np.zeros((size, size), np.float32), [nothing]
     for source, later, weight in pair_cells(history, decay):
         first, second = place[source], place[later]
         both = (first >= 0) & (second >= 0)

@@ -124,7 +124,7 @@ def _inverse(gram: np.ndarray, penalty: float) -> np.ndarray:
     lower, broken = factor(system, lower=1, overwrite_a=1)
     if broken:
         raise ArithmeticError(f"the item matrix is not positive definite with a penalty of {penalty:g}; a larger one is needed")
-    inverse, _ = solve(lower, lower=1, overwrite_c=1)
+    inverse: np.ndarray = solve(lower, lower=1, overwrite_c=1)[0]
     for start, stop in weight_spans(len(inverse)):
         inverse[start:stop, stop:] = inverse[stop:, start:stop].T
         corner = inverse[start:stop, start:stop]
@@ -133,6 +133,6 @@ def _inverse(gram: np.ndarray, penalty: float) -> np.ndarray:
 
 
 def _weights(rows: Rows, diagonal: np.ndarray, start: int, stop: int) -> np.ndarray:
-    weights = -rows(start, stop) / diagonal[None, :]
+    weights: np.ndarray = -rows(start, stop) / diagonal[None, :]
     weights[np.arange(stop - start), np.arange(start, stop)] = 0.0
     return weights

@@ -242,7 +242,8 @@ class _NeighbourScores(nn.Module):
         if isinstance(table, tuple):
             return self._spread(history, weights, *table)
         chosen = torch.zeros(history.shape[0], self.items, dtype=weights.dtype, device=weights.device)
-        return chosen.scatter_add(1, history, weights) @ table
+        found: torch.Tensor = chosen.scatter_add(1, history, weights) @ table
+        return found
 
     def _weights(self, mask: torch.Tensor) -> torch.Tensor:
         real = mask.to(torch.float32)

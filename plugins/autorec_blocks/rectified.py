@@ -22,7 +22,7 @@ class Tower(nn.Sequential):
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Return float32 [A, O] of float32 [A, I]."""
         if input.dim() != 2 or not by_hand(input):
-            found: torch.Tensor = super().forward(input)
+            found: torch.Tensor = super().forward(input)  # type: ignore[no-untyped-call]
             return found
         waiting: list[nn.Linear] = []
         parts = list(self)

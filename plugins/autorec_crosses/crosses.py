@@ -70,7 +70,7 @@ class Crosses:
         if label is None or len(names) < 2 or not profile.facts.get("label_std", 0.0) > 0:
             return
         user, item = (column.name if column else "" for column in (profile.schema.role("user"), profile.schema.role("item")))
-        config = cls.Config(columns=names, label=label.name, task=profile.task, user=user, item=item)  # type: ignore[arg-type]
+        config = cls.Config(columns=names, label=label.name, task=profile.task, user=user, item=item)
         counts, rows = _counts(config, len(names), profile.rows), profile.rows
         found = seconds_of(min(rows, config.sample), sum(counts.values())) * _SPARE
         made = rows * (len(names) + 2 * config.limit) * _SECONDS_A_VALUE

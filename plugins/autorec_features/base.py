@@ -43,7 +43,7 @@ class Fitted:
 def feature_columns(profile: DataProfile, *kinds: str) -> Iterator[Column]:
     """Yield the feature columns of these kinds, in all tables."""
     for source in ("events", "users", "items"):
-        yield from (column for column in profile.schema.features(source) if column.kind in kinds)  # type: ignore[arg-type]
+        yield from (column for column in profile.schema.features(source) if column.kind in kinds)
 
 
 def input_name(column: str, source: str) -> str:

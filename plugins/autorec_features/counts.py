@@ -41,7 +41,7 @@ class Counts:
     @classmethod
     def propose(cls, profile: DataProfile) -> Iterable[FeatureProposal]:
         for entity in ("user", "item"):
-            if profile.schema.role(entity) is not None:  # type: ignore[arg-type]
+            if profile.schema.role(entity) is not None:
                 config = cls.Config(entity=entity, clock=profile.clock)
                 yield FeatureProposal(config, seconds(profile.rows, 10), f"events of each {entity} before the row")
 

@@ -122,7 +122,7 @@ class Groups:
 
 
 def _usable(profile: DataProfile) -> list[Column]:
-    columns = [column for source in ("events", "users", "items") for column in profile.schema.features(source)]  # type: ignore[arg-type]
+    columns = [column for source in ("events", "users", "items") for column in profile.schema.features(source)]
     return [column for column in columns if column.kind in ("categorical", "multi", "id", *_NUMBERS)]
 
 

@@ -41,7 +41,7 @@ class Identity:
     @classmethod
     def propose(cls, profile: DataProfile) -> Iterable[FeatureProposal]:
         for role in ("user", "item"):
-            column = profile.schema.role(role)  # type: ignore[arg-type]
+            column = profile.schema.role(role)
             if column is not None:
                 config = cls.Config(column=column.name, entity=role)
                 yield FeatureProposal(config, seconds(profile.rows), f"{column.name} is the {role}")

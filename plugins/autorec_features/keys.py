@@ -134,5 +134,6 @@ def _edges(column: np.ndarray, name: str) -> np.ndarray:
     known = column[column != MISSING_TIME] if column.dtype.kind == "i" else column[np.isfinite(column)]
     if not len(known) or known.min() == known.max():
         raise RejectColumn(f"{name!r} is constant")
-    edges = np.unique(np.quantile(known.astype(np.float64), np.arange(1, BINS) / BINS))
-    return edges[edges > known.min()]
+    edges: np.ndarray = np.unique(np.quantile(known.astype(np.float64), np.arange(1, BINS) / BINS))
+    above: np.ndarray = edges[edges > known.min()]
+    return above

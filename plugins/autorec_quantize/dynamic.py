@@ -100,7 +100,8 @@ def _quantised(model: onnx.ModelProto, chosen: list[str]) -> onnx.ModelProto:
             weight_type=QuantType.QInt8,
             extra_options={"MatMulConstBOnly": True},
         )
-        return onnx.ModelProto.FromString(path.read_bytes())
+        written: onnx.ModelProto = onnx.ModelProto.FromString(path.read_bytes())
+        return written
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ from autorec_kernel.features.labels import implied, label_range, labels_of, shar
 from autorec_kernel.features.parts import Part, kept_columns, part_of
 from autorec_kernel.features.plan import Budget, Chosen, candidates, fit_candidates, free_memory, planned
 from autorec_kernel.features.profile import default_task, profile_of
-from autorec_kernel.features.state import entity_tables
+from autorec_kernel.features.state import check_servable, entity_tables
 from autorec_kernel.records.bags import Bags, Values
 from autorec_kernel.records.dataset import Dataset
 from autorec_kernel.records.features import FeatureSchema
@@ -102,7 +102,8 @@ class _Values:
         self.rows: dict[str, Values] = {}
 
     def add(self, one: Chosen) -> int:
-        """Keep the values of an op and return their bytes."""
+        """Keep the values of an op that can be served, and return their bytes."""
+        check_servable(one.fitted)
         found = part_of(self.train, self.labels, [one.fitted], self.sides, set(), cut=False).values
         own = {name: self._own(name, found.get(name), value) for name, value in one.training.items()}
         static = entity_tables([one.fitted], self.sides, dynamic=False)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from autorec_kernel.errors import ContractError
 from autorec_kernel.features.compute import Fitted, Sides, compute, entity_columns, is_stored, keep
 from autorec_kernel.features.entities import ITEM, POSITIVE, USER, USER_KEY
 from autorec_kernel.features.specialise import specialised
@@ -14,11 +15,13 @@ from autorec_kernel.records.as_of import AsOfTable
 from autorec_kernel.records.bags import Values
 from autorec_kernel.records.features import Feature, FeatureSchema
 from autorec_kernel.records.lists import offsets_of
-from autorec_kernel.records.program import Program, ReadContext
+from autorec_kernel.records.program import Program, ReadContext, Step
 from autorec_kernel.records.serving_state import ServingState
 from autorec_kernel.records.table import Table
 
-__all__ = ["entity_tables", "serving_state"]
+__all__ = ["check_servable", "entity_tables", "serving_state"]
+
+_MORE = ("window", "newest", "since")  # parameters of `as_of` that read events, not states
 
 
 def entity_tables(fitted: Iterable[Fitted], sides: Sides, *, dynamic: bool) -> dict[str, Values]:
@@ -44,6 +47,9 @@ def serving_state(
         fitted: Ops whose tables already hold the events.
         static: What `entity_tables(…, dynamic=False)` returned.
         events: Prepared events in order of `@order`.
+
+    Raises:
+        ContractError: A feature cannot be served (`check_servable`).
     """
     users, items = np.asarray(events[USER]), np.asarray(events[ITEM])
     positive = np.asarray(events[POSITIVE]) != 0
@@ -68,19 +74,52 @@ def serving_state(
     )
 
 
+def check_servable(op: Fitted) -> None:
+    """Refuse an op of which serving would give other values than training.
+
+    User and item features are computed ahead from whole tables. Row, pair and history features are computed when asked, from the latest
+    state of each key alone: it tells nothing of a window, of the newest events, or of when an event was.
+
+    Raises:
+        ContractError: A step that such a feature is made of asks for one of these.
+    """
+    for feature, output in zip(op.features, op.program.outputs, strict=True):
+        for step in _steps_to(op.program, output) if _is_asked(feature) else ():
+            more = next((name for name in _MORE if step.op == "as_of" and name in step.params), "")
+            if more:
+                raise ContractError(
+                    f"{feature.name!r} depends on {feature.depends} and is made of step {step.output!r}, an as_of with {more!r}: "
+                    "serving holds the latest state of that table and not its events",
+                    where=f"feature op {feature.op!r}",
+                    hint=f"read the table without {more!r}, or give the step's value as a user or item feature, which is computed ahead",
+                )
+
+
 def _programs(fitted: Iterable[Fitted], sides: Sides) -> dict[str, tuple[Program, str]]:
     found = {}
     for op in fitted:
-        longest = max((feature.width for feature in op.features if feature.kind == "history"), default=1)
+        check_servable(op)
+        longest = max((int(step.params.get("length", 1)) for step in op.program.steps if step.op == "as_of"), default=1)
         trimmed = specialised(op.program.trimmed(longest), sides)
         for feature, output in zip(op.features, op.program.outputs, strict=True):
-            if _is_run(feature):
-                found[feature.name] = (_without_users(trimmed) if is_stored(feature) and feature.depends == "user" else trimmed, output)
+            if _is_asked(feature) or (feature.depends == "user" and feature.dynamic):
+                found[feature.name] = (trimmed if _is_asked(feature) else _without_users(trimmed), output)
     return found
 
 
-def _is_run(feature: Feature) -> bool:
-    return feature.depends in ("row", "pair") or feature.kind == "history" or (feature.depends == "user" and feature.dynamic)
+def _is_asked(feature: Feature) -> bool:
+    """Whether a value is computed when it is asked for; those of user and item features are computed ahead."""
+    return feature.depends in ("row", "pair") or not is_stored(feature)
+
+
+def _steps_to(program: Program, output: str) -> list[Step]:
+    """Return the steps that a value is made by, the last one first."""
+    wanted, found = {output}, []
+    for step in reversed(program.steps):
+        if step.output in wanted:
+            found.append(step)
+            wanted |= set(step.inputs)
+    return found
 
 
 def _without_users(program: Program) -> Program:

@@ -12,6 +12,7 @@ import torch
 from autorec_kernel.errors import ContractError
 from autorec_kernel.features.gather import release
 from autorec_kernel.features.held import Held, bytes_of_a_row
+from autorec_kernel.models.columns import Columns
 from autorec_kernel.models.order import at_once, shuffled, stretches_of
 from autorec_kernel.models.positives import Positives
 from autorec_kernel.models.sources import LABEL, NEGATIVES, TARGET
@@ -55,6 +56,7 @@ class Batches:
         self._known: Positives | None = None
         self.rows: np.ndarray | None = None  # which rows, where they are not simply the first ones
         self.chosen: np.ndarray | None = None  # the positive rows, ascending, where others are fed too
+        self.columns: Columns | None = None  # what is held of them in memory
         self._prepare()
 
     def _prepare(self) -> None:
@@ -76,6 +78,8 @@ class Batches:
         self.count = len(rows)
         if self.count and rows[-1] >= self.count:
             self.rows = rows.astype(np.int32) if rows[-1] < 2**31 else rows  # half the memory of a very long table
+        if at_once(self.count, bytes_of_a_row(self.features, self.names)):
+            self.columns = Columns(self.features, self.names, self.labels, rows)
         release(self.features.parts)
 
     def __len__(self) -> int:
@@ -117,29 +121,39 @@ class Batches:
 
     def _built(self, part: np.ndarray, key: int, number: int, held: Held | None) -> Batch:
         """Return one batch; its draws come from the epoch's key and its number."""
-        rng = np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, number]))
+        draws = self.hidden or self.negatives is not None  # a generator costs as much as reading the rows
+        rng = np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, number])) if draws else None
         batch = to_tensors(self._sequences(part, rng) if self.sequential else self._rows(part, rng, held), self.device)
         if held is not None:
             held.let_go()
         return batch
 
-    def _sequences(self, part: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    def _sequences(self, part: np.ndarray, rng: np.random.Generator | None) -> dict[str, np.ndarray]:
         steps, targets = self.steps[part], self.targets[part]
         longest = max(1, int((targets != 0).sum(1).max(initial=1)))
         batch = {self.names[0]: steps[:, :longest], TARGET: targets[:, :longest]}
         return self._with_negatives(batch, self.features, None, rng)
 
-    def _rows(self, part: np.ndarray, rng: np.random.Generator, held: Held | None) -> dict[str, np.ndarray]:
+    def _rows(self, part: np.ndarray, rng: np.random.Generator | None, held: Held | None) -> dict[str, np.ndarray]:
         features, rows = (self.features, self._numbers(part)) if held is None else (held.read(), part)
-        batch = features.row_inputs(self.names, rows, lengths=self.lengths)
+        batch = self._inputs(features, rows, part if held is None else None)
         for feature in self.hidden:
+            assert rng is not None
             batch[feature.name] = np.where(rng.random(len(rows)) < self.id_dropout, 0, batch[feature.name])
         if TARGET in self.network.training_inputs:
             batch[TARGET] = features.rows_at("item", rows)
-        for task in self.labels:
-            batch[f"{LABEL}{task}"] = features.labels_at(task, rows)
         batch = self._with_negatives(batch, features, rows, rng)
         return self._recall_of_chosen(batch, rows if held is None else held.rows[part])
+
+    def _inputs(self, features: FeatureSet, rows: np.ndarray, places: np.ndarray | None) -> dict[str, np.ndarray]:
+        """Return features and labels of rows; what is held in memory is found by its place among the rows that are fed."""
+        found, labels = ({}, {}) if self.columns is None or places is None else self.columns.read(places)
+        others = [name for name in self.names if name not in found]
+        if others:
+            found |= features.row_inputs(others, rows, lengths=self.lengths)
+        for task in self.labels:
+            found[f"{LABEL}{task}"] = labels[task] if task in labels else features.labels_at(task, rows)
+        return found
 
     def _recall_of_chosen(self, batch: dict[str, np.ndarray], rows: np.ndarray) -> dict[str, np.ndarray]:
         """Take target and negatives from the rows that are no positives; without these the batch stays as it is."""
@@ -154,9 +168,9 @@ class Batches:
         return batch
 
     def _with_negatives(
-        self, batch: dict[str, np.ndarray], features: FeatureSet, rows: np.ndarray | None, rng: np.random.Generator
+        self, batch: dict[str, np.ndarray], features: FeatureSet, rows: np.ndarray | None, rng: np.random.Generator | None
     ) -> dict[str, np.ndarray]:
-        if self.negatives is None:
+        if self.negatives is None or rng is None:
             return batch
         items, count = self.features.schema.items, int(self.negatives.get("count", 1))
         if self.negatives.get("shared", False) or rows is None:

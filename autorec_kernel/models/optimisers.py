@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 import torch
 
+from autorec_kernel.models.adam import Adam, offered
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -158,9 +160,7 @@ class Optimiser:
     def step(self, rate: float) -> None:
         """Move every parameter that has a gradient."""
         if self.dense is not None:
-            for group in self.dense.param_groups:
-                group["lr"] = rate
-            self.dense.step()
+            self.dense.step(rate)
         for rule in self.rows:
             rule.step(rate)
 
@@ -184,7 +184,7 @@ def coalesced(gradient: torch.Tensor) -> torch.Tensor:
 
 def total_norm(gradients: list[torch.Tensor]) -> torch.Tensor:
     """Return float32 [], the Euclidean norm of all gradients together."""
-    return torch.nn.utils.get_total_norm(gradients) if gradients else torch.zeros(())
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))) if gradients else torch.zeros(())
 
 
 def scale_to(gradients: list[torch.Tensor], norm: torch.Tensor, limit: float) -> None:
@@ -203,10 +203,25 @@ def _parts(weight: nn.Parameter) -> tuple[torch.Tensor, torch.Tensor]:
     return gradient._indices()[0], gradient._values()
 
 
-def _dense(kind: OptimiserKind, parameters: list[nn.Parameter], rate: float, decay: float) -> torch.optim.Optimizer:
+class _Rule:
+    """A rule of `torch.optim` whose rate is given at each step."""
+
+    def __init__(self, optimiser: torch.optim.Optimizer) -> None:
+        self.optimiser = optimiser
+
+    def step(self, rate: float) -> None:
+        """Apply the gradients."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.optimiser.step()
+
+
+def _dense(kind: OptimiserKind, parameters: list[nn.Parameter], rate: float, decay: float) -> Adam | _Rule:
+    if kind != "adagrad" and offered(parameters):
+        return Adam(parameters, decay, coupled=kind == "adam")
     fused = parameters[0].device.type in ("cpu", "cuda")
     if kind == "adamw":
-        return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay, fused=fused)
+        return _Rule(torch.optim.AdamW(parameters, lr=rate, weight_decay=decay, fused=fused))
     if kind == "adam":
-        return torch.optim.Adam(parameters, lr=rate, weight_decay=decay, fused=fused)
-    return torch.optim.Adagrad(parameters, lr=rate, weight_decay=decay, fused=fused, eps=1e-8)
+        return _Rule(torch.optim.Adam(parameters, lr=rate, weight_decay=decay, fused=fused))
+    return _Rule(torch.optim.Adagrad(parameters, lr=rate, weight_decay=decay, fused=fused, eps=1e-8))

@@ -35,6 +35,7 @@ class EmbeddingStore(nn.Module):
             self.ranges[name] = (start, size)
             start += size
         self.met: set[str] = set()  # vocabularies whose row 0 training has read: missing values, hidden ids
+        self._unmet = torch.zeros(0, dtype=torch.int64)  # the rows 0 of the others
         self.sparse = False  # whether lookups give a sparse gradient: the fit loop decides
         self.weight = nn.Parameter(torch.empty(start, width).normal_(0.0, _RANKER_SCALE if ranking else _INITIAL_SCALE))
 
@@ -51,18 +52,21 @@ class EmbeddingStore(nn.Module):
 
     def note_met(self) -> None:
         """Remember after a backward pass which unknown rows were read: those have a gradient."""
-        names = [name for name in self.ranges if name not in self.met]
         gradient = self.weight.grad
-        if not names or gradient is None:
+        if gradient is None or len(self.met) == len(self.ranges):
             return
-        firsts = torch.tensor([self.ranges[name][0] for name in names], device=gradient.device)
+        if len(self._unmet) != len(self.ranges) - len(self.met) or self._unmet.device != gradient.device:
+            firsts = [first for name, (first, _) in self.ranges.items() if name not in self.met]
+            self._unmet = torch.tensor(firsts, device=gradient.device)
         if gradient.is_sparse:
             rows, values = gradient.coalesce().indices()[0], gradient.coalesce().values()
-            at = torch.searchsorted(rows, firsts).clamp(max=max(0, len(rows) - 1))
-            read = (rows[at] == firsts) & values[at].any(1) if len(rows) else torch.zeros_like(firsts, dtype=torch.bool)
+            at = torch.searchsorted(rows, self._unmet).clamp(max=max(0, len(rows) - 1))
+            read = (rows[at] == self._unmet) & values[at].any(1) if len(rows) else torch.zeros_like(self._unmet, dtype=torch.bool)
         else:
-            read = gradient[firsts].any(1)
-        self.met.update(name for name, found in zip(names, read.tolist(), strict=True) if found)
+            read = gradient.index_select(0, self._unmet).any(1)
+        if read.any():
+            found = set(self._unmet[read].tolist())
+            self.met.update(name for name, (first, _) in self.ranges.items() if first in found)
 
     @torch.no_grad()
     def settle_unknown(self) -> None:

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from autorec_kernel.models import optimisers
 from autorec_kernel.models.optimisers import Optimiser, RowAdagrad, RowAdam, coalesced, scale_to, total_norm
 
 ROWS, WIDTH = 12, 3
@@ -150,3 +151,21 @@ def test_a_gradient_within_its_limit_is_left_alone():
     parameter.grad = torch.ones_like(parameter)
     scale_to([parameter.grad], torch.tensor(6.0), 6.0)
     assert torch.equal(parameter.grad, torch.ones_like(parameter))
+
+
+@pytest.mark.parametrize("kind", ["adamw", "adam"])
+@pytest.mark.parametrize("offered", [True, False])
+def test_a_parameter_without_a_gradient_waits(kind, offered, monkeypatch):
+    monkeypatch.setattr(optimisers, "offered", lambda _: offered)
+    rules = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
+    ours, theirs = [table(3), table(4)], [table(3), table(4)]
+    mine, other = Optimiser(ours, [], [], kind=kind, decay=0.1), rules[kind](theirs, lr=0.02, weight_decay=0.1)
+    mine.step(0.02)  # nothing has a gradient yet
+    for number, gradient in enumerate(gradients(6)):
+        for first, second in (ours, theirs):
+            first.grad = torch.tensor(gradient, dtype=torch.float32)
+            second.grad = torch.tensor(-gradient, dtype=torch.float32) if number % 3 else None
+        mine.step(0.02)
+        other.step()
+    for one, same in zip(ours, theirs, strict=True):
+        assert torch.allclose(one, same, atol=1e-6)

@@ -29,10 +29,17 @@ def _lookup(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) ->
 
 
 def _hash(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> np.ndarray:
-    """1 + BLAKE2b(salt + text) modulo `buckets`; 0 = missing. The same in every process."""
+    """1 + BLAKE2b(salt + text) modulo `buckets`; 0 = missing. The same in every process.
+
+    A second input, the rows of a vocabulary of `size` rows, goes before: only texts that are not in it are hashed, into rows behind it.
+    """
     column, salt, buckets = frame.texts(inputs[0]), str(params.get("salt", "")), int(params["buckets"])
-    rows = [1 + _bucket(salt + text, buckets) for text in column.values]
-    return np.asarray(np.array([*rows, 0], dtype=np.int64)[column.codes])
+    known = frame.integers(inputs[1]) if len(inputs) > 1 else np.zeros(len(column), np.int64)
+    first = int(params["size"]) if len(inputs) > 1 else 1
+    rows = np.zeros(len(column.values) + 1, np.int64)  # the last one is that of missing texts
+    for code in np.unique(column.codes[(known == 0) & (column.codes >= 0)]):
+        rows[code] = first + _bucket(salt + column.values[code], buckets)
+    return np.where(known > 0, known, rows[column.codes])
 
 
 def _bucketize(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> np.ndarray:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from autorec_kernel.config import ComponentConfig
 from autorec_kernel.contracts.features import DataProfile, RejectColumn
 from autorec_kernel.records.features import Depends, Feature
 from autorec_kernel.records.program import Program
@@ -27,11 +28,13 @@ class Fitted:
         outputs: Its features.
         made: The program, one output a feature.
         training: Feature name → values of training rows that differ from the program's.
+        config: The options with what fitting decided written down; None = it decided nothing.
     """
 
     outputs: tuple[Feature, ...]
     made: Program
     training: Mapping[str, np.ndarray] = field(default_factory=dict)
+    config: ComponentConfig | None = None
 
     def program(self) -> Program:
         return self.made

@@ -9,8 +9,7 @@ import numpy as np
 from pydantic import Field
 from scipy.sparse import csr_matrix
 
-from autorec_features.base import Fitted as Plain
-from autorec_features.base import seconds
+from autorec_features.base import Fitted, seconds
 from autorec_features.counts import keys_of
 from autorec_features.labels import has
 from autorec_features.spectrum import leading
@@ -26,12 +25,6 @@ __all__ = ["Factors"]
 _FAR = 10.0
 _FEWEST = 50  # positive events that a moment must have before it
 _MOMENTS = (0.3, 0.5, 0.7, 0.85, 1.0)  # shares of the training events
-
-
-class Fitted(Plain):
-    """A fitted op with the moments that it chose."""
-
-    config: Factors.Config
 
 
 class Factors:
@@ -72,9 +65,7 @@ class Factors:
         tables_of = [_scaled(*_factors(pairs[0][rows], pairs[1][rows], users, items, self.config.rank, rng)) for _, rows in known]
         program = _program([moment for moment, _ in known], tables_of)
         feature = Feature("user+item.factors", "numeric", "pair", dynamic=True, family="factors")
-        fitted = Fitted((feature,), program)
-        object.__setattr__(fitted, "config", self.config.model_copy(update={"moments": tuple(moments)}))
-        return fitted
+        return Fitted((feature,), program, config=self.config.model_copy(update={"moments": tuple(moments)}))
 
 
 def _moments(clock: np.ndarray) -> tuple[int, ...]:

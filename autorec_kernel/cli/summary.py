@@ -24,6 +24,10 @@ def print_summary(result: Mapping[str, Any], data: str, folder: Path) -> None:
     if tasks:
         emit("")
         emit_table(("TASK", "METRIC", "VALID", "TEST", "TEST, SERVED"), tasks)
+    slices = _slices(result)
+    if slices:
+        emit("")
+        emit_table(("SLICE OF THE TEST", "COUNT", f"SERVED {metric}", "BEST BASELINE", "WHICH"), slices)
     emit("")
     for line in (*_outcome(result, folder), f"next:      {_next(result, folder / 'bundle')}"):
         emit(plain_text(line))
@@ -85,6 +89,25 @@ def _tasks(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
     return [(task, metric, *(_of(values, name) for values in (best["valid"], best["test"], served))) for name, metric, task in parts]
 
 
+def _slices(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Return a line for each slice, where some users or items are new: what is served, and the baseline that does best there."""
+    slices = result["compressed"].get("slices", {})
+    if not any(name.startswith("new-") for name in slices):
+        return []
+    lower = result["metric"] in ("rmse", "mae", "log_loss")
+    lines = []
+    for name, row in slices.items():
+        known = {one: found["slices"][name]["value"] for one, found in result["baselines"].items() if name in found.get("slices", {})}
+        values = {one: value for one, value in known.items() if value is not None}
+        best = (min if lower else max)(values, key=lambda one: values[one], default=None)
+        lines.append((name.replace("-", " "), f"{row['count']:,}", _figure(row["value"]), _figure(values.get(best or "")), best or ""))
+    return lines
+
+
+def _figure(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4f}"
+
+
 def _outcome(result: Mapping[str, Any], folder: Path) -> list[str]:
     sizes, took = result["compressed"]["bytes"], result["stages"]["total"]
     taken = ", ".join(step["component"] for step in result["compressed"]["steps"] if step["taken"]) or "no step paid off"
@@ -114,8 +137,7 @@ def _some_user(bundle: Path) -> str | None:
 
 
 def _of(metrics: Mapping[str, float | None], metric: str) -> str:
-    value = metrics.get(metric)
-    return "undefined" if value is None else f"{value:.4f}"
+    return _figure(metrics.get(metric))
 
 
 def _interval(span: Sequence[float] | None) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autorec_kernel.deploy.bundle import BundleFacts, served_model, write_bundle
+from autorec_kernel.deploy.drift import training_profile
 from autorec_kernel.deploy.latency import measure_latency
 from autorec_kernel.deploy.plan import NOTE, Candidate, compress, exported, reapply, serving_sample, target_named
 from autorec_kernel.deploy.quality import Quality, validation_quality
@@ -97,6 +98,7 @@ def bundle_of(
     model = deployed.compressed.model
     network = model.model.module
     assert model.graph is not None
+    state = final.state()
     facts = BundleFacts(
         task=place.recipe.task,
         protocol=dataset.protocol.id,
@@ -112,10 +114,11 @@ def bundle_of(
     return write_bundle(
         place.folder / "bundle",
         model=served_model(network, model.graph),
-        state=final.state(),
+        state=state,
         sample=serving_sample(network, final),
         facts=facts,
         columns=dataset.schema,
+        drift=training_profile(state, network.inputs, dataset),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from autorec_kernel.models import evaluate_ranking, row_metrics, task_metrics
 from autorec_kernel.records.trial import Trial
 from autorec_kernel.search.tasks import ARTEFACTS
 from autorec_kernel.stages.search import evaluator_of, metric_of
+from autorec_kernel.stages.slices import slices_of
 
 if TYPE_CHECKING:
     from autorec_kernel.contracts.evaluator import Evaluator
@@ -55,12 +56,14 @@ class Measured:
         metrics: Metric → value; None = undefined.
         quality: The run's metric with its per-user or per-row parts.
         interval: 95 % interval of the run's metric; None for AUC and RMSE, which are compared in pairs instead.
+        slices: What `slices_of` found of the run's metric.
     """
 
     metrics: Mapping[str, float | None]
     quality: Quality
     counts: Mapping[str, int]
     interval: tuple[float, float] | None = None
+    slices: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def context_for(place: Workplace, features: FeatureSet, trial: int) -> EvaluationContext:
@@ -105,13 +108,14 @@ def measure(network: Any, features: FeatureSet, place: Workplace, split: Split =
         span = bootstrap_interval(values, rng) if len(values) else None
         quality = Quality(metric, float(found.mean()[metric] or 0.0), values)
         told = (span.low, span.high) if span and np.isfinite([span.low, span.high]).all() else None  # one user has no interval
-        return Measured(found.mean(), quality, found.counts, told)
+        return Measured(found.mean(), quality, found.counts, told, slices_of(quality, features, task, split))
     label = network.tasks[0]
     rows, predictions = row_metrics(network, features, split, label, METRICS[task])
     labels = features.labels(label)[features.rows(split)]
     parts = np.asarray(rows.contributions.get(metric, predictions.astype(np.float64)))
     every = {**rows.values, **task_metrics(network, features, split)}
-    return Measured(every, Quality(metric, rows.values[metric] or 0.0, parts, labels, task == "click"), rows.counts)
+    quality = Quality(metric, rows.values[metric] or 0.0, parts, labels, task == "click")
+    return Measured(every, quality, rows.counts, slices=slices_of(quality, features, task, split))
 
 
 def compare_quality(first: Quality, second: Quality, seed: int) -> Comparison | None:

@@ -77,8 +77,8 @@ def _baselines(place: Workplace, final: FeatureSet, found: SearchResult, state: 
         rows[name] = baseline_row(trial, test, difference)
     for record in place.journal.records():
         if record["kind"] == "skipped":
-            nothing = {"valid": None, "test": None, "served_minus_this": None}
-            rows[record["component"]] = {"status": "skipped", **nothing, "error": record["reason"]}
+            empty: dict[str, Any] = {"valid": None, "test": None, "slices": {}, "served_minus_this": None}
+            rows[record["component"]] = {"status": "skipped", **empty, "error": record["reason"]}
     return rows
 
 

@@ -83,6 +83,7 @@ def result_of(
             "steps": steps,
             "test": clean(tests["compressed"].metrics),
             "test_interval": tests["compressed"].interval,
+            "slices": dict(tests["compressed"].slices),
             "bytes": sizes,
             "latency_ms": {name: dict(values) for name, values in deployed.latency.items()},
         },
@@ -133,6 +134,7 @@ def baseline_row(trial: Trial, test: Measured | None, difference: Comparison | N
         "status": trial.status,
         "valid": clean(trial.metrics),
         "test": clean(test.metrics) if test else None,
+        "slices": dict(test.slices) if test else {},
         "served_minus_this": difference.to_json() if difference else None,
         "error": trial.error,
     }

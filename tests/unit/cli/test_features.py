@@ -6,33 +6,13 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from autorec_kernel.cli.main import main
 from autorec_kernel.features import FeatureSet
 
 pytestmark = pytest.mark.plugins
 
 Autorec = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def table(tmp_path: Path) -> Path:
-    rng = np.random.default_rng(0)
-    rows = [f"{rng.integers(20)},{rng.integers(30)},{rng.integers(1, 6)},{n},{rng.normal():.3f}" for n in range(400)]
-    path = tmp_path / "ratings.csv"
-    path.write_text("user_id,item_id,rating,timestamp,price\n" + "\n".join(rows) + "\n")
-    return path
-
-
-@pytest.fixture
-def autorec(capfd: pytest.CaptureFixture[str]) -> Autorec:
-    def run(*words: object) -> tuple[int, str, str]:
-        code = main([*map(str, words)])
-        return (code, *capfd.readouterr())
-
-    return run
 
 
 def test_a_table_becomes_an_audited_feature_set_in_a_folder(autorec: Autorec, table: Path, tmp_path: Path) -> None:

@@ -6,34 +6,13 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-
-from autorec_kernel.cli.main import main
 
 pytestmark = pytest.mark.plugins
 
 Autorec = Callable[..., tuple[int, str, str]]
 PHASES = ("batch building", "forward", "backward", "optimiser")
 FAST = ("--steps", 2, "--batch-size", 64, "--option", "hidden_units=[8]", "--option", "embedding_dim=4")
-
-
-@pytest.fixture
-def table(tmp_path: Path) -> Path:
-    rng = np.random.default_rng(0)
-    rows = [f"{rng.integers(20)},{rng.integers(30)},{rng.integers(1, 6)},{n}" for n in range(400)]
-    path = tmp_path / "ratings.csv"
-    path.write_text("user_id,item_id,rating,timestamp\n" + "\n".join(rows) + "\n")
-    return path
-
-
-@pytest.fixture
-def autorec(capfd: pytest.CaptureFixture[str]) -> Autorec:
-    def run(*words: object) -> tuple[int, str, str]:
-        code = main([*map(str, words)])
-        return (code, *capfd.readouterr())
-
-    return run
 
 
 def test_a_step_is_told_by_phase_and_by_operator(autorec: Autorec, table: Path) -> None:

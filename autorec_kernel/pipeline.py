@@ -123,6 +123,8 @@ def _stages(place: Workplace, source: Any, users: Any, items: Any) -> dict[str, 
         place.audit = audited(dataset, features, place.kernel, place.recipe, place.folder / "features").to_json()
         selected(features, place.kernel, place.recipe, place.folder / "features", share=place.first_share("features"))
         place.same("features", digest=features.digest)
+        if features.fading.half_life:
+            place.note(str(features.fading))
     with place.stage("search", "searching"), submitting(place, features) as submit:
         found, state = search(place, features, submit)
     from autorec_kernel.stages.finish import finish

@@ -95,7 +95,7 @@ def _slices(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
     if not any(name.startswith("new-") for name in slices):
         return []
     lower = result["metric"] in ("rmse", "mae", "log_loss")
-    lines = []
+    lines: list[tuple[str, ...]] = []
     for name, row in slices.items():
         known = {one: found["slices"][name]["value"] for one, found in result["baselines"].items() if name in found.get("slices", {})}
         values = {one: value for one, value in known.items() if value is not None}

@@ -126,7 +126,7 @@ def _ranked(recommender: Recommender, rows: Rows, metrics: Sequence[str]) -> dic
     names, owner = np.unique(users, return_inverse=True)
     known = state.users.row_of(names)
     item_rows = state.items.row_of(items)
-    judge = RankingEvaluator(metrics, recommender.items, popularity=np.asarray(state.popularity))
+    judge = RankingEvaluator(metrics, recommender.items, popularity=state.chosen)
     ways: dict[str, int] = {}
     for start in range(0, len(names), _USERS):
         block = range(start, min(start + _USERS, len(names)))

@@ -17,6 +17,7 @@ from autorec_kernel.features.digest import digest_of
 from autorec_kernel.features.entities import Entities, aligned, entities_of, labelled, prepare
 from autorec_kernel.features.feature_set import FeatureSet
 from autorec_kernel.features.labels import implied, label_range, labels_of, shares_of, tasks_of
+from autorec_kernel.features.lately import Fading, fading_of
 from autorec_kernel.features.parts import Part, kept_columns, part_of
 from autorec_kernel.features.plan import Budget, Chosen, candidates, fit_candidates, free_memory, planned
 from autorec_kernel.features.profile import default_task, profile_of
@@ -86,6 +87,7 @@ def build_features(
     schema = _schema(fitted, entities, dataset, task, part)
     found = FeatureSet(schema, task, dataset.protocol, dataset.schema, made, 0.0, entities, sides, fitted, values.static, {"train": part})
     _add_validation(found, dataset, kept)
+    found.fading = fading_of(found, seed) if plan is None else Fading()
     found.digest = digest_of(found)
     found.seconds = time.perf_counter() - start
     if folder is not None:

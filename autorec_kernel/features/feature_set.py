@@ -15,6 +15,7 @@ from autorec_kernel.features.entities import ITEM, ITEM_KEY, POSITIVE, TARGET, U
 from autorec_kernel.features.evaluation import EvaluationSet, collect, repeats
 from autorec_kernel.features.gather import Piece, gathered, pieces_of, whole
 from autorec_kernel.features.labels import labels_of
+from autorec_kernel.features.lately import Fading
 from autorec_kernel.features.parts import Part, joined, part_of
 from autorec_kernel.features.reading import values_at, with_own
 from autorec_kernel.features.sequences import interactions_of, sequence_windows
@@ -48,6 +49,7 @@ class FeatureSet:
         static: Feature name → values of every user or item row.
         parts: Split → events and values.
         digest: Content digest of schema, training and validation values.
+        fading: Of the popularity that strangers are answered with.
     """
 
     schema: FeatureSchema
@@ -62,6 +64,7 @@ class FeatureSet:
     static: dict[str, Values]
     parts: dict[str, Part]
     digest: str = ""
+    fading: Fading = field(default_factory=Fading)
     _cache: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -187,7 +190,8 @@ class FeatureSet:
         """Return the serving state at the end of training (`upto="valid"`: and validation)."""
         parts = self._before("valid" if upto == "train" else "test")
         return self._kept(  # type: ignore[no-any-return]
-            ("state", upto), lambda: serving_state(self.schema, self._at(upto), self.sides, self.static, joined(parts))
+            ("state", upto),
+            lambda: serving_state(self.schema, self._at(upto), self.sides, self.static, joined(parts), self.fading.half_life),
         )
 
     @property

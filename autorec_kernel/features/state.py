@@ -10,6 +10,7 @@ import numpy as np
 from autorec_kernel.errors import ContractError
 from autorec_kernel.features.compute import Fitted, Sides, compute, entity_columns, is_stored, keep
 from autorec_kernel.features.entities import ITEM, POSITIVE, USER, USER_KEY
+from autorec_kernel.features.lately import interest
 from autorec_kernel.features.specialise import specialised
 from autorec_kernel.records.as_of import AsOfTable
 from autorec_kernel.records.bags import Values
@@ -39,7 +40,7 @@ def entity_tables(fitted: Iterable[Fitted], sides: Sides, *, dynamic: bool) -> d
 
 
 def serving_state(
-    schema: FeatureSchema, fitted: Sequence[Fitted], sides: Sides, static: Mapping[str, Values], events: Table
+    schema: FeatureSchema, fitted: Sequence[Fitted], sides: Sides, static: Mapping[str, Values], events: Table, half_life: float = 0.0
 ) -> ServingState:
     """Return the state after `events`.
 
@@ -47,6 +48,7 @@ def serving_state(
         fitted: Ops whose tables already hold the events.
         static: What `entity_tables(…, dynamic=False)` returned.
         events: Prepared events in order of `@order`.
+        half_life: Of the popularity that strangers are answered with (ns); 0 = it does not fade.
 
     Raises:
         ContractError: A feature cannot be served (`check_servable`).
@@ -56,7 +58,6 @@ def serving_state(
     known = np.flatnonzero((users > 0) & (items > 0))
     order = known[np.argsort(users[known], kind="stable")]
     offsets = offsets_of(np.bincount(users[order], minlength=sides.user_ids.size))
-    popularity = np.bincount(items[known[positive[known]]], minlength=sides.item_ids.size).astype(np.float32)
     tables = {name: np.asarray(array) for name, array in {**static, **entity_tables(fitted, sides, dynamic=True)}.items()}
     return ServingState(
         schema,
@@ -64,7 +65,7 @@ def serving_state(
         sides.item_ids,
         tables,
         _programs(fitted, sides),
-        popularity,
+        interest(events, sides.item_ids.size, half_life),
         offsets,
         items[order].astype(np.int32),
         positive[order],

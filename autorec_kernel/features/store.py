@@ -14,6 +14,7 @@ from autorec_kernel.errors import InfrastructureError
 from autorec_kernel.features.compute import Fitted, Sides
 from autorec_kernel.features.entities import Entities
 from autorec_kernel.features.feature_set import FeatureSet
+from autorec_kernel.features.lately import Fading
 from autorec_kernel.features.parts import Part
 from autorec_kernel.records.bags import Bags, Values
 from autorec_kernel.records.dataset import Protocol
@@ -25,7 +26,7 @@ from autorec_kernel.records.vocabulary import Vocabulary
 
 __all__ = ["load", "save"]
 
-VERSION = 1
+VERSION = 2
 _NAME = "features.json"
 _BAG = ("#values", "#offsets", "#width")  # behind the name of a value that is stored ragged
 _IDS = ("users", "items", "more_users", "more_items")
@@ -89,6 +90,7 @@ def save(features: FeatureSet, folder: Path) -> None:
         "plan": features.plan,
         "seconds": features.seconds,
         "digest": features.digest,
+        "fading": asdict(features.fading),
         "roles": {"user": sides.user, "item": sides.item, "time": sides.time},
         "tables": tables,
         "static": list(features.static),
@@ -130,6 +132,7 @@ def load(folder: Path) -> FeatureSet:
         {name: _load_values(arrays, f"static.{name}") for name in meta["static"]},
         {split: _load_part(arrays, split, part, list(meta["schema"]["tasks"])) for split, part in meta["parts"].items()},
         meta["digest"],
+        Fading(**meta["fading"]),
     )
 
 

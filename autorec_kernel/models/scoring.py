@@ -42,7 +42,7 @@ def evaluate_ranking(
         evaluation: Users with their input histories, what they are to find, and what they have seen.
     """
     state = features.state()
-    judge = RankingEvaluator(metrics, features.schema.items, popularity=state.popularity)
+    judge = RankingEvaluator(metrics, features.schema.items, popularity=state.chosen)
     vectors = network.item_vectors().numpy() if network.serving_outputs == ("user",) else None
     answers = _Answers(network, state, vectors)
     for several in _spans(len(evaluation), _USERS):

@@ -30,7 +30,8 @@ class ServingState:
         users, items: Vocabularies; row 0 = unknown.
         tables: Feature name → values of every entity, int32 or float32 [keys, …], for user and item features.
         programs: One a feature that is computed when asked (row, pair and history features, user features under a given history).
-        popularity: float32 [items], positive training events of each item.
+        popularity: float32 [items], what users of whom nothing is known are answered with: positive training events of each item, which
+            may fade with their age.
         seen_offsets: int64 [users + 1].
         seen_items: int32 [events], item rows of each user's events, oldest first.
         seen_positive: bool [events], which of them are positive: those are the user's history.
@@ -59,6 +60,11 @@ class ServingState:
             raise BundleError("the serving state is damaged: the events of its users do not add up")
         if len(self.popularity) != self.items.size:
             raise BundleError("the serving state is damaged: the popularity does not cover the catalogue")
+
+    @property
+    def chosen(self) -> np.ndarray:
+        """Return int64 [items], positive training events of each item."""
+        return np.bincount(self.seen_items[self.seen_positive], minlength=self.items.size)
 
     @property
     def seen(self) -> tuple[np.ndarray, np.ndarray]:

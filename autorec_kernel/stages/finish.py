@@ -42,6 +42,7 @@ def finish(place: Workplace, dataset: Dataset, features: FeatureSet, found: Sear
         plan = judge.plan_digest(chosen.trial, steps)
         dataset.test.fix_plan(plan)
         final = narrowed(features_of(place, dataset.final(), None, plan=features.plan), place.folder / "features")
+        final.fading = features.fading
         model = judge.refit(place, final, chosen.trial)
     with place.stage("deploy", "compressing"):
         deployed = deploy(place, final, model, steps)

@@ -114,7 +114,7 @@ def test_training_and_serving_give_the_same_bytes(build: Build, task: str) -> No
 def test_the_state_after_validation_knows_validation(build: Build) -> None:
     features = build("recommend")
     later, now = features.state("valid"), features.state("train")
-    assert later.popularity.sum() - now.popularity.sum() == len(features.rows("valid"))
+    assert later.chosen.sum() - now.chosen.sum() == len(features.rows("valid"))
     user = int(features.user_rows[features.rows("valid")[0]])
     assert len(later.seen_by(user)) > len(now.seen_by(user))
     newest = later.inputs(["history"], users=np.array([user]), lengths={"history": 1})["history"][0, 0]

@@ -26,6 +26,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("recommend", "autorec_kernel.cli.answers:recommend", "Recommend items from a bundle."),
     Command("predict", "autorec_kernel.cli.answers:predict", "Score pairs of user and item with a bundle."),
     Command("evaluate", "autorec_kernel.cli.answers:evaluate", "Measure a bundle on data."),
+    Command("drift", "autorec_kernel.cli.drift:drift", "Compare new rows with the training rows of a bundle."),
     Command("bundle", "autorec_kernel.cli.bundle:app", "Verify or inspect a bundle."),
     Command("data", "autorec_kernel.cli.data:app", "Show what is understood of a table."),
     Command("features", "autorec_kernel.cli.features:app", "Build the features of a table, or explain those of a run."),

@@ -17,6 +17,7 @@ from autorec_kernel.deploy.export import graph_spec, tile_rows
 from autorec_kernel.deploy.normalise import IR_VERSION, OPSET
 from autorec_kernel.errors import BundleError, InfrastructureError
 from autorec_kernel.records.bundle import (
+    DRIFT,
     FORMAT,
     GOLDEN,
     MANIFEST,
@@ -36,6 +37,7 @@ from autorec_kernel.serving.graph import Graph
 from autorec_kernel.serving.verify import golden_view, verify_bundle
 
 if TYPE_CHECKING:
+    from autorec_kernel.records.drift import DriftProfile
     from autorec_kernel.records.features import FeatureSchema
     from autorec_kernel.records.schema import Schema
     from autorec_kernel.records.serving_state import ServingState
@@ -110,6 +112,7 @@ def write_bundle(
     sample: Mapping[str, np.ndarray],
     facts: BundleFacts,
     columns: Schema | None = None,
+    drift: DriftProfile | None = None,
     report: Mapping[str, bytes] | None = None,
 ) -> Bundle:
     """Write a bundle and verify what was written.
@@ -121,6 +124,7 @@ def write_bundle(
         sample: Input name → array of at least one row; up to 32 rows become the golden rows.
         facts: What the manifest and the card say.
         columns: The data set's schema, so that files with the same columns can be read.
+        drift: How the served features are distributed over the training rows; None = the bundle cannot tell of drift.
         report: Further members (`report.json`, `report.html`, `certificate.json`).
 
     Raises:
@@ -129,6 +133,8 @@ def write_bundle(
     """
     members = _members(model, state, sample, facts, columns)
     members.update(report or {})
+    if drift is not None:
+        members[DRIFT] = canonical_json(drift.to_json())
     notes = (*facts.notes, _INTEGERS) if _integers(model.graph) else facts.notes
     members["CARD.md"] = model_card(model.role, replace(facts, notes=notes), {name: len(data) for name, data in members.items()}).encode()
     members[MANIFEST] = _manifest(members, model, facts)

@@ -20,6 +20,7 @@ from autorec_kernel.records.dataset import CLOCK
 from autorec_kernel.records.lists import offsets_of
 from autorec_kernel.records.schema import Column, Schema
 from autorec_kernel.records.table import ColumnData
+from autorec_kernel.serving.drift import context_columns
 from autorec_kernel.serving.requests import concat, stored_request
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from autorec_kernel.records.serving_state import ServingState
     from autorec_kernel.serving.recommender import Recommender
 
-__all__ = ["Rows", "evaluate_bundle", "read_rows"]
+__all__ = ["Rows", "evaluate_bundle", "named", "read_rows"]
 
 RANKING_METRICS = ("ndcg@10", "hr@10", "recall@10", "precision@10", "mrr@10", "map@10", "coverage@10")
 ROW_METRICS: Mapping[str, tuple[str, ...]] = {"rate": ("rmse", "mae"), "click": ("auc", "log_loss")}
@@ -62,10 +63,11 @@ def read_rows(source: Any, recommender: Recommender, *, kernel: Kernel | None = 
         labelled: Whether the label column must be there (not for `recommend`, where every row is a positive).
 
     Raises:
-        DataError: The id columns are missing, or a value does not fit its column.
+        DataError: Columns that the model reads are missing (all of them are named), or a value does not fit its column.
     """
     raw = read_source(source, kernel=kernel)
     schema = Schema.from_json(recommender.schema["columns"])
+    _demand(raw, schema, recommender)
     label = _label(raw, schema, recommender, labelled)
     further = _further(raw, schema) if labelled else {}
     return Rows(raw.rows, _ids(raw, schema, "user"), _ids(raw, schema, "item"), _features(raw, schema), label, further)
@@ -176,16 +178,31 @@ def positive_threshold(protocol: str) -> float | None:
 
 
 def _ids(raw: Raw, schema: Schema, role: str) -> list[str | None] | None:
+    name = named(raw, schema, role)
+    return list(ids(raw.columns[name], name, raw.name).text()) if name is not None else None
+
+
+def named(raw: Raw, schema: Schema, role: str) -> str | None:
+    """Return the column of a table that plays the part of an id column of the training data; None without one."""
     column = schema.role(role)  # type: ignore[arg-type]
     if column is None:
         return None
-    name = column.name if column.name in raw.columns else _same_meaning(role, raw.columns)
-    if name is None:
-        known = ", ".join(list(raw.columns)[:12]) or "no columns"
-        close = likely(role, raw.columns)
-        hint = f"rename {close!r} to {column.name!r} if that is what it holds" if close else f"call it {column.name!r}"
-        raise DataError(f"there is no {role} column {column.name!r}; found {known}", where=raw.name, hint=hint)
-    return list(ids(raw.columns[name], name, raw.name).text())
+    return column.name if column.name in raw.columns else _same_meaning(role, raw.columns)
+
+
+def _demand(raw: Raw, schema: Schema, recommender: Recommender) -> None:
+    """Refuse a table without the ids, or without a column that the model reads; a ranking of the catalogue reads no event's columns."""
+    lost = {c.name: c.role for role in ("user", "item") if (c := schema.role(role)) and named(raw, schema, role) is None}
+    if recommender.task != "recommend":
+        read = context_columns(recommender.state, recommender.graph.inputs, schema)
+        lost |= {name: "feature" for name in read if name not in raw.columns}
+    if not lost:
+        return
+    known = ", ".join(list(raw.columns)[:12]) or "no columns"
+    first, role = next(iter(lost.items()))
+    close = likely(role, raw.columns) if role != "feature" else None
+    hint = f"rename {close!r} to {first!r} if that is what it holds" if close else "an empty column stands for values that are not known"
+    raise DataError(f"the table lacks {', '.join(map(repr, lost))}, which the bundle reads; found {known}", where=raw.name, hint=hint)
 
 
 def _same_meaning(role: str, columns: Iterable[str]) -> str | None:

@@ -121,6 +121,11 @@ class ServingState:
         ask = _Request(rows, user_rows, item_rows, user_keys, item_keys, given, columns or {}, clock)
         return {name: self._input(self.schema[name], ask, lengths or {}) for name in names}
 
+    def reads(self, names: Iterable[str]) -> set[str]:
+        """Return the columns that features are computed from when they are asked for; what is stored reads none."""
+        asked = [self.programs[name] for name in names if name in self.programs and name not in self.tables]
+        return set[str]().union(*(program.sources([output]) for program, output in asked))
+
     def meta(self) -> dict[str, Any]:
         """Return everything but the arrays as plain JSON values."""
         programs = [{"feature": name, "output": out, **program.to_json()} for name, (program, out) in self.programs.items()]

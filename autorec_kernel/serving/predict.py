@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from autorec_kernel.records.table import ColumnData
     from autorec_kernel.serving.graph import Graph
 
-__all__ = ["predict_rows", "reads_history", "reads_user"]
+__all__ = ["count_rows", "keys_of", "predict_rows", "reads_history", "reads_user"]
 
 _ROWS = 4096
 Catalogue = Callable[[Sequence[Request]], np.ndarray]
@@ -49,9 +49,9 @@ def predict_rows(
     Args:
         catalogue: Scores of the catalogue for some requests, strangers answered too (`Recommender.scores`).
     """
-    count = _count(users, items, columns)
-    user_keys = _keys(state, "user", users, count)
-    item_keys = _keys(state, "item", items, count)
+    count = count_rows(users, items, columns)
+    user_keys = keys_of(state, "user", users, count)
+    item_keys = keys_of(state, "item", items, count)
     user_rows, item_rows = np.where(user_keys < state.users.size, user_keys, 0), np.where(item_keys < state.items.size, item_keys, 0)
     names = scorer.graph.outputs if isinstance(scorer, RowScorer) else ("",)
     values = np.zeros((len(names), count))
@@ -67,14 +67,20 @@ def predict_rows(
     return Prediction(told[names[0]], user_rows > 0, item_rows > 0, {name: row for name, row in told.items() if name})
 
 
-def _count(users: Sequence[str | None] | None, items: Sequence[str | None] | None, columns: Mapping[str, ColumnData] | None) -> int:
+def count_rows(users: Sequence[str | None] | None, items: Sequence[str | None] | None, columns: Mapping[str, ColumnData] | None) -> int:
+    """Return the number of rows that ids and columns have.
+
+    Raises:
+        UsageError: They differ, or nothing is given.
+    """
     lengths = {len(part) for part in (users, items, *(columns or {}).values()) if part is not None}
     if len(lengths) != 1:
         raise UsageError(f"users, items and columns must have one length, got {sorted(lengths) or 'nothing'}")
     return lengths.pop()
 
 
-def _keys(state: ServingState, entity: Literal["user", "item"], ids: Sequence[str | None] | None, count: int) -> np.ndarray:
+def keys_of(state: ServingState, entity: Literal["user", "item"], ids: Sequence[str | None] | None, count: int) -> np.ndarray:
+    """Return int64 [count], the keys of ids; 0 = unknown, or nothing that the bundle asks for."""
     if ids is None or not (state.schema.user if entity == "user" else state.schema.item):
         return np.zeros(count, dtype=np.int64)
     return state.keys_of(entity, [None if name is None else str(name) for name in ids])

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autorec_kernel.errors import UsageError
+from autorec_kernel.errors import BundleError, UsageError
 from autorec_kernel.evaluation.ordering import top_k
-from autorec_kernel.records.bundle import PROGRAMS, SCHEMA, Bundle
+from autorec_kernel.records.bundle import DRIFT, PROGRAMS, SCHEMA, Bundle
+from autorec_kernel.records.drift import DriftProfile
+from autorec_kernel.records.schema import Schema
 from autorec_kernel.records.serving_state import ServingState
 from autorec_kernel.serving.answer import Answer, AnsweredBy, Prediction
+from autorec_kernel.serving.drift import DriftReport, drift_of
 from autorec_kernel.serving.foldin import FoldIn
 from autorec_kernel.serving.predict import predict_rows, reads_history, reads_user
 from autorec_kernel.serving.requests import Request, concat, read_requests, way
@@ -150,6 +153,31 @@ class Recommender:
             UsageError: The lengths differ or nothing is given.
         """
         return predict_rows(self._scorer, self.state, users, items, columns, lambda requests: self.scores(requests)[0])
+
+    def drift(
+        self,
+        users: Sequence[str | None] | None = None,
+        items: Sequence[str | None] | None = None,
+        columns: Mapping[str, ColumnData] | None = None,
+    ) -> DriftReport:
+        """Compare new rows with the training rows: columns missing, extra or of another type, and how far each feature has moved.
+
+        Args:
+            users, items: Ids of the rows; None where there is no such column.
+            columns: Every other column of the rows, those included that the bundle does not know.
+
+        Raises:
+            UsageError: There are no rows, or their lengths differ.
+            BundleError: The bundle was written without a profile.
+        """
+        if DRIFT not in self.bundle.members:
+            raise BundleError(
+                "this bundle holds no drift profile", where=self.bundle.path, hint="bundles that `autorec run` writes hold one"
+            )
+        with damaged(DRIFT):
+            profile = DriftProfile.load(self.bundle.json(DRIFT))
+            known = DriftProfile(profile.rows, {self.state.schema[name].name: bins for name, bins in profile.features.items()})
+        return drift_of(known, self.state, Schema.from_json(self.schema["columns"]), users, items, columns or {})
 
     @property
     def items(self) -> int:

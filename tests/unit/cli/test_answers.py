@@ -11,10 +11,11 @@ import pytest
 
 from autorec_kernel.cli.main import main
 from autorec_kernel.serving import Recommender
+from autorec_kernel.serving.drift import profiled
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "serving"))
 
-from serving_toys import ITEMS, write_toy
+from serving_toys import ITEMS, state, write_toy
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +141,47 @@ def test_evaluate_without_the_label_column_is_refused(run: Any, bundles: Path, t
     code, _, err = run("evaluate", bundles / "ranker", data)
     assert code in (2, 3)
     assert "rating" in err
+
+
+@pytest.fixture(scope="module")
+def watched(bundles: Path) -> Path:
+    """A ranker with the profile of 40 rows a user, and two tables: the same rows, and rows of strangers without an item column."""
+    users, items = [f"u{1 + k % 5}" for k in range(200)], [f"i{1 + k % 40:02d}" for k in range(200)]
+    write_toy(bundles / "watched", "ranker", drift=profiled(state(), ("user_id", "item_id", "price"), users, items, {}))
+    lines = [f"{user},{item},x" for user, item in zip(users, items, strict=True)]
+    (bundles / "same.csv").write_text("\n".join(["user_id,item_id,new", *lines]))
+    (bundles / "strangers.csv").write_text("\n".join(["user_id,size", *["nobody,1"] * 200]))
+    return bundles
+
+
+def test_drift_is_a_table_with_the_worst_feature_first(run: Any, watched: Path) -> None:
+    code, out, err = run("drift", watched / "watched", watched / "strangers.csv")
+    lines = out.splitlines()
+    assert (code, lines[0].split()[:3]) == (0, ["FEATURE", "VERDICT", "PSI"])
+    assert [line.split()[1] for line in lines[1:]] == ["shifted"] * 3
+    assert "user_id" in out and "unknown: 0.0% -> 100.0%" in out
+    assert "200 rows against 200 training rows" in err and "0 of 3 features are stable" in err
+    assert "columns missing, and the model reads them: item_id" in err
+    assert "columns unknown to the bundle, ignored: size" in err
+
+
+def test_drift_as_json_is_what_python_gets(run: Any, watched: Path) -> None:
+    code, out, _ = run("drift", watched / "watched", watched / "same.csv", "--json")
+    told = json.loads(out)
+    assert (code, told["missing"], told["extra"], told["rows"]) == (0, [], ["new"], 200)
+    assert {one["name"]: one["verdict"] for one in told["features"]} == dict.fromkeys(("user_id", "item_id", "price"), "stable")
+
+
+def test_a_limit_of_drift_is_held(run: Any, watched: Path) -> None:
+    assert run("drift", watched / "watched", watched / "same.csv", "--limit", "0.1")[0] == 0
+    code, out, err = run("drift", watched / "watched", watched / "strangers.csv", "--limit", "0.25", "--json")
+    assert (code, json.loads(out)["missing"]) == (3, ["item_id"])
+    assert "features over 0.25:" in err and "columns missing or of another type: item_id" in err
+
+
+def test_a_bundle_without_a_profile_cannot_tell_of_drift(run: Any, watched: Path) -> None:
+    code, _, err = run("drift", watched / "ranker", watched / "same.csv")
+    assert (code, "holds no drift profile" in err) == (5, True)
 
 
 def test_verify_inspect_and_pack(run: Any, bundles: Path, tmp_path: Path) -> None:

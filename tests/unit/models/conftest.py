@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +19,8 @@ from autorec_kernel.models import Network, build_network
 from autorec_kernel.records.architecture import Architecture, Node
 from autorec_kernel.records.features import Feature, FeatureSchema
 from autorec_kernel.testing.model_cases import features_for
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 PLUGINS: dict[str, Any] = {
     "baselines": autorec_baselines.plugin,
@@ -64,6 +68,18 @@ def schema() -> FeatureSchema:
 def network_of(kernel: Kernel, schema: FeatureSchema) -> Callable[..., Network]:
     def make(*nodes: Node, outputs: dict[str, str], batching: str = "row", seed: int = 0, **arrays: Any) -> Network:
         return build_network(Architecture(nodes, outputs, batching), schema, kernel, arrays, seed)  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture
+def fresh(kernel: Kernel, features_of: Callable[..., FeatureSet]) -> Callable[..., tuple[Network, FeatureSet]]:
+    """Build a blueprint's network, always with the same weights, and the tiny feature set of its task."""
+
+    def make(task: str = "rate", name: str = "zoo/deepfm", **config: Any) -> tuple[Network, FeatureSet]:
+        features = features_of(task)
+        graph = kernel.create("blueprint", name, **config).architecture(features.schema)
+        return build_network(graph, features.schema, kernel, seed=3), features
 
     return make
 

@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from fit_kit import FAST, run, same, state
 
-from autorec_kernel.models import FitSettings, NotFiniteError, build_network, fit
+from autorec_kernel.models import NotFiniteError, build_network
 from autorec_kernel.models.batching import batches_for
 from autorec_kernel.models.optimisers import Optimiser, total_norm
 from autorec_kernel.models.prefetch import delivered
@@ -18,30 +19,6 @@ from autorec_kernel.records.architecture import Architecture, Node
 from autorec_kernel.records.features import Feature, FeatureSchema
 
 pytestmark = pytest.mark.plugins
-
-FAST = FitSettings(learning_rate=1e-2, batch_size=128, epochs=3, patience=0)
-
-
-@pytest.fixture
-def fresh(kernel, features_of):
-    def make(task="rate", name="zoo/deepfm", **config):
-        features = features_of(task)
-        graph = kernel.create("blueprint", name, **config).architecture(features.schema)
-        return build_network(graph, features.schema, kernel, seed=3), features
-
-    return make
-
-
-def run(network, features, settings=FAST, seed=0, validate=None, **options):
-    return fit(network, features, settings, seed=np.random.SeedSequence(seed), validate=validate, **options)
-
-
-def state(network):
-    return {name: value.clone() for name, value in network.state_dict().items()}
-
-
-def same(left, right):
-    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
 
 
 def scripted(*values):

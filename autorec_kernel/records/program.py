@@ -160,10 +160,20 @@ def run_program(program: Program, columns: Mapping[str, ColumnData], context: Re
         Output name to int64 [n], int64 [n, width] or float32 [n, width]; finite for any input. The columns are left as they were.
     """
     values = {name: columns[name] for name in program.inputs if name in columns}
+    context = replace(context, lengths=_reached(program.steps, context.lengths)) if context.lengths else context
     frame = Frame(program.arrays, program.tables, context, values, program._cache)
     for step in program.steps:
         _run(frame, step)
     return {name: _finished(frame.values[name]) for name in program.outputs}
+
+
+def _reached(steps: Iterable[Step], lengths: Mapping[str, int]) -> dict[str, int]:
+    """Return the lengths with those of the steps that the outputs are made of, so that the histories among them are as short."""
+    found = dict(lengths)
+    for step in reversed(tuple(steps)):
+        if step.output in found:
+            found |= {name: max(found.get(name, 0), found[step.output]) for name in step.inputs}
+    return found
 
 
 def _run(frame: Frame, step: Step) -> Any:

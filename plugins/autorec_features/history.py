@@ -7,15 +7,18 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from pydantic import Field
 
-from autorec_features.base import Fitted, seconds
+from autorec_features.base import Fitted, feature_columns, seconds
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.contracts.features import DataProfile, FeatureProposal
 from autorec_kernel.records.as_of import AsOfTable
 from autorec_kernel.records.features import Feature
 from autorec_kernel.records.program import Program, Step
+from autorec_kernel.records.schema import Column
 from autorec_kernel.records.table import Table
 
-__all__ = ["History"]
+__all__ = ["History", "told_columns"]
+
+_MOST, _LARGEST = 3, 1000  # columns that have histories, and their categories
 
 
 class History:
@@ -43,3 +46,14 @@ class History:
         step = Step("as_of", ("@user_key", "@order"), "history", {"table": "items", "length": length})
         feature = Feature("history", "history", "user", dynamic=True, vocabulary="item", size=items, width=length, family="history")
         return Fitted((feature,), Program(("@user_key", "@order"), (step,), ("history",), tables={"items": table}))
+
+
+def told_columns(profile: DataProfile) -> tuple[Column, ...]:
+    """Return the columns whose values along a history a ranker may read: a few categories of items, then of events.
+
+    Retrievers read the items alone.
+    """
+    if profile.task == "recommend" or profile.schema.role("user") is None or profile.schema.role("item") is None:
+        return ()
+    fitting = [column for column in feature_columns(profile, "categorical") if column.source != "users" and column.distinct <= _LARGEST]
+    return tuple(sorted(fitting, key=lambda column: column.source != "items")[:_MOST])

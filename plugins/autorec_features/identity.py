@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from autorec_features.base import Fitted, column_of, depends_of, entity_rows, feature_columns, input_name, seconds
+from autorec_features.history import told_columns
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.contracts.features import DataProfile, FeatureProposal, RejectColumn
 from autorec_kernel.records.features import Feature
@@ -42,6 +43,7 @@ class Identity:
         entity: Literal["", "user", "item"] = Field("", description="Role of an id column; its vocabulary is kept whole.")
         min_count: int = Field(1, ge=1, le=2**31, description="Occurrences below which a category has no row of its own.")
         tail_buckets: int = Field(0, ge=0, le=2**20, description="Rows that rare and unseen ones are hashed into; 0 = they are unknown.")
+        empty_row: bool = Field(False, description="Whether the last row stays free, for steps of histories without a known value.")
         told: str = Field("", description="What the rows cost, where a tail is hashed.")
 
     def __init__(self, config: Config) -> None:
@@ -54,8 +56,9 @@ class Identity:
             if column is not None:
                 config = cls.Config(column=column.name, entity=role)
                 yield FeatureProposal(config, seconds(profile.rows), f"{column.name} is the {role}")
+        steps = told_columns(profile)
         for column in feature_columns(profile, "categorical", "id"):
-            config = cls.Config(column=column.name, source=column.source, **thresholds(column))
+            config = cls.Config(column=column.name, source=column.source, empty_row=column in steps, **thresholds(column))
             reason, rows = f"{column.name} is {column.kind}", entity_rows(profile, column.source)
             if config.tail_buckets:
                 reason += f" of {column.distinct:,} categories: those below {config.min_count} events share {config.tail_buckets} rows"
@@ -76,7 +79,7 @@ class Identity:
             "id",
             options.entity or depends_of(options.source),
             vocabulary=options.entity or name,
-            size=vocabulary.size + buckets,
+            size=vocabulary.size + buckets + options.empty_row,
             family="id",
         )
         arrays = {f"ids.{part}": array for part, array in vocabulary.arrays().items()}

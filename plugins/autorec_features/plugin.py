@@ -15,6 +15,9 @@ def autorec_feature_ops() -> tuple[ComponentSpec, ...]:
         ComponentSpec(
             "activity", "autorec_features.activity:Activity", "Gaps, pace, and counts and trends over windows, of a user or an item."
         ),
+        ComponentSpec(
+            "attributes", "autorec_features.attributes:Attributes", "What the user's last items were, or how they were met, step by step."
+        ),
         ComponentSpec("bag", "autorec_features.bag:Bag", "Rows of the values of a multi-valued column.", tags=("raw",)),
         ComponentSpec("bias", "autorec_features.bias:Bias", "Quality of items beyond their raters, leniency of users beyond their items."),
         ComponentSpec("counts", "autorec_features.counts:Counts", "How many events a user or an item had before the row.", tags=("plain",)),

@@ -16,6 +16,7 @@ from autorec_kernel.testing.data import tiny_dataset
 
 OPS = {
     "activity",
+    "attributes",
     "bag",
     "bias",
     "counts",

@@ -13,8 +13,9 @@ from torch import nn
 
 from autorec_blocks.base import Block
 from autorec_blocks.interact import pair_count, partners
+from autorec_blocks.pair_products import by_columns, pair_products
 from autorec_kernel.config import ComponentConfig
-from autorec_kernel.models import linear
+from autorec_kernel.models import by_hand, linear
 from autorec_kernel.records.architecture import Port, TensorSpec
 from autorec_kernel.space import Choice, Int
 
@@ -70,6 +71,10 @@ class _Leading(nn.Module):
         self.pairs = fields * (fields - 1) // 2
 
     def forward(self, fields: torch.Tensor) -> torch.Tensor:
+        if by_hand(fields, self.weight):
+            columns = by_columns(fields)
+            left = torch.matmul(self.weight.transpose(1, 2), columns).unsqueeze(1)
+            return pair_products(left, columns).permute(2, 0, 1)
         single = self.weight.shape[0] == 1
         left = linear(fields, self.weight[0].t()) if single else torch.einsum("afe,fed->afd", fields, self.weight)
         return torch.cat([left * other for other in partners(fields)], 1)[:, : self.pairs]
@@ -88,6 +93,10 @@ class _OnePerPair(nn.Module):
         extra = self.turns * self.fields - self.pairs  # an even number of fields has half of the last turn too many
         weight = torch.cat([self.weight, self.weight[:extra]]) if extra else self.weight
         weight = weight.view(self.turns, self.fields, self.width, self.width).permute(1, 2, 0, 3).flatten(2)
+        if by_hand(fields, self.weight):
+            columns = by_columns(fields)
+            led = torch.bmm(weight.transpose(1, 2), columns).view(self.fields, self.turns, self.width, -1)
+            return pair_products(led, columns).permute(2, 0, 1)
         left = torch.bmm(fields.transpose(0, 1), weight).reshape(self.fields, -1, self.turns, self.width).permute(1, 2, 0, 3)
         return torch.cat([left[:, turn] * other for turn, other in enumerate(partners(fields))], 1)[:, : self.pairs]
 

@@ -14,6 +14,7 @@ from autorec_blocks.base import Block
 from autorec_blocks.tables import rows_of
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.errors import ContractError
+from autorec_kernel.models import by_hand
 from autorec_kernel.records.architecture import Port, TensorSpec
 
 __all__ = ["Add", "AppendOne", "Concat", "Lookup", "Product", "SumFields"]
@@ -39,6 +40,8 @@ class Concat(Block):
 
 class _Concat(nn.Module):
     def forward(self, *vectors: torch.Tensor) -> torch.Tensor:
+        if by_hand(*vectors) and all(vector.t().is_contiguous() for vector in vectors):
+            return torch.cat([vector.t() for vector in vectors]).t()  # stored by columns, as they are
         return torch.cat(vectors, 1)
 
 

@@ -13,8 +13,10 @@ from torch import nn
 
 from autorec_blocks.base import Block
 from autorec_blocks.dropout import Dropout
+from autorec_blocks.pair_products import by_columns
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.errors import ContractError
+from autorec_kernel.models import by_hand
 from autorec_kernel.records.architecture import Port, TensorSpec
 from autorec_kernel.space import Float, Int, Ints
 
@@ -115,6 +117,10 @@ class _Senet(nn.Module):
         self.excite = nn.Sequential(nn.Linear(fields, hidden), nn.ReLU(), nn.Linear(hidden, fields), nn.Sigmoid())
 
     def forward(self, fields: torch.Tensor) -> torch.Tensor:
+        if by_hand(fields):
+            columns = by_columns(fields)  # sums over so few numbers as a row has are slow
+            weights: torch.Tensor = self.excite(columns.mean(1).t())
+            return (columns * weights.t().unsqueeze(1)).permute(2, 0, 1)
         importance: torch.Tensor = self.excite(fields.mean(2))
         return fields * importance.unsqueeze(-1)
 

@@ -11,8 +11,10 @@ from pydantic import Field
 from torch import nn
 
 from autorec_blocks.base import Block
+from autorec_blocks.pair_products import by_columns, pair_products
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.errors import ContractError
+from autorec_kernel.models import by_hand
 from autorec_kernel.records.architecture import Port, TensorSpec
 
 __all__ = ["FactorizationMachine", "Pairs", "pair_count", "partners"]
@@ -84,6 +86,10 @@ class _Pairs(nn.Module):
         self.count, self.inner = count, inner
 
     def forward(self, fields: torch.Tensor) -> torch.Tensor:
+        if by_hand(fields):
+            columns = by_columns(fields)
+            found = pair_products(columns.unsqueeze(1), columns)
+            return found.sum(1).t() if self.inner else found.permute(2, 0, 1)
         products = [fields * other for other in partners(fields)]
         return torch.cat([product.sum(2) for product in products] if self.inner else products, 1)[:, : self.count]
 

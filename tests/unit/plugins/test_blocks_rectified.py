@@ -10,9 +10,14 @@ import pytest
 import torch
 from torch import nn
 
+from autorec_blocks.bilinear import BilinearPairs
+from autorec_blocks.combine import Concat
 from autorec_blocks.dense import Mlp
 from autorec_blocks.dropout import Dropout
 from autorec_blocks.field_attention import FieldAttention
+from autorec_blocks.gates import Senet
+from autorec_blocks.interact import Pairs
+from autorec_blocks.pair_products import pair_products
 from autorec_blocks.rectified import Tower, rectified
 from autorec_kernel.records.architecture import TensorSpec
 
@@ -97,3 +102,39 @@ def test_layers_of_field_attention_train_as_their_formula(heads: int) -> None:
         return module(fields).flatten(1), [fields]
 
     _agree(layers, read)
+
+
+@pytest.mark.parametrize("fields", [2, 3, 4, 5])
+@pytest.mark.parametrize("shared", [True, False])
+def test_gradient_of_pair_products_is_that_of_its_formula(fields: int, shared: bool) -> None:
+    left = torch.randn(fields, 1 if shared else fields // 2, 3, 2, dtype=torch.float64, requires_grad=True)
+    right = torch.randn(fields, 3, 2, dtype=torch.float64, requires_grad=True)
+    pairs = [(lead, (lead + turn) % fields, turn) for turn in range(1, fields // 2 + 1) for lead in range(fields)]
+    pairs = pairs[: fields * (fields - 1) // 2]
+    assert len({frozenset(pair[:2]) for pair in pairs}) == len(pairs)
+    expected = torch.stack([left[one, 0 if shared else turn - 1] * right[other] for one, other, turn in pairs])
+    torch.testing.assert_close(pair_products(left, right), expected)
+    assert torch.autograd.gradcheck(pair_products, (left, right))
+
+
+@pytest.mark.parametrize("count", [2, 5, 6])
+@pytest.mark.parametrize("kind", ["inner", "pairs", "field_all", "field_each", "field_interaction", "senet"])
+@pytest.mark.parametrize("stored", ["rows", "columns"])
+def test_blocks_of_fields_train_as_their_formula(count: int, kind: str, stored: str) -> None:
+    spec = TensorSpec("fields", fields=count, width=3)
+    kinds = {"inner": Pairs(Pairs.Config(inner=True)), "pairs": Pairs(Pairs.Config()), "senet": Senet(Senet.Config())}
+    block = kinds[kind] if kind in kinds else BilinearPairs(BilinearPairs.Config(kind=kind))  # type: ignore[arg-type]
+
+    def read(module: nn.Module, dtype: torch.dtype) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        fields = _leaf(9, count, 3, dtype=dtype) if stored == "rows" else _leaf(count, 3, 9, dtype=dtype)
+        return module(fields if stored == "rows" else fields.permute(2, 0, 1)).flatten(1), [fields]
+
+    _agree(block.build([spec], {}), read)
+
+
+def test_vectors_stored_by_columns_are_joined_as_they_are() -> None:
+    block = Concat(Concat.Config()).build([TensorSpec("vector", width=2), TensorSpec("vector", width=3)], {})
+    first, second = (torch.randn(width, 4, requires_grad=True) for width in (2, 3))
+    joined = block(first.t(), second.t())
+    torch.testing.assert_close(joined, torch.cat([first.t(), second.t()], 1))
+    assert joined.t().is_contiguous()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -33,6 +33,7 @@ __all__ = ["FeatureSet", "Split", "Upto"]
 Split = Literal["train", "valid", "test"]
 Upto = Literal["train", "valid"]
 Lengths = Mapping[str, int]
+_T = TypeVar("_T")
 
 
 @dataclass(slots=True, eq=False)
@@ -99,7 +100,7 @@ class FeatureSet:
             task: Label name of the schema; the kind of task or "" = the primary one.
         """
         name = self._label(task)
-        return self._kept(("labels", name), lambda: whole([part.labels[name] for part in self.parts.values()]))  # type: ignore[no-any-return]
+        return self._kept(("labels", name), lambda: whole([part.labels[name] for part in self.parts.values()]))
 
     def rows_at(self, entity: Literal["user", "item"], rows: np.ndarray) -> np.ndarray:
         """Return int64 [A], the user or item rows of events int64 [A]; 0 = unknown."""
@@ -181,32 +182,20 @@ class FeatureSet:
         """
         return self.state(upto).inputs(names, users=np.asarray(users, dtype=np.int64), histories=histories, lengths=lengths)
 
-    def item_inputs(self, names: Iterable[str], items: np.ndarray | None = None, upto: Upto = "train") -> dict[str, np.ndarray]:
-        """Return feature name → values of items int64 [A] (None = the catalogue, row 0 included) at the cut."""
-        wanted = np.arange(self.schema.items, dtype=np.int64) if items is None else np.asarray(items, dtype=np.int64)
-        return self.state(upto).inputs(names, items=wanted)
-
     def state(self, upto: Upto = "train") -> ServingState:
         """Return the serving state at the end of training (`upto="valid"`: and validation)."""
-        parts = self._before("valid" if upto == "train" else "test")
-        return self._kept(  # type: ignore[no-any-return]
-            ("state", upto),
-            lambda: serving_state(self.schema, self._at(upto), self.sides, self.static, joined(parts), self.fading.half_life),
-        )
+        return self._kept(("state", upto), lambda: self._state(upto))
 
     @property
     def interactions(self) -> Interactions:
         """Return the positive training events as a sparse matrix, oldest first a user."""
         clock, weighted = self.protocol.clock, self.task == "rate"
-        return self._kept(  # type: ignore[no-any-return]
-            "interactions", lambda: interactions_of(self.parts["train"], self.schema, clock=clock, weighted=weighted)
-        )
+        return self._kept("interactions", lambda: interactions_of(self.parts["train"], self.schema, clock=clock, weighted=weighted))
 
     def sequences(self, length: int) -> tuple[np.ndarray, np.ndarray]:
         """Return (rows int64 [S, length], targets int64 [S, length]): each target is the item that followed its input.
 
-        Right-padded with 0, oldest first. A history is cut from its end into windows of `length`; the first input of a window is the
-        last target of the one before.
+        Rows are windows of histories as `sequence_windows` cuts them, right-padded with 0, oldest first.
         """
         return sequence_windows(self.interactions, length)
 
@@ -218,7 +207,7 @@ class FeatureSet:
         1 % of rows) a repeat is a legitimate answer and nothing is excluded; elsewhere a positive that was seen before is not judged.
         What is excluded never depends on the answers.
         """
-        return self._kept(("evaluation", split), lambda: self._evaluation(split))  # type: ignore[no-any-return]
+        return self._kept(("evaluation", split), lambda: self._evaluation(split))
 
     @property
     def repeating(self) -> bool:
@@ -252,13 +241,14 @@ class FeatureSet:
 
         return load(folder)
 
-    def _kept(self, key: Any, make: Any) -> Any:
+    def _kept(self, key: Any, make: Callable[[], _T]) -> _T:
         if key not in self._cache:
             self._cache[key] = make()
-        return self._cache[key]
+        found: _T = self._cache[key]
+        return found
 
     def _column(self, name: str) -> np.ndarray:
-        return self._kept(name, lambda: whole([part.ints(name) for part in self.parts.values()]))  # type: ignore[no-any-return]
+        return self._kept(name, lambda: whole([part.ints(name) for part in self.parts.values()]))
 
     def _label(self, task: str) -> str:
         if task and task not in self.schema.tasks and task != self.task:
@@ -283,7 +273,11 @@ class FeatureSet:
 
     def _at(self, upto: str) -> tuple[Fitted, ...]:
         """Return the ops with tables that hold everything up to and with a split."""
-        return self._kept(("ops", upto), lambda: self._folded(list(self.parts.values())[1 : list(self.parts).index(upto) + 1]))  # type: ignore[no-any-return]
+        return self._kept(("ops", upto), lambda: self._folded(list(self.parts.values())[1 : list(self.parts).index(upto) + 1]))
+
+    def _state(self, upto: Upto) -> ServingState:
+        events = joined(self._before("valid" if upto == "train" else "test"))
+        return serving_state(self.schema, self._at(upto), self.sides, self.static, events, self.fading.half_life)
 
     def _scattered(self, feature: Feature, pieces: list[Piece], items: np.ndarray | None, lengths: Lengths) -> np.ndarray:
         """Return the values of rows that may lie in several splits; `items` replace the rows' own."""

@@ -112,8 +112,8 @@ class Recommender:
     def scores(self, requests: Sequence[Request]) -> tuple[np.ndarray, list[AnsweredBy]]:
         """Return float32 [A, N] catalogue scores (column 0 = the unknown item) and how each row was answered.
 
-        Who is answered by popularity gets the share of training users that chose an item (where it fades, scaled to the same maximum), which
-        is near the scale of the models' scores.
+        Who is answered by popularity gets the share of training users that chose an item (scaled to the same maximum where it
+        fades), which is near the scale of the models' scores.
         """
         graph, schema = self.graph, self.state.schema
         facts = {"reads_user": reads_user(graph, schema), "reads_history": reads_history(graph, schema)}

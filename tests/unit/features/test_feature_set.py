@@ -107,7 +107,7 @@ def test_training_and_serving_give_the_same_bytes(build: Build, task: str) -> No
     users, items = np.arange(41), np.arange(41) % 31
     state = features.state().inputs(wanted, users=users, items=items)
     by_user = features.user_inputs([n for n in wanted if features.schema[n].depends == "user"], users)
-    by_item = features.item_inputs([n for n in wanted if features.schema[n].depends == "item"], items)
+    by_item = features.state().inputs([n for n in wanted if features.schema[n].depends == "item"], items=items)
     assert all({**by_user, **by_item}[name].tobytes() == state[name].tobytes() for name in wanted)
 
 

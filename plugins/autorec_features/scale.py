@@ -16,7 +16,7 @@ from autorec_kernel.records.features import Feature
 from autorec_kernel.records.program import Program, Step
 from autorec_kernel.records.table import ColumnData, Table
 
-__all__ = ["Scale"]
+__all__ = ["Scale", "numbers_of"]
 
 _HEAVY = 8.0  # (99.5 % quantile - median) / (75 % quantile - median): 3.8 for a normal, 6.7 for an exponential distribution
 _HUGE = 1e15  # beyond it squares of numbers lose all digits
@@ -49,7 +49,7 @@ class Scale:
         """Learn the scale; a column without two different finite values is rejected."""
         options = self.config
         name = input_name(options.column, options.source)
-        value = _numbers(column_of(options.column, options.source, events, tables), name)
+        value = numbers_of(column_of(options.column, options.source, events, tables), name)
         known = value[np.isfinite(value)]
         if not len(known) or known.min() == known.max():
             raise RejectColumn(f"{name!r} is constant" if len(known) else f"{name!r} has no finite value")
@@ -82,7 +82,12 @@ def _is_heavy(known: np.ndarray) -> bool:
     return bool(high - middle > _HEAVY * (upper - middle) or middle - low > _HEAVY * (middle - lower))
 
 
-def _numbers(column: ColumnData, name: str) -> np.ndarray:
+def numbers_of(column: ColumnData, name: str) -> np.ndarray:
+    """Return a column as float64 [n], missing = NaN.
+
+    Raises:
+        RejectColumn: It holds no numbers.
+    """
     if not isinstance(column, np.ndarray) or column.ndim != 1:
         raise RejectColumn(f"{name!r} holds no numbers")
     if column.dtype.kind == "i":

@@ -19,6 +19,7 @@ OPS = {
     "attributes",
     "bag",
     "bias",
+    "bins",
     "counts",
     "factors",
     "groups",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from itertools import chain
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
@@ -32,18 +32,23 @@ _OUTPUTS: tuple[tuple[str, Depends], ...] = (
 )
 
 
+_OWN = 3  # of them are of the user alone, and need no other clock than the user's
+
+
 class Bias:
     """The bias model of Koren, Bell and Volinsky (2009, equation 3), b_ui = μ + b_u + b_i, read strictly before every row.
 
     An item's quality is its shrunk mean of (label - the user's mean before that event), a user's leniency that of (label - the item's mean
     before that event). The sum of both, `user+item.bias`, predicts the pair, and so does the item's mean and the user's leniency,
-    `user+item.mean`. Beside them the means of the newest labels. Needs a global clock.
+    `user+item.mean`. Beside them the means of the newest labels. Where only the order inside a user is known, the user's newest labels are
+    all there is: what an item got before is not.
     """
 
     class Config(LabelConfig):
         """Options of `Bias`."""
 
         label: str = Field("rating", description="Label column.")
+        clock: Literal["time", "position"] = Field("time", description="What orders the events: all of them, or those of a user.")
         strength: Annotated[float, Float(1.0, 100.0, log=True)] = Field(5.0, gt=0, le=1e6, description="Events that the prior is worth.")
 
     def __init__(self, config: Config) -> None:
@@ -52,19 +57,35 @@ class Bias:
     @classmethod
     def propose(cls, profile: DataProfile) -> Iterable[FeatureProposal]:
         told = labelled(profile)
-        if not told or not has(profile, "user", "item") or profile.clock != "time":
+        if not told or not has(profile, "user", "item") or profile.clock == "none":
             return
-        config = cls.Config(**told)
+        config = cls.Config(clock=profile.clock, **told)
+        if config.clock == "position":
+            yield FeatureProposal(config, seconds(profile.rows, 20), f"the newest {config.label} of each user", profile.rows * 40)
+            return
         reason = f"{config.label} of each item beyond its raters' means, and of each user beyond its items'"
         yield FeatureProposal(config, seconds(profile.rows, 60), reason, profile.rows * 120)
 
     def fit(self, events: Table, tables: Mapping[str, Table], rng: np.random.Generator) -> Fitted:
         """Add up labels and residuals in order of time; a label that is not numeric is rejected."""
         check_label(events, self.config.label)
-        blank = self._program(keys_of(events, "user"), keys_of(events, "item"))
+        users, own = keys_of(events, "user"), self.config.clock == "position"
+        blank = self._of_users(users) if own else self._program(users, keys_of(events, "item"))
         program = blank.fold(training_columns(sorted(blank.columns()), events, tables))
-        features = tuple(Feature(name, "numeric", depends, dynamic=True, family="aggregate") for name, depends in _OUTPUTS)
+        outputs: Iterable[tuple[str, Depends]] = [(f"user.mean.last{count}", "user") for _, count in _NEWEST[:_OWN]] if own else _OUTPUTS
+        features = tuple(Feature(name, "numeric", depends, dynamic=True, family="aggregate") for name, depends in outputs)
         return Fitted(features, program)
+
+    def _of_users(self, users: int) -> Program:
+        newest = _NEWEST[:_OWN]
+        steps = (
+            self.config.standard(".standard"),
+            *mean_of(".user mean", "user means", "@user_key", self.config.strength),
+            *chain.from_iterable(_newest(entity, count) for entity, count in newest),
+        )
+        tables = {"user means": blank_means("@user_key", users, ".standard")}
+        outputs = tuple(f".{entity} newest {count}" for entity, count in newest)
+        return Program(("@user_key", "@clock", self.config.label), steps, outputs, tables=tables)
 
     def _program(self, users: int, items: int) -> Program:
         options, strength = self.config, self.config.strength

@@ -54,8 +54,9 @@ class Groups:
     @classmethod
     def propose(cls, profile: DataProfile) -> Iterable[FeatureProposal]:
         told = labelled(profile)
-        leaning = told and has(profile, "user", "item") and profile.clock == "time"  # `Leanings` says more of pairs
-        for keys, width in (*_singles(profile), *([] if leaning else pairings(profile))):
+        leaning = profile.clock if told and has(profile, "user", "item") else "none"  # where `Leanings` says more of pairs
+        pairs = [pair for pair in pairings(profile) if leaning == "none" or (leaning == "position" and pair[0][0] != "@user")]
+        for keys, width in (*_singles(profile), *pairs):
             if not told and "@user" not in keys:
                 continue  # without a label only a user's own counts say something that an id does not
             config = cls.Config(keys=keys, clock=profile.clock, **told)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
@@ -31,6 +31,9 @@ class Leanings:
     Of a user (item) and one or two columns of the other side: the residual is the label minus the mean of the event's item (user) before
     it; its mean by the pair is shrunk to its mean by the user (item), and the mean of the row's own item (user) is added: a prediction of
     the label. Of an item's list (genres) the mean over its values, the best and the worst. Only events with a smaller clock are read.
+
+    Where only the order inside a user is known, what an item got before is not: a user's leanings are then means of the label itself,
+    shrunk to the user's.
     """
 
     class Config(LabelConfig):
@@ -40,6 +43,7 @@ class Leanings:
             ("@user", "items.genres"), min_length=2, max_length=3, description="@user or @item, and columns; the last may hold lists."
         )
         label: str = Field("rating", description="Label column.")
+        clock: Literal["time", "position"] = Field("time", description="What orders the events: all of them, or those of a user.")
         strength: Annotated[float, Float(1.0, 100.0, log=True)] = Field(3.0, gt=0, le=1e6, description="Events that the prior is worth.")
 
     def __init__(self, config: Config) -> None:
@@ -48,11 +52,14 @@ class Leanings:
     @classmethod
     def propose(cls, profile: DataProfile) -> Iterable[FeatureProposal]:
         told = labelled(profile)
-        if not told or not has(profile, "user", "item") or profile.clock != "time":
+        if not told or not has(profile, "user", "item") or profile.clock == "none":
             return
         for keys, width in pairings(profile):
-            config = cls.Config(keys=keys, **told)
-            reason = f"{config.label} by {' and '.join(keys)} beyond that of the {'items' if keys[0] == '@user' else 'users'}"
+            if profile.clock == "position" and keys[0] != "@user":
+                continue
+            config = cls.Config(keys=keys, clock=profile.clock, **told)
+            beyond = "user" if profile.clock == "position" else "items" if keys[0] == "@user" else "users"
+            reason = f"{config.label} by {' and '.join(keys)} beyond that of the {beyond}"
             yield FeatureProposal(config, seconds(profile.rows * (width + 2), 14), reason, profile.rows * (width + 2) * 24)
 
     def fit(self, events: Table, tables: Mapping[str, Table], rng: np.random.Generator) -> Fitted:
@@ -61,10 +68,12 @@ class Leanings:
         check_label(events, options.label)
         keys = keys_for(options.keys, events, tables, min_count(options.keys, events, tables))
         outputs = (*(POOLS if keys.several else ("mean",)), "count")
-        blank = self._program(keys, outputs, keys_of(events, "user"), keys_of(events, "item"))
+        users = keys_of(events, "user")
+        own = options.clock == "position"
+        blank = self._of_user(keys, outputs, users) if own else self._program(keys, outputs, users, keys_of(events, "item"))
         program = blank.fold(training_columns(sorted(blank.columns()), events, tables))
         name = "+".join(key.lstrip("@") for key in options.keys)
-        depends = depends_on(("@user", "@item"))
+        depends = depends_on(options.keys if own else ("@user", "@item"))
         features = [Feature(f"{name}.{out}", "numeric", depends, dynamic=True, family="group") for out in outputs]
         return Fitted(tuple(features), program)
 
@@ -80,10 +89,7 @@ class Leanings:
             *mean_of(".own", "own", own, _STRENGTH),
             *mean_of(".leaning", "groups", keys.name, options.strength, prior=".own"),
             *(step for name in outputs if name in POOLS for step in _prediction(name, keys.name)),
-            Step("pool", (".leaning count", keys.name), ".pooled count"),
-            Step("fill", (".pooled count",), ".known", {"value": 0.0}),
-            Step("log1p", (".known",), ".log"),
-            Step("affine", (".log",), ".count", {"shift": COUNT_CENTRE, "scale": COUNT_UNIT}),
+            *_counted(keys.name),
         )
         tables = {
             "others": blank_means(other, sizes[other], ".standard"),
@@ -92,6 +98,33 @@ class Leanings:
         }
         inputs = tuple(dict.fromkeys((*keys.inputs, own, other, "@clock", options.label)))
         return Program(inputs, steps, tuple(f".{name}" for name in outputs), keys.arrays, tables)
+
+    def _of_user(self, keys: Keys, outputs: tuple[str, ...], users: int) -> Program:
+        """Return the program that reads labels of the row's own user alone."""
+        options = self.config
+        pools = [name for name in outputs if name in POOLS]
+        steps = (
+            *keys.steps,
+            options.standard(".standard"),
+            *mean_of(".own", "own", "@user_key", _STRENGTH),
+            *mean_of(".leaning", "groups", keys.name, options.strength, prior=".own"),
+            *(Step("pool", (".leaning", keys.name), f".pooled {name}", {"mode": POOLS[name]}) for name in pools),
+            *(Step("fill", (f".pooled {name}",), f".{name}", {"value": 0.0}) for name in pools),
+            *_counted(keys.name),
+        )
+        tables = {"own": blank_means("@user_key", users, ".standard"), "groups": blank_means(keys.name, keys.size, ".standard")}
+        inputs = tuple(dict.fromkeys((*keys.inputs, "@user_key", "@clock", options.label)))
+        return Program(inputs, steps, tuple(f".{name}" for name in outputs), keys.arrays, tables)
+
+
+def _counted(keys: str) -> tuple[Step, ...]:
+    """Return the steps to the number of events of a group before the row, over the values of a list their mean, on a log scale."""
+    return (
+        Step("pool", (".leaning count", keys), ".pooled count"),
+        Step("fill", (".pooled count",), ".known", {"value": 0.0}),
+        Step("log1p", (".known",), ".log"),
+        Step("affine", (".log",), ".count", {"shift": COUNT_CENTRE, "scale": COUNT_UNIT}),
+    )
 
 
 def _prediction(name: str, keys: str) -> tuple[Step, ...]:

@@ -32,7 +32,7 @@ class Taste:
     Gives that mean, the item's distance above and below it and, with a label y, the item's x times the user's mean of x y: what a linear
     model of this user alone, one step of gradient from nothing, would say. x is a number or time of the items table, standardised over
     the catalogue of training; or `popularity`, the logarithm of the item's events before the row; or `quality`, their shrunk mean label.
-    Needs a global clock.
+    A column needs the user's own order only, popularity and quality a global clock.
     """
 
     class Config(LabelConfig):
@@ -48,11 +48,12 @@ class Taste:
 
     @classmethod
     def propose(cls, profile: DataProfile) -> Iterable[FeatureProposal]:
-        if profile.clock != "time" or not has(profile, "user", "item"):
+        if profile.clock == "none" or not has(profile, "user", "item"):
             return
         numbers = [column.name for column in feature_columns(profile, "numeric", "time") if column.source == "items"]
         told = labelled(profile)
-        for column in (_POPULARITY, *([_QUALITY] if told else []), *numbers):
+        made = (_POPULARITY, *([_QUALITY] if told else [])) if profile.clock == "time" else ()
+        for column in (*made, *numbers):
             reason = f"{column} of an item beside what the user chose before"
             yield FeatureProposal(cls.Config(column=column, **told), seconds(profile.rows, 25), reason, profile.rows * 40)
 

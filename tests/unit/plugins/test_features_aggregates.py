@@ -115,13 +115,16 @@ def test_numbers_are_grouped_by_their_quantiles(timed: World) -> None:
     assert (np.diff(edges) > 0).all()
 
 
-def test_pairs_are_leanings_where_a_clock_orders_all_events_and_groups_elsewhere() -> None:
+def test_pairs_are_leanings_where_a_clock_orders_their_events_and_groups_elsewhere() -> None:
     groups = [(clock, proposal.config.keys) for clock, _, proposal in proposals_of(Groups)]
     leanings = [(clock, proposal.config.keys) for clock, _, proposal in proposals_of(Leanings)]
     pairs = {("@user", "items.genres"), ("@item", "users.country"), ("@user", "device"), ("@item", "users.age", "users.country")}
     assert {keys for clock, keys in leanings if clock == "time"} >= pairs
-    assert {keys for clock, keys in groups if clock == "position"} >= pairs
-    assert {clock for clock, _ in leanings} == {"time"}
+    assert {keys for clock, keys in leanings if clock == "position"} >= {keys for keys in pairs if keys[0] == "@user"}
+    assert {keys for clock, keys in groups if clock == "position"} >= {keys for keys in pairs if keys[0] == "@item"}
+    assert not {keys for clock, keys in groups if clock == "position"} & {keys for clock, keys in leanings if clock == "position"}
+    assert {keys for clock, keys in groups if clock == "none"} >= pairs
+    assert {clock for clock, _ in leanings} == {"time", "position"}
     assert {keys for clock, keys in groups if clock == "time"} >= {("device",), ("items.genres",)}
     assert not pairs & {keys for clock, keys in groups if clock == "time"}
 

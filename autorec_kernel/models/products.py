@@ -89,22 +89,24 @@ def _suits(values: torch.Tensor, weight: torch.Tensor) -> bool:
     return by_hand(values, weight) and min(weight.shape) >= _NARROW
 
 
-def product(values: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+def product(values: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None, *, rectified: bool = False) -> torch.Tensor:
     """Return values · weightᵀ + bias without a gradient, by torch's BLAS where the quicker operator is missing or refuses.
 
     Args:
         values: float32 [A, I]; copied unless it is contiguous.
         weight: float32 [O, I], of any strides: of a matrix that is stored by columns the view [O, I] costs no copy.
         bias: float32 [O].
+        rectified: Whether negative results become 0.
     """
     if _OFFERED and values.dtype == torch.float32:
         try:
-            found: torch.Tensor = torch.ops.mkldnn._linear_pointwise(values, weight, bias, "none", [], "")
+            found: torch.Tensor = torch.ops.mkldnn._linear_pointwise(values, weight, bias, "relu" if rectified else "none", [], "")
         except RuntimeError:  # other arguments in another version, or shapes it does not take
             pass
         else:
             return found
-    return functional.linear(values, weight, bias)
+    plain = functional.linear(values, weight, bias)
+    return plain.relu_() if rectified else plain
 
 
 def _of_weight(gradient: torch.Tensor, values: torch.Tensor) -> torch.Tensor:

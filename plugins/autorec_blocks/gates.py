@@ -14,6 +14,7 @@ from torch import nn
 from autorec_blocks.base import Block
 from autorec_blocks.dropout import Dropout
 from autorec_blocks.pair_products import by_columns
+from autorec_blocks.rated import rated, unit_layers
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.errors import ContractError
 from autorec_kernel.models import by_hand
@@ -167,7 +168,12 @@ class _AttentionPool(nn.Module):
 
     def weights(self, fields: torch.Tensor) -> torch.Tensor:
         """Return float32 [A, F], the weights of [A, F, E]."""
-        return torch.softmax(self.unit(fields).squeeze(-1), 1)
+        layers = unit_layers(self.unit) if by_hand(fields) else None
+        if layers is None:
+            return torch.softmax(self.unit(fields).squeeze(-1), 1)
+        *hidden, last = layers
+        scores = rated(fields.flatten(0, 1), [layer.weight for layer in hidden], [layer.bias for layer in hidden], last.weight[0])
+        return torch.softmax(scores.view(fields.shape[:2]), 1)
 
     def forward(self, fields: torch.Tensor) -> torch.Tensor:
         return torch.bmm(self.weights(fields).unsqueeze(1), fields).squeeze(1)

@@ -87,8 +87,8 @@ class _Pairs(nn.Module):
 
     def forward(self, fields: torch.Tensor) -> torch.Tensor:
         if by_hand(fields):
-            columns = by_columns(fields)
-            found = pair_products(columns.unsqueeze(1), columns)
+            turned = by_columns(fields) if self.inner else fields.contiguous().permute(1, 2, 0)
+            found = pair_products(turned.unsqueeze(1), turned)
             return found.sum(1).t() if self.inner else found.permute(2, 0, 1)
         products = [fields * other for other in partners(fields)]
         return torch.cat([product.sum(2) for product in products] if self.inner else products, 1)[:, : self.count]

@@ -1,4 +1,4 @@
-"""Products of all field pairs with the batch innermost, gradient by hand: every pass runs over rows that lie side by side."""
+"""Products of all field pairs, gradient by hand: as many passes as there are distances, none of which copies."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ def pair_products(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     Args:
         left: float32 [F, T, E, A], what each field brings into the pairs that it leads, T = F // 2 of them (one fewer for the second half
             of an even number of fields), or [F, 1, E, A], the same into all.
-        right: float32 [F, E, A].
+        right: float32 [F, E, A]; with the batch innermost every pass runs over rows that lie side by side. What is stored otherwise
+            is answered row by row.
     """
     found: torch.Tensor = _Products.apply(left, right)  # type: ignore[no-untyped-call]
     return found
@@ -38,7 +39,17 @@ def _turns(fields: int) -> Iterator[tuple[slice, int, int]]:
 
 
 def _doubled(fields: torch.Tensor) -> torch.Tensor:
-    return torch.cat([fields, fields[: len(fields) // 2]])
+    """Return [F + F // 2, E, A], the first fields again behind the last ones."""
+    found = _stored_as(fields, len(fields) + len(fields) // 2)
+    found[: len(fields)], found[len(fields) :] = fields, fields[: len(fields) // 2]
+    return found
+
+
+def _stored_as(fields: torch.Tensor, count: int) -> torch.Tensor:
+    """Return an empty [count, E, A]: row by row where the fields are stored so, else with the batch innermost."""
+    if fields.stride(2) == 1:
+        return fields.new_empty(count, *fields.shape[1:])
+    return fields.new_empty(fields.shape[2], count, fields.shape[1]).permute(1, 2, 0)
 
 
 def _led(left: torch.Tensor, turn: int, count: int) -> torch.Tensor:
@@ -49,7 +60,7 @@ class _Products(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
         fields, ring = len(right), _doubled(right)
-        found = right.new_empty(fields * (fields - 1) // 2, *right.shape[1:])
+        found = _stored_as(right, fields * (fields - 1) // 2)
         for pairs, turn, count in _turns(fields):
             torch.mul(_led(left, turn, count), ring[turn : turn + count], out=found[pairs])
         ctx.save_for_backward(left, ring)

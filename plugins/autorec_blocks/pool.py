@@ -12,9 +12,10 @@ from pydantic import Field
 from torch import nn
 
 from autorec_blocks.base import Activation, Block, Dice, activation
+from autorec_blocks.rated import rated, unit_layers
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.errors import ContractError
-from autorec_kernel.models import linear
+from autorec_kernel.models import by_hand, linear
 from autorec_kernel.records.architecture import Port, TensorSpec
 from autorec_kernel.space import Choice, Int, Ints
 
@@ -133,6 +134,8 @@ class _Unit(nn.Module):
 
     def forward(self, value: Steps, target: torch.Tensor) -> Steps:
         steps, mask = value
+        if by_hand(steps, target) and (layers := unit_layers(self.unit)) and bool(mask.any()):
+            return _weights(_of_real(layers, steps, mask, target), mask, self.softmax)
         first, *others = self.unit
         assert isinstance(first, nn.Linear)
         own, wanted, apart, product = first.weight.chunk(4, 1)
@@ -142,3 +145,16 @@ class _Unit(nn.Module):
         for layer in others:
             hidden = layer(hidden, mask) if isinstance(layer, Dice) else layer(hidden)
         return _weights(hidden.squeeze(-1), mask, self.softmax)
+
+
+def _of_real(layers: Sequence[nn.Linear], steps: torch.Tensor, mask: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Return float32 [A, L], the scores of a unit of rectified layers; those of real steps alone are computed, the others are 0."""
+    places = mask.flatten().nonzero().squeeze(1)
+    own, wanted = steps.flatten(0, 1).index_select(0, places), target.index_select(0, places // mask.shape[1])
+    of_step, of_target, apart, of_product = layers[0].weight.chunk(4, 1)
+    weights = [torch.cat([of_step + apart, of_target - apart, of_product], 1), *(layer.weight for layer in layers[1:-1])]
+    rows = torch.cat([own, wanted, own * wanted], 1)
+    scores = rated(rows, weights, [layer.bias for layer in layers[:-1]], layers[-1].weight[0])
+    if layers[-1].bias is not None:
+        scores = scores + layers[-1].bias
+    return scores.new_zeros(mask.numel()).index_copy(0, places, scores).view(mask.shape)

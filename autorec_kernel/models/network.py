@@ -200,8 +200,10 @@ class Network(nn.Module):
             raise ContractError("a retriever that learns needs a loss, and its graph has no node with the port loss")
         values = self.forward(batch)
         if self.loss_nodes:
-            return torch.stack([values[name] for name in self.loss_nodes]).sum()
-        return torch.stack([self._default_loss(task, values[self.architecture.outputs[task]], batch) for task in self.tasks]).sum()
+            losses = [values[name] for name in self.loss_nodes]
+        else:
+            losses = [self._default_loss(task, values[self.architecture.outputs[task]], batch) for task in self.tasks]
+        return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
     def _default_loss(self, task: str, value: torch.Tensor, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         spec = self.specs[self.architecture.outputs[task]]

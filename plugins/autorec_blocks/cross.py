@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from pydantic import Field
 from torch import nn
+from torch.autograd.function import once_differentiable
 
 from autorec_blocks.base import Block
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.errors import ContractError
+from autorec_kernel.models import by_hand, unwatched
 from autorec_kernel.records.architecture import Port, TensorSpec
 from autorec_kernel.space import Choice, Int
 
@@ -65,7 +67,27 @@ class _VectorCross(nn.Module):
         self.bias = nn.Parameter(torch.zeros(width))
 
     def forward(self, first: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        if by_hand(first, value, self.bias) and unwatched(self.weight):
+            found: torch.Tensor = _Crossed.apply(first, value, self.weight.weight, self.bias)  # type: ignore[no-untyped-call]
+            return found
         return torch.addcmul(value + self.bias, first, self.weight(value))
+
+
+class _Crossed(torch.autograd.Function):
+    """x_0 (xᵀw) + b + x: its gradient in half the passes that torch derives."""
+
+    @staticmethod
+    def forward(ctx: Any, first: torch.Tensor, value: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        scale = value @ weight.t()
+        ctx.save_for_backward(first, value, weight, scale)
+        return torch.addcmul(value + bias, first, scale)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        first, value, weight, scale = ctx.saved_tensors
+        of_scale = (gradient * first).sum(1, keepdim=True)
+        return gradient * scale, torch.addcmul(gradient, of_scale, weight), of_scale.t() @ value, gradient.sum(0)
 
 
 class _MatrixCross(nn.Module):

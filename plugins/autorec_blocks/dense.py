@@ -189,4 +189,7 @@ class _SumScores(nn.Module):
         self.offset = nn.Parameter(torch.tensor([offset]), requires_grad=learned)
 
     def forward(self, *vectors: torch.Tensor) -> torch.Tensor:
-        return torch.stack(vectors).sum(0) + self.offset
+        total = vectors[0]
+        for vector in vectors[1:]:
+            total = total + vector
+        return total + self.offset

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from pydantic import Field
 from torch import nn
+from torch.autograd.function import once_differentiable
 
 from autorec_blocks.base import Block
 from autorec_blocks.pair_products import by_columns, pair_products
@@ -46,9 +47,30 @@ class _Fm(nn.Module):
         self.reduce = reduce
 
     def forward(self, fields: torch.Tensor) -> torch.Tensor:
+        if self.reduce and by_hand(fields):
+            found: torch.Tensor = _PairSum.apply(fields)  # type: ignore[no-untyped-call]
+            return found
         total = fields.sum(1)
         pairs = 0.5 * (total * total - (fields * fields).sum(1))
         return pairs.sum(1, keepdim=True) if self.reduce else pairs
+
+
+class _PairSum(torch.autograd.Function):
+    """The sum s of all field pairs' inner products: its gradient by field i is Σ_j v_j - v_i."""
+
+    @staticmethod
+    def forward(ctx: Any, fields: torch.Tensor) -> torch.Tensor:
+        total = fields.sum(1)
+        ctx.save_for_backward(fields, total)
+        flat = fields.flatten(1)
+        return ((total * total).sum(1, keepdim=True) - (flat * flat).sum(1, keepdim=True)).mul_(0.5)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        fields, total = ctx.saved_tensors
+        found: torch.Tensor = (total.unsqueeze(1) - fields).mul_(gradient.unsqueeze(2))
+        return found
 
 
 class Pairs(Block):

@@ -74,7 +74,8 @@ class _Rectified(torch.autograd.Function):
         weights, values = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
         turned = [weight.t().contiguous() for weight in weights]
         wanted: bool = ctx.needs_input_grad[0]
-        below, of_weights, of_offsets = _descend(gradient.t().contiguous(), turned, values, wanted)
+        moved = torch.ops.aten.threshold_backward(gradient.t().contiguous(), values[-1], 0)  # not in place: others may read it
+        below, of_weights, of_offsets = _descend(moved, turned, values, wanted)
         if not wanted:
             return None, *of_weights, *of_offsets
         return below.t() if values[0].is_contiguous() else below.t().contiguous(), *of_weights, *of_offsets
@@ -94,15 +95,16 @@ def _descend(
     """Return the gradients of the input [I, A] (if wanted), of the weights and of the offsets of layers that `_climb` went through.
 
     Args:
-        gradient: float32 [O, A], contiguous.
+        gradient: float32 [O, A], contiguous: that of the last layer before its rectifier.
         turned: The weights [O_{l-1}, O_l].
         values: What `_climb` returned.
     """
     of_weights, of_offsets = [], []
     for layer in range(len(turned) - 1, -1, -1):
-        gradient = torch.ops.aten.threshold_backward(gradient, values[layer + 1], 0)
         of_weights.append(product(gradient, values[layer]))
         of_offsets.append(gradient.sum(1))
         if layer or wanted:
             gradient = product(turned[layer], gradient.t())
+        if layer:
+            torch.ops.aten.threshold_backward.grad_input(gradient, values[layer], 0, grad_input=gradient)
     return gradient, of_weights[::-1], of_offsets[::-1]

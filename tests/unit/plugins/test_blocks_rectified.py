@@ -12,11 +12,12 @@ from torch import nn
 
 from autorec_blocks.bilinear import BilinearPairs
 from autorec_blocks.combine import Concat
+from autorec_blocks.cross import Cross
 from autorec_blocks.dense import Mlp
 from autorec_blocks.dropout import Dropout
 from autorec_blocks.field_attention import FieldAttention
 from autorec_blocks.gates import Senet
-from autorec_blocks.interact import Pairs
+from autorec_blocks.interact import FactorizationMachine, Pairs
 from autorec_blocks.pair_products import pair_products
 from autorec_blocks.rectified import Tower, rectified
 from autorec_kernel.records.architecture import TensorSpec
@@ -130,6 +131,28 @@ def test_blocks_of_fields_train_as_their_formula(count: int, kind: str, stored: 
         return module(fields if stored == "rows" else fields.permute(2, 0, 1)).flatten(1), [fields]
 
     _agree(block.build([spec], {}), read)
+
+
+def test_vector_crosses_train_as_their_formula() -> None:
+    spec = TensorSpec("vector", width=5)
+    cross = Cross(Cross.Config(parameterization="vector")).build([spec, spec], {})
+    nn.init.normal_(cross.bias)  # type: ignore[arg-type]
+
+    def read(module: nn.Module, dtype: torch.dtype) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        first, value = _leaf(6, 5, dtype=dtype), _leaf(6, 5, dtype=dtype, seed=1)
+        return module(first, module(first, module(value, value))), [first, value]
+
+    _agree(cross, read)
+
+
+def test_a_factorization_machine_trains_as_its_formula() -> None:
+    machine = FactorizationMachine(FactorizationMachine.Config()).build([TensorSpec("fields", fields=4, width=3)], {})
+
+    def read(module: nn.Module, dtype: torch.dtype) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        fields = _leaf(6, 4, 3, dtype=dtype)
+        return module(fields), [fields]
+
+    _agree(machine, read)
 
 
 def test_vectors_stored_by_columns_are_joined_as_they_are() -> None:

@@ -10,6 +10,7 @@ import torch
 from fit_kit import FAST, run, same, state
 
 from autorec_kernel.models import NotFiniteError
+from autorec_kernel.models.optimisers import Optimiser
 
 pytestmark = pytest.mark.plugins
 
@@ -113,22 +114,23 @@ def test_progress_is_told_every_epoch(fresh):
     assert told == list(enumerate(report.losses, 1))
 
 
-def test_the_gradient_is_clipped_to_its_norm(fresh):
+@pytest.mark.parametrize("optimiser", ["adamw", "adagrad"])
+@pytest.mark.parametrize("sparse", ["off", "on"])
+def test_the_gradient_is_clipped_to_its_norm(fresh, optimiser, sparse, monkeypatch):
+    norms, move = [], Optimiser.step
+
+    def step(self, rate):
+        gradients = [parameter.grad.to_dense() for parameter in self.learned if parameter.grad is not None]
+        norms.append(float(torch.stack([gradient.norm() for gradient in gradients]).norm()))
+        return move(self, rate)
+
+    monkeypatch.setattr(Optimiser, "step", step)
     steps = {}
     for clip in (0.0, 1e-9):
         network, features = fresh(dropout_rates=(0.0,))
-        norms = []
-        record = torch.optim.AdamW.step
-
-        def step(self, *args, record=record, norms=norms, **kwargs):
-            parts = [p.grad.norm() for group in self.param_groups for p in group["params"] if p.grad is not None]
-            norms.append(float(torch.stack(parts).norm()))
-            return record(self, *args, **kwargs)
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(torch.optim.AdamW, "step", step)
-            run(network, features, replace(FAST, epochs=1, clip_norm=clip))
-        steps[clip] = norms
+        norms.clear()
+        run(network, features, replace(FAST, epochs=1, clip_norm=clip, optimiser=optimiser, sparse=sparse))
+        steps[clip] = list(norms)
     assert min(steps[0.0]) > 1e-6
     assert max(steps[1e-9]) <= 1.01e-9
 

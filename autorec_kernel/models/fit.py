@@ -36,10 +36,11 @@ class FitSettings:
 
     Args:
         epochs: Upper bound on passes over the training rows.
-        patience: Epochs without a better validation metric before training stops; 0 = never stop early.
+        patience: Epochs without progress of the validation metric before training stops; 0 = never stop early. With the schedule
+            `plateau` they count from the first reduction of the rate after the last progress.
         clip_norm: Largest gradient norm; 0 = unbounded.
         id_dropout: Share of user and item ids hidden from a ranker in each batch.
-        min_delta: How much better a validation value has to be to count as better.
+        min_delta: How much better a validation value has to be to count as progress; the best weights are those of the best value.
         optimiser: Rule of the dense parameters; adagrad moves embedding tables with one accumulator a row.
         sparse: Whether embedding tables get sparse gradients and row-wise steps; auto = where the tables are so large that it pays.
         schedule: How the learning rate changes over `horizon` epochs (0 = `epochs`), after a linear rise over `warmup` of the steps.
@@ -125,13 +126,14 @@ def fit(
             loss, in_time = loop.epoch(epoch)
             value = _judge(network, validate, float(epoch))
             _write(report, loss, value, loop.rate, schedule)
-            schedule.judged(value)
-            if report.best_epoch == 0 or value > report.best_value + settings.min_delta:
+            if validate is not None:
+                schedule.judged(value)
+            if report.best_epoch == 0 or value > report.best_value:
                 report.best_value, report.best_epoch = value, epoch
                 best = _snapshot(network) if validate is not None else None
             if progress is not None:
                 progress(report)
-            if not in_time or (settings.patience and epoch - report.best_epoch >= settings.patience):
+            if not in_time or (settings.patience and schedule.idle >= settings.patience):
                 report.stopped_by = "patience" if in_time else "deadline"
                 break
     if best is not None:

@@ -23,8 +23,10 @@ class Schedule:
         base: Highest rate.
         steps: Steps that the schedule spans; later ones keep the last rate.
         warmup: Share of `steps` in [0, 1).
-        threshold: How much better a value has to be to count as better.
+        threshold: How much better than the last progress a value has to be to count as progress.
         factors: Factor of each epoch, to train again as an earlier training went; replaces what validation says.
+        idle: Epochs in a row without progress; with `plateau` those after the first reduction that followed the last progress, so that a
+            training which is patient with them does not end on a rate that was never lowered.
     """
 
     kind: ScheduleKind
@@ -36,8 +38,10 @@ class Schedule:
     threshold: float = 0.0
     factors: tuple[float, ...] = ()
     reduced: float = 1.0
+    idle: int = 0
     _best: float = field(default=-math.inf, repr=False)
     _bad: int = field(default=0, repr=False)
+    _lowered: bool = field(default=False, repr=False)
 
     def rate(self, step: int, epoch: int) -> float:
         """Return the rate of a step, counted from 0 over all epochs; epochs count from 1."""
@@ -58,8 +62,10 @@ class Schedule:
     def judged(self, value: float) -> None:
         """Take the validation value of an epoch (more is better) into account."""
         if value > self._best + self.threshold:
-            self._best, self._bad = value, 0
+            self._best, self._bad, self.idle, self._lowered = value, 0, 0, False
             return
         self._bad += 1
+        if self.kind != "plateau" or self.factors or self._lowered:
+            self.idle += 1
         if self.kind == "plateau" and self._bad > self.patience:
-            self.reduced, self._bad = self.reduced * self.factor, 0
+            self.reduced, self._bad, self._lowered = self.reduced * self.factor, 0, True

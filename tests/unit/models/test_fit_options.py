@@ -30,7 +30,51 @@ def test_progress_that_is_too_small_does_not_count(fresh):
     network, features = fresh()
     told = scripted(1.0, 1.0009, 1.0015, 1.002, 1.0021, 1.0022)
     report = run(network, features, replace(FAST, epochs=6, patience=2, min_delta=1e-3), validate=told)
-    assert (report.best_epoch, report.best_value, report.stopped_by, len(report.values)) == (3, 1.0015, "patience", 5)
+    assert (report.best_epoch, report.best_value, report.stopped_by, len(report.values)) == (5, 1.0021, "patience", 5)
+
+
+def test_the_best_weights_come_back_however_small_the_progress(fresh):
+    network, features = fresh()
+    script, seen = scripted(0.5, 0.505, 0.509, 0.5095, 0.5099, 0.4), []
+
+    def validate(model):
+        seen.append(state(model))
+        return script(model)
+
+    report = run(network, features, replace(FAST, epochs=6, min_delta=0.01), validate=validate)
+    assert (report.best_epoch, report.best_value) == (5, 0.5099)
+    assert same(state(network), seen[4])
+    assert not same(state(network), seen[3])
+
+
+def test_without_validation_no_epoch_is_without_progress(fresh):
+    settings = replace(FAST, epochs=4, patience=1, min_delta=5.0, schedule="plateau", plateau_patience=0)
+    report = run(*fresh(), settings)
+    assert (report.best_epoch, report.stopped_by, report.rates) == (4, "epochs", [FAST.learning_rate] * 4)
+
+
+@pytest.mark.parametrize(
+    ("options", "rates", "best"),
+    [
+        ({"patience": 3}, [1.0] * 8 + [0.5] * 3, 2),  # six bad epochs (3 to 8), then three at half the rate
+        ({"patience": 9}, [1.0] * 8 + [0.5] * 6 + [0.25] * 3, 2),  # further reductions do not put off the end
+        ({"patience": 1, "plateau_patience": 0}, [1.0] * 3 + [0.5], 2),
+        ({"patience": 3, "epochs": 7}, [1.0] * 7, 2),
+    ],
+)
+def test_a_plateau_is_met_with_a_lower_rate_before_training_stops(fresh, options, rates, best):
+    settings = replace(FAST, learning_rate=1.0, optimiser="adagrad", clip_norm=1e-6, **{"epochs": 40, "schedule": "plateau", **options})
+    report = run(*fresh(), settings, validate=scripted(0.5, 0.6, *[0.6] * 40))
+    assert report.rates == rates
+    assert report.factors == rates
+    assert (report.best_epoch, report.stopped_by) == (best, "epochs" if "epochs" in options else "patience")
+
+
+def test_progress_at_the_lower_rate_asks_for_a_further_reduction(fresh):
+    settings = replace(FAST, learning_rate=1.0, epochs=40, patience=2, schedule="plateau", plateau_patience=1, clip_norm=1e-6)
+    report = run(*fresh(), settings, validate=scripted(0.5, 0.5, 0.5, 0.6, *[0.6] * 30))
+    assert report.rates == [1.0] * 3 + [0.5] * 3 + [0.25] * 2
+    assert (report.best_epoch, report.stopped_by) == (4, "patience")
 
 
 def test_a_plateau_halves_the_learning_rate_of_the_epochs_after_it(fresh):

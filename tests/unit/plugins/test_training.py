@@ -229,20 +229,20 @@ def curves(given, found):
 
 
 def test_training_stops_on_the_metric_it_is_told_to_and_watches_the_others(context, monkeypatch):
-    """The mean absolute error has its best epoch at 2 (epoch 3 gains less than min_delta), the squared one later."""
-    maes = [0.9, 0.8, 0.7995, 0.85, 0.81, 0.8001, 0.7991, 0.1]
+    """The mean absolute error last gains min_delta at epoch 2 and is best at epoch 5; the squared one falls all the time."""
+    maes = [0.9, 0.8, 0.7995, 0.85, 0.7991, 0.8001, 0.81, 0.1]
     given = context("rate")
     seen = scripted(monkeypatch, [{"rmse": 1.2 - 0.01 * n, "mae": mae} for n, mae in enumerate(maes)])
     options = quick(epochs=20, stop_on="mae", min_delta=1e-3, patience=5)
     chosen = genotype(given, "zoo/deepfm")
     found = options.evaluate(chosen, FULL, given)
     told = curves(given, found)
-    assert (found.details["best_epoch"], found.details["epochs"]) == (2, 7)
+    assert (found.details["best_epoch"], found.details["epochs"]) == (5, 7)
     assert [row["mae"] for row in told] == maes[:7]
     assert [row["mse"] for row in told] == pytest.approx([row["rmse"] ** 2 for row in told])
     assert [row["loss"] for row in told] == pytest.approx(found.details["losses"])
     restored = options.restore(chosen, found.artefacts, given).module.state_dict()
-    assert all(torch.equal(value, seen[1][name]) for name, value in restored.items() if "stores" not in name)
+    assert all(torch.equal(value, seen[4][name]) for name, value in restored.items() if "stores" not in name)
 
 
 def test_curves_hold_every_epoch_its_rate_its_loss_and_all_metrics(context):
@@ -293,6 +293,21 @@ def test_a_refit_follows_the_plateaus_of_its_trial(context, monkeypatch):
     monkeypatch.setattr(module, "fit", lambda *args, **rest: seen.append(fit(*args, **rest)) or seen[-1])
     options.refit(genotype(given, "zoo/deepfm"), json.loads(json.dumps(found.details)), given)
     assert seen[0].rates == pytest.approx([0.002, 0.002, 0.001])
+
+
+@pytest.mark.parametrize("preset", [True, False], ids=["deepfm-rec", "schedule = plateau"])
+def test_the_rate_is_lowered_before_training_stops(context, monkeypatch, preset):
+    """Best at epoch 2, a plateau of six epochs, one reduction, and then the patience (5 and 3): by the preset and by the defaults."""
+    given = context("rate")
+    scripted(monkeypatch, [{"rmse": value, "mae": value} for value in (1.0, 0.9, 0.9)])
+    stated = given.kernel.load("preset", "zoo/deepfm-rec")()["evaluator_options"] if preset else {"schedule": "plateau"}
+    evaluator = FullTraining(FullTraining.Config(**{"batch_size": 128, **stated}))
+    chosen, patience = genotype(given, "zoo/deepfm"), 5 if preset else 3
+    found = evaluator.evaluate(chosen, FULL, given)
+    rates = [row["rate"] for row in curves(given, found)]
+    assert rates == pytest.approx([rates[0]] * 8 + [rates[0] / 2] * patience)
+    assert found.details["factors"] == [1.0] * 8 + [0.5] * patience
+    assert (found.details["best_epoch"], found.details["horizon"], found.details["epochs"]) == (2, 40, 8 + patience)
 
 
 def test_the_space_of_training_has_its_four_genes(context):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from autorec_kernel.contracts.models import ModelBlock, SolvingBlock
 from autorec_kernel.errors import ContractError
 from autorec_kernel.models.adapters import adapt_module
 from autorec_kernel.models.entities import split_name
+from autorec_kernel.models.histories import history_lengths
 from autorec_kernel.models.losses import pointwise_loss
 from autorec_kernel.models.memory import Memory
 from autorec_kernel.models.reach import reach_of
@@ -62,7 +63,7 @@ class Network(nn.Module):
         self.loss_nodes = self.reach.losses
         self.inputs = self._input_names(node for node in self.reach.serving if node.id not in self.reach.static)
         self.training_inputs = self._training_names()
-        self.lengths = self._history_lengths()
+        self.lengths = history_lengths(part for part in self.parts.values() if isinstance(part, Source) and part.kind == "@history")
         self.solved = tuple(f"parts.{_key(name)}." for name in arrays)
         self.tables = StoredTables(self, self.reach.stored)
         self._memory = Memory(architecture.nodes, self.specs)
@@ -129,19 +130,6 @@ class Network(nn.Module):
         """Return how many users or items an input `@axis:feature` has, row 0 included."""
         return self._counts[split_name(name)[0]]
 
-    def _history_lengths(self) -> dict[str, int]:
-        found: dict[str, int] = {}
-        histories = [node for node in self.architecture.nodes if node.block == "@history"]
-        for node in histories:
-            name, length = str(node.config["columns"][0]), int(node.config.get("length", 0))
-            known = found.get(name, length)
-            found[name] = 0 if 0 in (known, length) else max(known, length)
-        for node in histories:
-            source = self.part(node.id)
-            assert isinstance(source, Source)
-            source.cut = source.length if source.length != found[source.names[0]] else 0
-        return found
-
     @property
     def serving_outputs(self) -> tuple[str, ...]:
         """Return ("score",), ("user",) or the task names."""
@@ -199,10 +187,8 @@ class Network(nn.Module):
         if not self.loss_nodes and not self.tasks:
             raise ContractError("a retriever that learns needs a loss, and its graph has no node with the port loss")
         values = self.forward(batch)
-        if self.loss_nodes:
-            losses = [values[name] for name in self.loss_nodes]
-        else:
-            losses = [self._default_loss(task, values[self.architecture.outputs[task]], batch) for task in self.tasks]
+        losses = [values[name] for name in self.loss_nodes]
+        losses = losses or [self._default_loss(task, values[self.architecture.outputs[task]], batch) for task in self.tasks]
         return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
     def _default_loss(self, task: str, value: torch.Tensor, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
@@ -217,10 +203,11 @@ class Network(nn.Module):
             self._memory.clear()
         return super().train(mode)
 
-    def store(self) -> Network:
-        """Compute what depends on no row, as serving does (nothing is dropped out), unless it is known; return the network."""
-        if self.tables.names and not torch.compiler.is_exporting() and not self.tables.fresh(self):
-            for name, value in self.tables.compute(self).items():
+    def store(self, names: Sequence[str] | None = None) -> Network:
+        """Compute the tables `names` (None = all), as serving does (nothing is dropped out), unless known; return the network."""
+        if not torch.compiler.is_exporting():
+            stale = self.tables.stale(self, self.tables.names if names is None else names)
+            for name, value in (self.tables.compute(self, stale) if stale else {}).items():
                 self.register_buffer(f"stored_{_key(name)}", value, persistent=False)
         return self
 
@@ -240,9 +227,9 @@ class Network(nn.Module):
 
     def raw(self, *tensors: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return the serving outputs before links are applied."""
-        self.store()
+        self.store(self.reach.border)
         batch = dict(zip(self.inputs, tensors, strict=True))
-        values = self.run(self.reach.serving, batch, {name: self._stored(name) for name in self.tables.names})
+        values = self.run(self.reach.serving, batch, {name: self._stored(name) for name in self.reach.border})
         return {name: values[self.architecture.outputs[name]] for name in self.serving_outputs}
 
     def _linked(self, name: str, value: torch.Tensor) -> torch.Tensor:
@@ -257,7 +244,7 @@ class Network(nn.Module):
         """Return float32 [N, D] of a factorised retriever."""
         name = self.architecture.outputs["item"]
         if name in self.tables.names:
-            return self.store()._stored(name)
+            return self.store([name])._stored(name)
         table: torch.Tensor = self.value(self.architecture[name], {}, {})
         return table.detach()
 
@@ -277,7 +264,12 @@ class Network(nn.Module):
 
 
 def build_network(
-    architecture: Architecture, features: FeatureSchema, kernel: Kernel, arrays: Arrays | None = None, seed: int = 0
+    architecture: Architecture,
+    features: FeatureSchema,
+    kernel: Kernel,
+    arrays: Arrays | None = None,
+    seed: int = 0,
+    kind: type[Network] = Network,
 ) -> Network:
     """Decode an architecture.
 
@@ -287,6 +279,7 @@ def build_network(
         kernel: Where block ids are looked up.
         arrays: Node id -> arrays of the blocks with a closed form.
         seed: Of the initial weights; the process's own random state is left as it was.
+        kind: The class of the network.
 
     Raises:
         ContractError: The graph cannot be built on these features.
@@ -294,7 +287,7 @@ def build_network(
     blocks = make_blocks(architecture, kernel)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        return Network(architecture, features, blocks, arrays or {})
+        return kind(architecture, features, blocks, arrays or {})
 
 
 def _key(name: str) -> str:

@@ -162,7 +162,9 @@ class _AttentionPool(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         for before, after in pairwise((width, *hidden)):
-            layers += [nn.Linear(before, after), nn.ReLU()]
+            layer = nn.Linear(before, after)
+            nn.init.zeros_(layer.bias)  # products of young embeddings are so small that a negative offset would silence a unit for good
+            layers += [layer, nn.ReLU()]
             layers += [Dropout(dropout)] if dropout else []
         self.unit = nn.Sequential(*layers, nn.Linear(hidden[-1], 1, bias=False))  # softmax would cancel an offset
 

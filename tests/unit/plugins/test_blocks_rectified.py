@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -123,8 +124,8 @@ def test_gradient_of_pair_products_is_that_of_its_formula(fields: int, shared: b
 @pytest.mark.parametrize("stored", ["rows", "columns"])
 def test_blocks_of_fields_train_as_their_formula(count: int, kind: str, stored: str) -> None:
     spec = TensorSpec("fields", fields=count, width=3)
-    kinds = {"inner": Pairs(Pairs.Config(inner=True)), "pairs": Pairs(Pairs.Config()), "senet": Senet(Senet.Config())}
-    block = kinds[kind] if kind in kinds else BilinearPairs(BilinearPairs.Config(kind=kind))  # type: ignore[arg-type]
+    kinds: dict[str, Any] = {"inner": Pairs(Pairs.Config(inner=True)), "pairs": Pairs(Pairs.Config()), "senet": Senet(Senet.Config())}
+    block = kinds[kind] if kind in kinds else BilinearPairs(BilinearPairs.Config.model_validate({"kind": kind}))
 
     def read(module: nn.Module, dtype: torch.dtype) -> tuple[torch.Tensor, list[torch.Tensor]]:
         fields = _leaf(9, count, 3, dtype=dtype) if stored == "rows" else _leaf(count, 3, 9, dtype=dtype)

@@ -35,6 +35,9 @@ class Recipe(ComponentConfig):
     evaluator_options: dict[str, Any] = Field(default_factory=dict, description="Options of the evaluator, e.g. epochs.")
     blueprints: tuple[str, ...] = Field((), description="Blueprints to consider besides the baselines; empty = all that fit.")
     defaults: dict[str, Any] = Field(default_factory=dict, description="Gene → value that candidates start from, e.g. training options.")
+    fixed: dict[str, Any] = Field(
+        default_factory=dict, description='Option of a blueprint → value of all its candidates, e.g. "zoo/sasrec.loss" = "gbce".'
+    )
     metric: str = Field("", description="What to optimise; empty = ndcg@10, rmse or auc, by task.")
     protocol: Literal["given", "temporal", "leave-one-out", "random"] | None = Field(None, description="Split; empty = by the data.")
     shares: tuple[float, float, float] | None = Field(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,7 @@ from autorec_kernel.errors import UsageError
 if TYPE_CHECKING:
     from autorec_kernel.data import Inspection
 
-__all__ = ["app", "parse_pairs"]
+__all__ = ["app", "parse_options", "parse_pairs"]
 
 app = typer.Typer(no_args_is_help=True, help="Show what is understood of a table.")
 
@@ -68,6 +69,24 @@ def parse_pairs(option: str, words: Sequence[str]) -> dict[str, str]:
             example = "user" if option == "--role" else "text"
             raise UsageError(f"{option} {word!r} is not COLUMN=VALUE", hint=f"for example: {option} my_column={example}")
     return {column: value for column, _, value in (word.rpartition("=") for word in words)}
+
+
+def parse_options(option: str, words: Sequence[str]) -> dict[str, Any]:
+    """Return name -> value of words `NAME=JSON`; what is no JSON is a text.
+
+    Raises:
+        UsageError: A word has no `=`.
+    """
+    found: dict[str, Any] = {}
+    for word in words:
+        name, sign, text = word.partition("=")
+        if not sign:
+            raise UsageError(f"{option} {word!r} is not NAME=JSON", hint=f"for example: {option} embedding_dim=32")
+        try:
+            found[name] = json.loads(text)
+        except json.JSONDecodeError:
+            found[name] = text
+    return found
 
 
 def _print(found: Inspection) -> None:

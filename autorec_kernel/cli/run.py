@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autorec_kernel.cli.data import parse_pairs
+from autorec_kernel.cli.data import parse_options, parse_pairs
 from autorec_kernel.cli.host import kernel_of
 from autorec_kernel.cli.interrupt import stoppable
 from autorec_kernel.cli.output import emit_json
@@ -28,6 +28,8 @@ _DATA = "CSV, TSV or Parquet file (plain or gzip), or what a reader plugin opens
 _PROTOCOL = "How data is split: given, temporal, leave-one-out or random; default: the first that the columns allow."
 _PRESET = "Ready-made options of a plugin (autorec plugins list --kind preset); a recipe and options given here win."
 _ACCEPT = "A column that may explain the label alone, because it is known when an answer is needed (repeatable)."
+_BLUEPRINT = "Blueprint that competes with the baselines (repeatable); default: all that fit."
+_FIX = "Option that all candidates of a blueprint have (repeatable), e.g. zoo/sasrec.loss=gbce."
 _STRATEGY = "Search strategy (autorec plugins list --kind search-strategy); default: Bayesian optimisation if it is installed."
 
 
@@ -40,6 +42,8 @@ def run(
     target: Annotated[str | None, typer.Option(help="Limits of the bundle; default: cloud.", metavar="device|edge|cloud")] = None,
     budget: Annotated[str | None, typer.Option(help="Time for the whole run: 90s, 5min, 1h; default: 3min.", metavar="TIME")] = None,
     trials: Annotated[int | None, typer.Option(help="Candidates besides the baselines, instead of a time; repeatable.")] = None,
+    blueprint: Annotated[list[str] | None, typer.Option(help=_BLUEPRINT, metavar="ID")] = None,
+    fix: Annotated[list[str] | None, typer.Option(help=_FIX, metavar="ID.OPTION=JSON")] = None,
     strategy: Annotated[str | None, typer.Option(help=_STRATEGY, metavar="ID")] = None,
     metric: Annotated[str | None, typer.Option(help="What to optimise; default: ndcg@10, rmse or auc, by task.", metavar="NAME")] = None,
     protocol: Annotated[str | None, typer.Option(help=_PROTOCOL, metavar="P")] = None,
@@ -69,6 +73,8 @@ def run(
         "target": target,
         "budget": budget,
         "trials": trials,
+        "blueprints": tuple(blueprint or ()) or None,
+        "fixed": parse_options("--fix", fix or ()) or None,
         "strategy": strategy,
         "metric": metric,
         "protocol": protocol,

@@ -13,6 +13,7 @@ from autorec_kernel.records.architecture import Architecture
 from autorec_kernel.records.features import FeatureSchema
 from autorec_kernel.records.trial import Proposal
 from autorec_kernel.registry.faults import guarded
+from autorec_kernel.search.fixed import TRAINING, fixed_genes
 from autorec_kernel.space import Bool, Choice, Gene, Genotype, SearchSpace
 from autorec_kernel.space.config_genes import config_values, genes_of
 from autorec_kernel.space.genotype import digest_of
@@ -24,6 +25,7 @@ __all__ = [
     "CROSSES",
     "FAMILY",
     "PIPELINE",
+    "ROLES",
     "SHARE",
     "Candidate",
     "Offer",
@@ -35,8 +37,8 @@ __all__ = [
     "training_key",
 ]
 
-PIPELINE, FAMILY, TRAINING = "pipeline", "features.", "training"
-_ROLES = ("retriever", "ranker")
+PIPELINE, FAMILY = "pipeline", "features."
+ROLES = ("retriever", "ranker")
 SHARE, CROSSES = f"{FAMILY}share", f"{FAMILY}crosses"
 _ALWAYS = (
     "",
@@ -78,14 +80,18 @@ class Candidate:
     features: FeatureSchema
 
 
-def offers(kernel: Kernel, task: str, features: FeatureSchema) -> tuple[Offer, ...]:
-    """Return every usable blueprint of the task, baselines first, with the reason for those that do not fit the data."""
+def offers(kernel: Kernel, task: str, features: FeatureSchema, fixed: Mapping[str, Any] | None = None) -> tuple[Offer, ...]:
+    """Return every usable blueprint of the task, baselines first, with the reason for those that do not fit the data.
+
+    Args:
+        fixed: What `fixed_options` returned: they are tried with it.
+    """
     found = []
     for row in kernel.components("blueprint"):
         if not row.usable:
             continue
         baseline = "baseline" in row.tags
-        offer, broken = guarded(lambda row=row, baseline=baseline: _offer(kernel, row.id, task, baseline, features))  # type: ignore[misc]
+        offer, broken = guarded(lambda row=row, baseline=baseline: _offer(kernel, row.id, task, baseline, features, fixed or {}))  # type: ignore[misc]
         if broken:
             found.append(Offer(row.id, "", baseline, False, f"it is broken: {broken}"))
         elif offer is not None:
@@ -103,16 +109,16 @@ def _whole(found: Sequence[Offer]) -> list[Offer]:
     return [replace(offer, reason=why) if some else offer for offer, why, some in zip(found, reasons, partial, strict=True)]
 
 
-def _offer(kernel: Kernel, name: str, task: str, baseline: bool, features: FeatureSchema) -> Offer | None:
+def _offer(kernel: Kernel, name: str, task: str, baseline: bool, features: FeatureSchema, fixed: Mapping[str, Any]) -> Offer | None:
     """Try a blueprint on the data; None when it is for other tasks. Whatever a plugin's code raises is the caller's to catch."""
     kind = kernel.load("blueprint", name)
     if task not in kind.tasks:
         return None
-    if kind.role not in _ROLES:
-        raise ContractError(f"its role is {kind.role!r}, expected one of {', '.join(_ROLES)}")
+    if kind.role not in ROLES:
+        raise ContractError(f"its role is {kind.role!r}, expected one of {', '.join(ROLES)}")
     genes_of(kind.Config, name, kind.role, (name,))
     try:
-        architecture = kernel.create("blueprint", name).architecture(features)
+        architecture = kernel.create("blueprint", name, **config_values(fixed, name)).architecture(features)
     except ContractError as error:
         return Offer(name, kind.role, baseline, False, error.message)
     if not isinstance(architecture, Architecture):
@@ -132,12 +138,18 @@ def _learns(architecture: Architecture, features: FeatureSchema, kernel: Kernel)
 
 
 def assemble_space(
-    kernel: Kernel, fitting: tuple[Offer, ...], features: FeatureSchema, evaluator: str, defaults: Mapping[str, Any] | None = None
+    kernel: Kernel,
+    fitting: tuple[Offer, ...],
+    features: FeatureSchema,
+    evaluator: str,
+    defaults: Mapping[str, Any] | None = None,
+    fixed: Mapping[str, Any] | None = None,
 ) -> SearchSpace:
     """Return the space: `pipeline`, one gene a role that picks the blueprint, the blueprint's genes under its name, training genes.
 
     Args:
         defaults: Gene name → value that takes the place of the component's own default.
+        fixed: What `fixed_options` returned; a fixed option is a gene with one value.
 
     Raises:
         PluginError: No blueprint fits the data.
@@ -147,14 +159,23 @@ def assemble_space(
     if not usable:
         reasons = "; ".join(f"{offer.id}: {offer.reason}" for offer in fitting)
         raise PluginError(f"no blueprint fits this data ({reasons or 'none is installed'})", hint='pip install "autorec-kernel[all]"')
-    roles = [role for role in _ROLES if any(offer.role == role for offer in usable)]
+    roles = [role for role in ROLES if any(offer.role == role for offer in usable)]
     genes = [Gene(PIPELINE, Choice(*roles), roles[0])]
     for role in roles:
         genes += _role_genes(kernel, [offer for offer in usable if offer.role == role], role, features, evaluator)
+    genes = fixed_genes(genes, fixed or {}, _owners(usable))
     for name in defaults or ():
         if name not in {gene.name for gene in genes}:
             raise UnknownNameError("gene", name, [gene.name for gene in genes], hint="defaults of a recipe name genes of the search space")
     return SearchSpace([replace(gene, default=(defaults or {}).get(gene.name, gene.default)) for gene in genes])
+
+
+def _owners(usable: Sequence[Offer]) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Return owner of options → (role, blueprints under which they count): each blueprint, and the training of each role."""
+    found: dict[str, tuple[str, tuple[str, ...]]] = {offer.id: (offer.role, (offer.id,)) for offer in usable}
+    for role in {offer.role for offer in usable if offer.trained}:
+        found[f"{role}.{TRAINING}"] = (role, tuple(offer.id for offer in usable if offer.role == role and offer.trained))
+    return found
 
 
 def chosen_among(kernel: Kernel, found: tuple[Offer, ...], wanted: Sequence[str]) -> tuple[Offer, ...]:

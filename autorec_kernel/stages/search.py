@@ -18,7 +18,8 @@ from autorec_kernel.models import DeviceProfile, estimate_cost
 from autorec_kernel.recipe import Recipe
 from autorec_kernel.records.trial import Evaluation, SearchResult, Trial
 from autorec_kernel.registry.faults import guarded
-from autorec_kernel.search.genes import Offer, assemble_space, chosen_among, decode, offers
+from autorec_kernel.search.fixed import fixed_options
+from autorec_kernel.search.genes import ROLES, Offer, assemble_space, chosen_among, decode, offers
 from autorec_kernel.search.inprocess import run_here
 from autorec_kernel.search.loop import Search
 from autorec_kernel.search.settings import SearchSettings
@@ -70,8 +71,10 @@ def search(place: Workplace, features: FeatureSet, submit: Submit) -> tuple[Sear
 
 def space_of(kernel: Kernel, recipe: Recipe, schema: FeatureSchema) -> tuple[tuple[Offer, ...], SearchSpace]:
     """Return what the recipe lets compete on these features, and the space of it."""
-    fitting = chosen_among(kernel, offers(kernel, recipe.task, schema), recipe.blueprints)
-    return fitting, assemble_space(kernel, fitting, schema, evaluator_of(kernel, recipe), recipe.defaults)
+    evaluator = evaluator_of(kernel, recipe)
+    fixed = fixed_options(kernel, recipe.fixed, evaluator, ROLES)
+    fitting = chosen_among(kernel, offers(kernel, recipe.task, schema, fixed), recipe.blueprints)
+    return fitting, assemble_space(kernel, fitting, schema, evaluator, recipe.defaults, fixed)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ class Reach:
         serving: What is run for a row, with stored values instead of what `static` nodes read.
         static: Ids of the nodes that depend on no row.
         stored: Static nodes whose values a row's nodes read, or that are an output: computed once, then a table.
+        border: Those of them that serving reads.
     """
 
     losses: tuple[str, ...]
@@ -28,6 +29,7 @@ class Reach:
     serving: tuple[Node, ...]
     static: frozenset[str]
     stored: tuple[str, ...]
+    border: tuple[str, ...]
 
 
 def reach_of(architecture: Architecture, specs: Mapping[str, TensorSpec]) -> Reach:
@@ -40,7 +42,7 @@ def reach_of(architecture: Architecture, specs: Mapping[str, TensorSpec]) -> Rea
     item = architecture.outputs.get("item", "") if "user" in architecture.outputs else ""
     stored = tuple(dict.fromkeys((*border, *([item] if item in static and _computed(architecture[item], specs) else []))))
     training = ancestors(architecture, losses or architecture.outputs.values(), steps=True)
-    return Reach(losses, training, ancestors(architecture, rows, stop=border), static, stored)
+    return Reach(losses, training, ancestors(architecture, rows, stop=border), static, stored, border)
 
 
 def ancestors(architecture: Architecture, names: Iterable[str], *, stop: Iterable[str] = (), steps: bool = False) -> tuple[Node, ...]:

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from autorec_kernel.errors import ContractError, UnknownNameError
+from autorec_kernel.models.histories import newest, stepped
 from autorec_kernel.records.architecture import SOURCES, Axis, Batching, Node, TensorSpec
 from autorec_kernel.records.features import Feature, FeatureSchema
 
@@ -134,9 +135,9 @@ class Source(nn.Module):
         return torch.cat(parts, 1)
 
     def _history(self, batch: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        ids = batch[self.names[0]]
+        ids = stepped(batch[self.names[0]])
         count = self.cut or self._excess(ids, batch)
-        ids = _newest(ids, count) if count else ids
+        ids = newest(ids, count) if count else ids
         mask = ids != 0
         if self.spec.index:
             return ids, mask
@@ -154,7 +155,7 @@ class Source(nn.Module):
         return ids if self.spec.index else self.store.lookup(ids + self.store.ranges[self.keys[0]][0])
 
     def _target(self, batch: Mapping[str, torch.Tensor]) -> Any:
-        ids = batch[TARGET]
+        ids = stepped(batch[TARGET]) if batch[TARGET].dim() == 2 else batch[TARGET]
         value = ids if self.spec.index else self.store.lookup(ids + self.store.ranges[self.keys[0]][0])
         return (value, ids != 0) if ids.dim() == 2 else value
 
@@ -173,13 +174,6 @@ class Source(nn.Module):
 
     def _constant(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         return (batch[self.names[0]] * 0 + 1).to(torch.float32).unsqueeze(1)
-
-
-def _newest(ids: torch.Tensor, count: int) -> torch.Tensor:
-    """Return int64 [A, count], the last `count` real steps of right-padded rows int64 [A, L], right-padded."""
-    real = (ids != 0).sum(1, keepdim=True)
-    place = (real - count).clamp(min=0) + torch.arange(count, device=ids.device)
-    return torch.where(place < real, ids.gather(1, place.clamp(max=ids.shape[1] - 1)), 0)
 
 
 def source_spec(node: Node, features: FeatureSchema, batching: Batching) -> TensorSpec:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -36,25 +36,26 @@ class StoredTables:
         parts = [network.part(node.id) for node in ancestors(network.architecture, names)]
         keys = {key for key, module in network.parts.items() if any(module is part for part in parts)}
         self._parts = [*parts, *(module for key, module in network.adapters.items() if key.rpartition(":")[0] in keys)]
-        self._state: tuple[tuple[int, int, int], ...] = ()
+        self._state: dict[str, tuple[tuple[int, int, int], ...]] = {}
         self._inputs: dict[str, torch.Tensor] = {}
 
-    def fresh(self, network: Network) -> bool:
-        """Return whether what is stored follows from the parameters and buffers as they are; writing into `.data` goes unnoticed."""
-        return bool(self._state) and self._state == self._weights(network)
+    def stale(self, network: Network, names: Sequence[str]) -> list[str]:
+        """Return those that do not follow from the parameters and buffers as they are; writing into `.data` goes unnoticed."""
+        weights = self._weights(network) if names else ()
+        return [name for name in names if self._state.get(name) != weights]
 
     @torch.no_grad()
-    def compute(self, network: Network) -> dict[str, torch.Tensor]:
+    def compute(self, network: Network, names: Sequence[str]) -> dict[str, torch.Tensor]:
         """Return node id → value over all entities, float32 [N, …], as in eval mode whatever the network's mode is."""
         known: dict[str, Any] = {}
         with _serving(network):
-            found = {name: self._whole(network, name, known).detach() for name in self.names}
-        self._state = self._weights(network)
+            found = {name: self._whole(network, name, known).detach() for name in names}
+        self._state |= dict.fromkeys(names, self._weights(network))
         return found
 
     def forget(self) -> None:
         """Have everything computed again."""
-        self._state = ()
+        self._state = {}
 
     def attach(self, entities: EntityInputs) -> None:
         """Say where the inputs of users and items are found."""

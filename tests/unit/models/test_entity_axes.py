@@ -70,6 +70,14 @@ def test_without_data_an_item_tower_says_what_it_needs(two_towers):
         two_towers[0].eval().item_vectors()
 
 
+def test_users_are_served_without_what_items_are_made_of(two_towers):
+    network, features, _ = two_towers
+    answers = network.eval().serve(torch.tensor([1, 2]))[0]
+    served = network.attach(Entities(features)).serve(torch.tensor([1, 2]))[0]
+    assert torch.equal(answers, served)
+    assert len(answers) == 2
+
+
 def test_costs_count_the_user_side_alone(kernel, two_towers):
     _, features, _ = two_towers
     graph, _ = towers(features)
@@ -186,10 +194,12 @@ def test_what_is_stored_in_training_mode_is_what_serving_computes(dropping):
 
 def test_a_change_of_mode_has_the_tables_computed_again(dropping):
     dropping.train().item_vectors()
-    assert dropping.tables.fresh(dropping)
-    assert not dropping.eval().tables.fresh(dropping)
+    stored = dropping.tables.names
+    assert stored
+    assert not dropping.tables.stale(dropping, stored)
+    assert dropping.eval().tables.stale(dropping, stored) == list(stored)
     dropping.item_vectors()
-    assert dropping.eval().tables.fresh(dropping), "no change, no work"
+    assert not dropping.eval().tables.stale(dropping, stored), "no change, no work"
 
 
 def test_the_table_of_items_follows_buffers_and_replaced_weights(kernel, features_of):

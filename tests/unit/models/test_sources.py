@@ -164,3 +164,14 @@ def test_steps_that_have_a_target_each_are_not_cut(network_of):
     network = network_of(*nodes, Node("user", "blocks/pool", ("seen",)), *_items(), outputs={"user": "user", "item": "items"})
     ids = torch.tensor([[9, 8, 7, 1]])
     assert network.run(nodes[:1], {"history": ids, "@target": ids}, {})["past"][0].tolist() == ids.tolist()
+
+
+@pytest.mark.parametrize("target", [False, True])
+def test_a_history_without_a_step_is_one_of_padding(network_of, target):
+    nodes = [history("past", 3, width=4), Node("user", "blocks/pool", ("past",)), *_items()]
+    nodes += [Node("wanted", "@target", config={"index": True})] if target else []
+    network = network_of(*nodes, outputs={"user": "user", "item": "items"}).eval()
+    none, padding = torch.zeros(2, 0, dtype=torch.int64), torch.zeros(2, 1, dtype=torch.int64)
+    assert torch.equal(network.serve(none)[0], network.serve(padding)[0])
+    values = network.run(network.architecture.nodes, {"history": none, "@target": none}, {})
+    assert all(values[name][0].shape[1] == 1 for name in (["past", "wanted"] if target else ["past"]))

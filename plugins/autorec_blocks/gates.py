@@ -115,7 +115,9 @@ class Senet(Block):
 class _Senet(nn.Module):
     def __init__(self, fields: int, hidden: int) -> None:
         super().__init__()
-        self.excite = nn.Sequential(nn.Linear(fields, hidden), nn.ReLU(), nn.Linear(hidden, fields), nn.Sigmoid())
+        squeeze = nn.Linear(fields, hidden)
+        nn.init.zeros_(squeeze.bias)  # means of young embeddings are so small that a negative offset would silence a unit for good
+        self.excite = nn.Sequential(squeeze, nn.ReLU(), nn.Linear(hidden, fields), nn.Sigmoid())
 
     def forward(self, fields: torch.Tensor) -> torch.Tensor:
         if by_hand(fields):

@@ -20,6 +20,7 @@ from autorec_kernel.space import Int
 __all__ = ["Bins"]
 
 _FEWEST = 20  # rows of training a bin, on average
+_MOST = 30  # columns: each makes a field of every model that reads pairs of fields
 _POWERS = 60  # of two, on either side of nought
 
 
@@ -46,7 +47,8 @@ class Bins:
     def propose(cls, profile: DataProfile) -> Iterable[FeatureProposal]:
         if profile.schema.role("label") is None:
             return  # what predicts no label reads no bins
-        for column in feature_columns(profile, "numeric"):
+        columns = list(feature_columns(profile, "numeric"))
+        for column in columns if len(columns) <= _MOST else ():
             rows = entity_rows(profile, column.source)
             bins = min(10, rows // _FEWEST)
             if bins >= 3 and column.distinct != 2:

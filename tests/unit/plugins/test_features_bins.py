@@ -102,3 +102,6 @@ def test_bins_are_proposed_for_numbers_where_there_is_a_label_and_rows_enough() 
     assert all("linear model" in p.reason and p.bytes > 0 for p in found)
     assert not list(Bins.propose(DataProfile(Schema(numbers), 1000, 200, 40, "time", "recommend")))
     assert not list(Bins.propose(DataProfile(Schema((*numbers, label)), 50, 20, 40, "time", "click")))
+    many = [Column(f"n{place}", "feature", "numeric") for place in range(31)]
+    assert not list(Bins.propose(DataProfile(Schema((*many, label)), 1000, 100, 40, "time", "click")))
+    assert len(list(Bins.propose(DataProfile(Schema((*many[1:], label)), 1000, 100, 40, "time", "click")))) == 30

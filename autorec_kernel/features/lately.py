@@ -10,6 +10,7 @@ import numpy as np
 from autorec_kernel.evaluation import evaluate_scores
 from autorec_kernel.features.entities import ITEM, POSITIVE, USER
 from autorec_kernel.records.dataset import CLOCK, MISSING_TIME
+from autorec_kernel.records.live import interest_of
 from autorec_kernel.records.table import Table
 
 if TYPE_CHECKING:
@@ -62,15 +63,7 @@ def interest(events: Table, items: int, half_life: float) -> np.ndarray:
     """
     item = np.asarray(events[ITEM])
     known = (np.asarray(events[USER]) > 0) & (item > 0) & (np.asarray(events[POSITIVE]) != 0)
-    plain = np.bincount(item[known], minlength=items).astype(np.float64)
-    if half_life > 0 and known.any():
-        times = np.asarray(events[CLOCK])[known]
-        told = times[times != MISSING_TIME]
-        if len(told):
-            age = (told.max() - np.maximum(times, told.min())).astype(np.float64)
-            faded = np.bincount(item[known], np.exp2(-age / half_life), minlength=items)
-            plain = faded * (plain.max() / faded.max())
-    return plain.astype(np.float32)
+    return interest_of(item[known], np.asarray(events[CLOCK])[known], items, half_life)
 
 
 def fading_of(features: FeatureSet, seed: int = 0) -> Fading:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from autorec_kernel.errors import ContractError
 from autorec_kernel.features.compute import Fitted, Sides, compute, entity_columns, is_stored, keep
-from autorec_kernel.features.entities import ITEM, POSITIVE, USER, USER_KEY
+from autorec_kernel.features.entities import ITEM, POSITIVE, USER
 from autorec_kernel.features.lately import interest
 from autorec_kernel.features.specialise import specialised
-from autorec_kernel.records.as_of import AsOfTable
 from autorec_kernel.records.bags import Values
 from autorec_kernel.records.features import Feature, FeatureSchema
 from autorec_kernel.records.lists import offsets_of
 from autorec_kernel.records.program import Program, ReadContext, Step
+from autorec_kernel.records.recent import for_histories, longest
 from autorec_kernel.records.serving_state import ServingState
 from autorec_kernel.records.table import Table
 
@@ -100,11 +99,10 @@ def _programs(fitted: Iterable[Fitted], sides: Sides) -> dict[str, tuple[Program
     found = {}
     for op in fitted:
         check_servable(op)
-        longest = max((int(step.params.get("length", 1)) for step in op.program.steps if step.op == "as_of"), default=1)
-        trimmed = specialised(op.program.trimmed(longest), sides)
+        trimmed = specialised(op.program.trimmed(longest(op.program)), sides)
         for feature, output in zip(op.features, op.program.outputs, strict=True):
             if _is_asked(feature) or (feature.depends == "user" and feature.dynamic):
-                found[feature.name] = (trimmed if _is_asked(feature) else _without_users(trimmed), output)
+                found[feature.name] = (trimmed if _is_asked(feature) else for_histories(trimmed), output)
     return found
 
 
@@ -121,16 +119,3 @@ def _steps_to(program: Program, output: str) -> list[Step]:
             found.append(step)
             wanted |= set(step.inputs)
     return found
-
-
-def _without_users(program: Program) -> Program:
-    """Return the program for given histories only: what its tables know of users is never read, so it is not stored."""
-    return replace(program, tables={name: _emptied(t) if _of_users(program, t) else t for name, t in program.tables.items()})
-
-
-def _of_users(program: Program, table: AsOfTable) -> bool:
-    return not {USER, USER_KEY}.isdisjoint(program.sources([table.key]))
-
-
-def _emptied(table: AsOfTable) -> AsOfTable:
-    return replace(table, offsets=np.zeros(2, np.int64), times=table.times[:0], values=table.values[:0])

@@ -15,7 +15,7 @@ from autorec_kernel.records.steps import STEPS
 from autorec_kernel.records.table import ColumnData, Ragged
 from autorec_kernel.records.vocabulary import Vocabulary
 
-__all__ = ["Program", "ReadContext", "Step", "run_program"]
+__all__ = ["Program", "ReadContext", "Step", "read_by", "run_program"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class Program:
             return self
         folded = self
         for name, table in self.tables.items():
-            seen = {**events, **folded.computed(_read_by(table), events)}
+            seen = {**events, **folded.computed(read_by(table), events)}
             folded = replace(folded, tables={**folded.tables, name: table.fold(seen)})
         return folded
 
@@ -106,7 +106,7 @@ class Program:
 
     def columns(self) -> set[str]:
         """Return the event columns that `fold` reads."""
-        return self.sources(set[str]().union(*(_read_by(table) for table in self.tables.values())))
+        return self.sources(set[str]().union(*(read_by(table) for table in self.tables.values())))
 
     def sources(self, names: Iterable[str]) -> set[str]:
         """Return the columns that values are made of, those of the tables that they read left out."""
@@ -145,7 +145,8 @@ class Program:
             raise BundleError(f"a feature program is damaged: {error}") from error
 
 
-def _read_by(table: AsOfTable) -> set[str]:
+def read_by(table: AsOfTable) -> set[str]:
+    """Return the columns that a table is folded from."""
     return {table.key, table.time, table.where, table.value, *(measure.column for measure in table.measures)} - {""}
 
 

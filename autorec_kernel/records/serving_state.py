@@ -36,8 +36,8 @@ class ServingState:
         seen_items: int32 [events], item rows of each user's events, oldest first.
         seen_positive: bool [events], which of them are positive: those are the user's history.
         columns: Names of the event columns of role user, item and time, "" where there is none.
-        more_users, more_items: Strangers: ids that only a side table names. Stranger i has the key `size - 1 + i`; only static features
-            know it, for everything else it is row 0.
+        more_users, more_items: Strangers: ids that only a side table names, or events that were folded in. Stranger i has the key
+            `size - 1 + i`; static features know it by the former, dynamic ones by the latter, for everything else it is row 0.
     """
 
     schema: FeatureSchema

@@ -1,0 +1,55 @@
+"""How much of its tables a program still needs: to be read at their end, for given histories only, or to take in later events."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from autorec_kernel.records.as_of import AsOfTable, bisect_left
+from autorec_kernel.records.lists import offsets_of, owners
+from autorec_kernel.records.program import Program
+
+__all__ = ["cut", "for_histories", "longest", "recent"]
+
+_FOREVER = 2**62  # ns: longer than any window
+
+
+def longest(program: Program) -> int:
+    """Return the longest history that a program reads."""
+    return max((int(step.params.get("length", 1)) for step in program.steps if step.op == "as_of"), default=1)
+
+
+def for_histories(program: Program) -> Program:
+    """Return the program for given histories only: what its tables know of users is never read, so it is not stored."""
+    of_users = {name for name, table in program.tables.items() if not {"@user", "@user_key"}.isdisjoint(program.sources([table.key]))}
+    return replace(program, tables={name: _emptied(t) if name in of_users else t for name, t in program.tables.items()})
+
+
+def cut(program: Program) -> Program:
+    """Return the program with the events that it can still read."""
+    found = {}
+    for name, table in program.tables.items():
+        steps = [step.params for step in program.steps if step.op == "as_of" and step.params["table"] == name]
+        count = max((int(p.get("length", p.get("newest", 1))) for p in steps), default=1)
+        found[name] = recent(table, count, max((int(p.get("window", 0)) for p in steps), default=0))
+    return replace(program, tables=found)
+
+
+def recent(table: AsOfTable, count: int, window: int) -> AsOfTable:
+    """Return a table that answers alike at its end and later: its states, the last `count` events and those of the last `window` ns.
+
+    Of every key the first event stays, and one before the oldest that is needed: its totals are what came before.
+    """
+    if not len(table.times):
+        return table
+    start, last = table.offsets[:-1], table.offsets[1:]
+    oldest = bisect_left(table.times, start, last, np.full(table.keys, table.end - 1 - min(window, _FOREVER)))
+    owner, place = owners(table.offsets), np.arange(len(table.times))
+    kept = (place >= (oldest - count - 1)[owner]) | (place == start[owner])
+    offsets = offsets_of(np.bincount(owner[kept], minlength=table.keys))
+    return replace(table, offsets=offsets, times=table.times[kept], values=table.values[kept])
+
+
+def _emptied(table: AsOfTable) -> AsOfTable:
+    return replace(table, offsets=np.zeros(2, np.int64), times=table.times[:0], values=table.values[:0])

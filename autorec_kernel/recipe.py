@@ -50,6 +50,7 @@ class Recipe(ComponentConfig):
     features: Literal["auto", "raw"] = Field("auto", description="auto = every feature op that pays; raw = the columns as they are.")
     selector: str = Field("auto", description="Feature selector; auto = the default one for `rate` and `click`; none = keep all.")
     accept_leak: tuple[str, ...] = Field((), description="Columns that may explain the label alone: known when an answer is needed.")
+    live: bool = Field(False, description="Whether the bundle keeps what later events are folded into.")
     seed: int = Field(0, ge=0, description="Of everything random.")
     workers: int = Field(0, ge=0, description="Processes that evaluate candidates; 0 = one a core, at most 4.")
     threads: int = Field(1, ge=1, description="Threads a candidate uses; changes the last bits of weights.")

@@ -20,6 +20,7 @@ from autorec_kernel.records.bundle import (
     DRIFT,
     FORMAT,
     GOLDEN,
+    LIVE,
     MANIFEST,
     MAX_MEMBERS,
     PROGRAMS,
@@ -39,6 +40,7 @@ from autorec_kernel.serving.verify import golden_view, verify_bundle
 if TYPE_CHECKING:
     from autorec_kernel.records.drift import DriftProfile
     from autorec_kernel.records.features import FeatureSchema
+    from autorec_kernel.records.live import Live
     from autorec_kernel.records.schema import Schema
     from autorec_kernel.records.serving_state import ServingState
 
@@ -113,6 +115,7 @@ def write_bundle(
     facts: BundleFacts,
     columns: Schema | None = None,
     drift: DriftProfile | None = None,
+    live: Live | None = None,
     report: Mapping[str, bytes] | None = None,
 ) -> Bundle:
     """Write a bundle and verify what was written.
@@ -125,13 +128,14 @@ def write_bundle(
         facts: What the manifest and the card say.
         columns: The data set's schema, so that files with the same columns can be read.
         drift: How the served features are distributed over the training rows; None = the bundle cannot tell of drift.
+        live: What later events are folded into; None = the state stays as it is.
         report: Further members (`report.json`, `report.html`, `certificate.json`).
 
     Raises:
         BundleError: A limit is exceeded, or the written bundle does not verify.
         InfrastructureError: The folder cannot be written.
     """
-    members = _members(model, state, sample, facts, columns)
+    members = _members(model, state, live, sample, facts, columns)
     members.update(report or {})
     if drift is not None:
         members[DRIFT] = canonical_json(drift.to_json())
@@ -159,9 +163,15 @@ def pack(folder: Path, target: Path) -> Path:
 
 
 def _members(
-    model: ServedModel, state: ServingState, sample: Mapping[str, np.ndarray], facts: BundleFacts, columns: Schema | None
+    model: ServedModel,
+    state: ServingState,
+    live: Live | None,
+    sample: Mapping[str, np.ndarray],
+    facts: BundleFacts,
+    columns: Schema | None,
 ) -> dict[str, bytes]:
-    arrays = dict(state.arrays())
+    kept, packed = live.packed() if live is not None else ({}, {})
+    arrays = {**state.arrays(), **packed}
     if model.item_vectors is not None:
         arrays["@item_vectors"] = model.item_vectors
     if model.item_bias is not None:
@@ -181,6 +191,7 @@ def _members(
         SCHEMA: canonical_json(schema),
         PROGRAMS: canonical_json(state.meta()),
         GOLDEN: canonical_json(golden),
+        **({LIVE: canonical_json(kept)} if kept else {}),
         **{names[name]: write_array(np.asarray(array)) for name, array in arrays.items()},
         **rows,
     }

@@ -18,6 +18,7 @@ __all__ = [
     "DRIFT",
     "FORMAT",
     "GOLDEN",
+    "LIVE",
     "MANIFEST",
     "MAX_JSON_BYTES",
     "MAX_MEMBERS",
@@ -38,14 +39,14 @@ __all__ = [
 
 FORMAT = 1
 MANIFEST, SCHEMA, PROGRAMS, GOLDEN = "manifest.json", "schema.json", "programs.json", "golden.json"
-DRIFT = "drift.json"  # not in every bundle
+DRIFT, LIVE = "drift.json", "live.json"  # not in every bundle
 MAX_MEMBERS = 1024
 MAX_MEMBER_BYTES = 1 << 30
 MAX_TOTAL_BYTES = (1 << 32) - (1 << 20)  # a stored zip without 64-bit records
 MAX_JSON_BYTES = 16 << 20
 MAX_DEPTH = 32
 _UNCOVERED = frozenset({MANIFEST, "report.json", "report.html", "certificate.json", "CARD.md"})
-_TOP = _UNCOVERED | {SCHEMA, PROGRAMS, GOLDEN, DRIFT, "retriever.onnx", "ranker.onnx"}
+_TOP = _UNCOVERED | {SCHEMA, PROGRAMS, GOLDEN, DRIFT, LIVE, "retriever.onnx", "ranker.onnx"}
 _NESTED = re.compile(r"(tables|golden)/[a-z0-9](?:[a-z0-9._-]{0,78}[a-z0-9])?\.npy")
 _MARKS = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[\[{\]}]', re.DOTALL)  # strings as a whole, in linear time, and brackets
 

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autorec_kernel.errors import BundleError, UsageError
+from autorec_kernel.errors import BundleError, ContractError, UsageError
 from autorec_kernel.evaluation.ordering import top_k
-from autorec_kernel.records.bundle import DRIFT, PROGRAMS, SCHEMA, Bundle
+from autorec_kernel.records.bundle import DRIFT, LIVE, PROGRAMS, SCHEMA, Bundle
 from autorec_kernel.records.drift import DriftProfile
+from autorec_kernel.records.live import Live
 from autorec_kernel.records.schema import Schema
 from autorec_kernel.records.serving_state import ServingState
 from autorec_kernel.serving.answer import Answer, AnsweredBy, Prediction
 from autorec_kernel.serving.drift import DriftReport, drift_of
 from autorec_kernel.serving.foldin import FoldIn
-from autorec_kernel.serving.predict import predict_rows, reads_history, reads_user
+from autorec_kernel.serving.predict import count_rows, predict_rows, reads_history, reads_user
 from autorec_kernel.serving.requests import Request, concat, read_requests, way
 from autorec_kernel.serving.scorers import Scorer, make_scorer
 from autorec_kernel.serving.verify import check_golden, damaged, load_graphs, open_bundle
@@ -50,9 +52,11 @@ class Recommender:
         self.graph = graphs[self.role]
         with damaged(SCHEMA):
             tables = {name: bundle.array(member) for name, member in self.schema["tables"].items()}
-        vectors, bias = tables.pop("@item_vectors", None), tables.pop("@item_bias", None)
+        self._vectors = vectors, bias = tables.pop("@item_vectors", None), tables.pop("@item_bias", None)
         with damaged(PROGRAMS):
             self.state = ServingState.load(bundle.json(PROGRAMS), tables)
+        with damaged(LIVE):
+            self._live = Live.load(bundle.json(LIVE), tables) if LIVE in bundle.members else None
         self._scorer: Scorer = make_scorer(self.graph, self.state, vectors, bias)
         self._fold_in = FoldIn(vectors) if vectors is not None else None
 
@@ -154,6 +158,40 @@ class Recommender:
             UsageError: The lengths differ or nothing is given.
         """
         return predict_rows(self._scorer, self.state, users, items, columns, lambda requests: self.scores(requests)[0])
+
+    def fold(
+        self,
+        users: Sequence[str | None] | None,
+        items: Sequence[str | None] | None,
+        columns: Mapping[str, ColumnData],
+    ) -> Recommender:
+        """Return a recommender that knows more events: it answers, byte for byte, as if its state had held them from the start.
+
+        Model, vocabularies and what features learned stay as they are. An id that training did not know stays unknown to id features,
+        while `predict` reads its events by features that count, average or list them; `recommend` takes the history of such a user.
+        Events come in order of time: those of one call in any order, none older than the newest one of an earlier call.
+
+        Args:
+            users, items: Ids of the events; None where the data has no such column.
+            columns: The time (int64 ns), the label (of `click` 0 and 1), and what features read of an event.
+
+        Raises:
+            ContractError: The bundle does not keep what folding needs.
+            UsageError: A column is missing, or lengths differ.
+            DataError: An event is older than what the state holds, or has no time.
+        """
+        if self._live is None:
+            moving = [name for name in self.graph.inputs if self.state.schema[name].dynamic] or ["the items that users have seen"]
+            raise ContractError(
+                f"events cannot be folded into {', '.join(moving)}: the bundle keeps their latest values alone",
+                where=self.bundle.path,
+                hint="a run with `live = true` in its recipe writes a bundle that keeps what folding needs",
+            )
+        count = count_rows(users, items, columns)
+        found = copy.copy(self)
+        found.state, found._live = self._live.fold(self.state, users or [None] * count, items or [None] * count, columns)
+        found._scorer = make_scorer(self.graph, found.state, *self._vectors)
+        return found
 
     def drift(
         self,

@@ -14,6 +14,7 @@ from autorec_kernel.deploy.drift import training_profile
 from autorec_kernel.deploy.latency import measure_latency
 from autorec_kernel.deploy.plan import NOTE, Candidate, compress, exported, reapply, serving_sample, target_named
 from autorec_kernel.deploy.quality import Quality, validation_quality
+from autorec_kernel.features.live import live_of
 from autorec_kernel.records.model import TrainedModel
 from autorec_kernel.serving.graph import Graph
 from autorec_kernel.stages.search import limits_of, metric_of
@@ -119,7 +120,14 @@ def bundle_of(
         facts=facts,
         columns=dataset.schema,
         drift=training_profile(state, network.inputs, dataset),
+        live=live_of(final, stored=_stored(network)) if place.recipe.live else None,
     )
+
+
+def _stored(network: Any) -> list[str]:
+    """Return the features of users and items that the network keeps as tables of its own."""
+    static = [node for node in network.architecture.nodes if node.id in network.reach.static]
+    return [name.partition(":")[2] for name in network.entity_names(static)]
 
 
 def _sizes(features: FeatureSet) -> dict[str, int]:

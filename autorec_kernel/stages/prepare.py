@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autorec_kernel.errors import InfrastructureError
+from autorec_kernel.errors import DataError, InfrastructureError
 from autorec_kernel.files import atomic_write
 
 if TYPE_CHECKING:
@@ -30,10 +30,14 @@ _log = logging.getLogger(__name__)
 
 
 def open_table(source: Any, recipe: Recipe, kernel: Kernel, users: Any, items: Any) -> Dataset:
-    """Read the table and cut it as the recipe says."""
+    """Read the table and cut it as the recipe says.
+
+    Raises:
+        DataError: Later events shall be folded in, and no clock orders them.
+    """
     from autorec_kernel.data import open_dataset
 
-    return open_dataset(
+    found = open_dataset(
         source,
         users=users,
         items=items,
@@ -47,6 +51,9 @@ def open_table(source: Any, recipe: Recipe, kernel: Kernel, users: Any, items: A
         shares=recipe.shares,
         kernel=kernel,
     )
+    if recipe.live and found.protocol.clock != "time":
+        raise DataError("`live` needs a time column: nothing else orders the events of all users", hint="leave `live` out of the recipe")
+    return found
 
 
 def features_of(place: Workplace, dataset: Dataset, folder: Path | None, plan: Plan | None = None) -> FeatureSet:

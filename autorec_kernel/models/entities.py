@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from autorec_kernel.errors import ContractError
 from autorec_kernel.models.sources import INTERACTIONS, OBSERVED
 
 if TYPE_CHECKING:
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from autorec_kernel.records.features import FeatureSchema
     from autorec_kernel.records.interactions import Interactions
 
-__all__ = ["BlankEntities", "Entities", "EntityIds", "EntityInputs", "split_name"]
+__all__ = ["BlankEntities", "Entities", "EntityInputs", "split_name"]
 
 
 class EntityInputs(Protocol):
@@ -63,27 +62,6 @@ class Entities:
         if self._transposed is None:
             self._transposed = self.features.interactions.transposed()
         return self._transposed
-
-
-class EntityIds:
-    """Users and items of which nothing is known but their rows: what a network that was built without data reads."""
-
-    def __init__(self, schema: FeatureSchema) -> None:
-        self.schema = schema
-
-    def inputs(self, names: Iterable[str], rows: np.ndarray) -> dict[str, np.ndarray]:
-        """Return `@axis:feature` → the rows themselves, int64 [A].
-
-        Raises:
-            ContractError: A feature is not the id column of its axis.
-        """
-        own = {f"@user:{self.schema.user}", f"@item:{self.schema.item}"}
-        asked = list(names)
-        other = [name for name in asked if name not in own]
-        if other:
-            hint = "give it the data with attach(Entities(features)), or build it with schema=<FeatureSet>"
-            raise ContractError(f"the network reads {other} of every entity, and it was built without data", hint=hint)
-        return {name: np.asarray(rows, np.int64) for name in asked}
 
 
 class BlankEntities:

@@ -16,7 +16,7 @@ __all__ = ["history_lengths", "newest", "stepped"]
 
 def history_lengths(sources: Iterable[Source]) -> dict[str, int]:
     """Return history input → longest history that is read of it, 0 = all; sources that read less are told to cut."""
-    sources, found = list(sources), {}
+    sources, found = list(sources), dict[str, int]()
     for source in sources:
         known = found.get(source.names[0], source.length)
         found[source.names[0]] = 0 if 0 in (known, source.length) else max(known, source.length)

@@ -7,10 +7,12 @@ from typing import Any
 
 def __getattr__(name: str) -> Any:
     """Return a constructor (`DeepFM`, `SASRec`, …) or a record that describes a column (`Field`, `Numeric`, `Bag`, `History`)."""
+    from autorec_zoo.constructors import public, public_names
+
+    if name == "__all__":  # what `from autorec_zoo import *` brings
+        return list(public_names())
     if name.startswith("_"):
         raise AttributeError(name)
-    from autorec_zoo.constructors import public
-
     return public(name)
 
 

@@ -31,6 +31,7 @@ _OWN = {
 }
 _RETURNS = (
     "The network (`autorec_kernel.models.Network`), untrained and in training mode like any torch module: call `.eval()` to serve.\n"
+    "    `training_inputs` and `inputs` name what `loss(batch)` and `serve(*tensors)` read; `attach(items=…)` tells it about a catalogue.\n"
     "    Without a `FeatureSet` a log-q correction takes every item to be drawn alike."
 )
 _SIDES = ("user", "item")
@@ -122,7 +123,7 @@ def _build(
     import numpy as np
 
     from autorec_kernel.models import build_network, solve_blocks
-    from autorec_kernel.models.entities import EntityIds
+    from autorec_zoo.constructors.network import Constructed
 
     records = _records(given) + [(column, "") for column in columns or ()]
     options = {name: _names(value) for name, value in given.items()}
@@ -139,13 +140,13 @@ def _build(
     able = kernel or _installed()
     graph = able.create("blueprint", f"zoo/{spec.name}", **options).architecture(known)
     if features is None:
-        network = build_network(graph, known, able, seed=seed)
+        network = build_network(graph, known, able, seed=seed, kind=Constructed)
         _demand_data(network, spec.name)
-        return network.attach(EntityIds(known))
+        return network
     from autorec_kernel.models import Entities
 
     arrays = solve_blocks(graph, features, able, seed=np.random.SeedSequence(seed))
-    return build_network(graph, known, able, arrays, seed).attach(Entities(features))
+    return build_network(graph, known, able, arrays, seed, Constructed).attach(Entities(features))
 
 
 def _demand_data(network: Network, name: str) -> None:

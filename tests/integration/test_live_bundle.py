@@ -1,0 +1,96 @@
+"""From a run to a host: a bundle that tells of drift, refuses tables that lack what its model reads, and takes in later events."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from autorec_kernel.cli.main import main
+from autorec_kernel.deploy.rows import read_rows
+from autorec_kernel.serving import Recommender
+
+pytestmark = pytest.mark.slow
+ROWS, START = 1500, 1_600_000_000
+
+
+def table() -> pd.DataFrame:
+    """Clicks of 30 users on 40 items, an event every ten minutes; users like every third item, and phones more."""
+    rng = np.random.default_rng(0)
+    users, items, phone = rng.integers(0, 30, ROWS), rng.integers(0, 40, ROWS), rng.random(ROWS) < 0.5
+    liked = rng.random(ROWS) < np.where(users % 3 == items % 3, 0.7, 0.2) + 0.15 * phone
+    return pd.DataFrame(
+        {
+            "user_id": [f"u{user:02d}" for user in users],
+            "item_id": [f"i{item:02d}" for item in items],
+            "click": liked.astype(int),
+            "timestamp": START + 600 * np.arange(ROWS),
+            "device": np.where(phone, "phone", "web"),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("live")
+    table().to_csv(folder / "events.csv", index=False)
+    (folder / "live.toml").write_text('live = true\nblueprints = ["baselines/logistic-regression"]\nworkers = 1\n')
+    words = ["run", folder / "events.csv", "--task", "click", "--trials", "0", "--recipe", folder / "live.toml", "--out", folder / "run"]
+    assert main([str(word) for word in words]) == 0
+    return folder
+
+
+@pytest.fixture
+def call(home: Path, capsys: pytest.CaptureFixture[str]) -> Any:
+    def run(*words: object) -> tuple[int, str, str]:
+        code = main([str(word) for word in words])
+        return (code, *capsys.readouterr())
+
+    return run
+
+
+def test_training_rows_have_not_drifted_and_a_planted_shift_has(home: Path, call: Any) -> None:
+    table()[: int(0.9 * ROWS)].to_csv(home / "before.csv", index=False)
+    code, out, _ = call("drift", home / "run/bundle", home / "before.csv", "--limit", "0.1", "--json")
+    told = json.loads(out)
+    assert (code, told["missing"], told["extra"], told["retyped"]) == (0, [], [], {})
+    assert max(feature["psi"] for feature in told["features"]) < 1e-3
+    table()[: int(0.9 * ROWS)].assign(device="tv", new=1).to_csv(home / "tv.csv", index=False)
+    code, out, err = call("drift", home / "run/bundle", home / "tv.csv", "--limit", "0.25")
+    first, verdict = out.splitlines()[1].split()[:2]
+    assert (code, first.partition(".")[0], verdict) == (3, "device", "shifted")
+    assert "unknown to the bundle, ignored: new" in err and "features over 0.25: device" in err
+
+
+def test_a_table_without_what_the_model_reads_is_refused_by_name(home: Path, call: Any) -> None:
+    table().drop(columns=["device", "item_id"]).to_csv(home / "less.csv", index=False)
+    code, _, err = call("predict", home / "run/bundle", home / "less.csv")
+    assert code == 3
+    assert "lacks 'item_id', 'device'" in err
+    assert call("drift", home / "run/bundle", home / "less.csv", "--json")[0] == 0
+
+
+def test_folding_the_last_tenth_is_what_a_later_table_would_have_left(home: Path) -> None:
+    recommender = Recommender.load(home / "run/bundle")
+    late = table()[int(0.9 * ROWS) :]
+    rows = read_rows(late, recommender, labelled=True)
+    assert rows.labels is not None
+    columns = {name: column for name, column in rows.columns.items() if not name.startswith("@")}
+    later = recommender.fold(rows.users, rows.items, {**columns, "click": rows.labels})
+    counted = later.state.seen_offsets[-1] - recommender.state.seen_offsets[-1]
+    assert counted == len(late)
+    assert later.state.popularity.sum() - recommender.state.popularity.sum() == late["click"].sum()
+    before, after = (one.predict(rows.users, rows.items, rows.columns).values for one in (recommender, later))
+    assert np.abs(before - after).max() > 1e-3
+    assert np.array_equal(recommender.predict(rows.users, rows.items, rows.columns).values, before)
+
+
+def test_a_live_bundle_of_data_without_a_time_is_refused_before_anything_is_trained(home: Path, call: Any) -> None:
+    table().drop(columns="timestamp").to_csv(home / "timeless.csv", index=False)
+    code, _, err = call("run", home / "timeless.csv", "--task", "click", "--recipe", home / "live.toml", "--out", home / "none")
+    assert code == 3
+    assert "`live` needs a time column" in err

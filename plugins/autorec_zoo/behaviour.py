@@ -18,7 +18,7 @@ __all__ = ["Bst", "Dien", "Din"]
 Activation = Literal["dice", "prelu", "relu", "gelu", "silu", "tanh", "sigmoid"]
 Length = Annotated[int, Choice(10, 20, 50), Field(ge=1)]
 _FEATURES = "Features that are read as they are; None = all ids, bags and numbers."
-_BEHAVIOUR = "Histories that are compared with the candidate; None = all whose value of the candidate is known."
+_BEHAVIOUR = "Histories that are compared with the candidate; None = all but those of attributes."
 
 
 class Din(Ranker):
@@ -162,21 +162,16 @@ def _behaviours(features: FeatureSchema, names: Columns, model: str, *, ordered:
     if names is None and not features.of("history"):
         raise ContractError(f"{model} compares a history with the candidate: it needs a user, an item and the history op")
     histories = chosen(features, names, ("history",), option="behavior_features")
-    if names is None:  # a value of the candidate that feature selection left out takes its history along
-        histories = [history for history in histories if _values_of(features, history)] or histories
+    if names is None:  # histories of attributes cost as much as that of the items, and did not pay on ml-100k: they are named where wanted
+        histories = [history for history in histories if history.family != "attribute"] or histories
     return [(f"_{number}" if number else "", (one, _candidate(features, one))) for number, one in enumerate(histories)]
 
 
 def _candidate(features: FeatureSchema, history: Feature) -> Feature:
-    fitting = _values_of(features, history)
+    fitting = [feature for feature in features.of("id", depends=("row", "item", "pair")) if feature.vocabulary == history.vocabulary]
     if not fitting:
         raise ContractError(f"history {history.name!r} holds {history.vocabulary!r} rows, and no id feature tells the candidate's")
     return next((feature for feature in fitting if feature.name == features.item), fitting[0])
-
-
-def _values_of(features: FeatureSchema, history: Feature) -> list[Feature]:
-    """Return the id features that say what the row's own value of a history's vocabulary is."""
-    return [feature for feature in features.of("id", depends=("row", "item", "pair")) if feature.vocabulary == history.vocabulary]
 
 
 def _pair_nodes(mark: str, pair: tuple[Feature, Feature], width: int, length: int) -> list[Node]:

@@ -7,13 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from autorec_features.attributes import Attributes
 from autorec_features.history import History
 from autorec_features.identity import Identity
 from autorec_kernel.contracts.features import DataProfile
+from autorec_kernel.errors import ContractError
 from autorec_kernel.features import FeatureSet, build_features
 from autorec_kernel.kernel import Kernel
+from autorec_kernel.models import FitSettings, build_network, fit
+from autorec_kernel.models.batches import to_tensors
 from autorec_kernel.records.program import ReadContext, run_program
 from autorec_kernel.records.schema import Column, Schema
 from autorec_kernel.records.table import Coded
@@ -107,14 +111,29 @@ def test_rankers_compare_each_history_with_the_candidates_own_value(blueprint: A
         read = [name for name in nodes if name.startswith("history")]
         return [(nodes[name].config["columns"][0], nodes[name.replace("history", "candidate")].config["columns"][0]) for name in read]
 
-    assert pairs() == [("history", "item_id"), ("history.items.brand", "items.brand"), ("history.device", "device")]
-    assert pairs(behavior_features=("history.items.brand",)) == [("history.items.brand", "items.brand")]
+    assert pairs() == [("history", "item_id")], "attributes are read where they are named"
+    named = ("history", "history.items.brand", "history.device")
+    assert pairs(behavior_features=named) == [("history", "item_id"), ("history.items.brand", "items.brand"), ("history.device", "device")]
 
 
-def test_a_history_whose_id_was_left_out_is_left_out_too(built: FeatureSet) -> None:
-    names = [feature.name for feature in built.schema.features if feature.name != "items.brand"]
-    nodes = Din(Din.Config()).architecture(built.schema.only(names)).nodes
-    assert [node.config["columns"][0] for node in nodes if node.block == "@history"] == ["history", "history.device"]
+def test_a_history_whose_id_was_left_out_is_refused_with_its_reason(built: FeatureSet) -> None:
+    schema = built.schema.only([feature.name for feature in built.schema.features if feature.name != "items.brand"])
+    assert Din(Din.Config()).architecture(schema).nodes
+    with pytest.raises(ContractError, match=r"items\.brand"):
+        Din(Din.Config(behavior_features=("history.items.brand",))).architecture(schema)
+
+
+@pytest.mark.parametrize("blueprint", [Din, Dien, Bst])
+def test_a_ranker_of_named_attributes_learns_and_reads_them(blueprint: Any, built: FeatureSet, kernel: Kernel) -> None:
+    options = {"behavior_features": ("history", "history.items.brand", "history.device"), "hidden_units": (8,), "embedding_dim": 4}
+    network = build_network(blueprint(blueprint.Config(**options)).architecture(built.schema), built.schema, kernel)
+    fit(network, built, FitSettings(epochs=1, batch_size=64), seed=np.random.SeedSequence(0), validate=None)
+    rows = built.rows("train")[-50:]
+    inputs = to_tensors(built.row_inputs(network.inputs, rows, lengths=network.lengths), "cpu")
+    before = network.serve(*(inputs[name] for name in network.inputs))[0]
+    for name in ("history.items.brand", "history.device"):
+        other = {**inputs, name: (inputs[name] > 0) * 1}
+        assert not torch.allclose(network.serve(*(other[name] for name in network.inputs))[0], before), name
 
 
 def test_a_few_small_columns_of_items_and_events_are_proposed_for_rankers() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import ClassVar, Literal
 
 import torch
@@ -13,7 +14,8 @@ from autorec_kernel.records.architecture import Port
 
 __all__ = ["ACTIVATIONS", "Activation", "Block", "Dice", "activation"]
 
-Activation = Literal["relu", "gelu", "silu", "tanh", "sigmoid", "prelu", "dice", "identity"]
+Activation = Literal["relu", "gelu", "silu", "tanh", "sigmoid", "prelu", "leaky-relu", "dice", "identity"]
+_LEAK = 0.2  # slope below zero of `leaky-relu`
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
     "gelu": nn.GELU,
@@ -21,6 +23,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "tanh": nn.Tanh,
     "sigmoid": nn.Sigmoid,
     "prelu": nn.PReLU,
+    "leaky-relu": partial(nn.LeakyReLU, _LEAK),
     "identity": nn.Identity,
 }
 _DICE_EPSILON, _DICE_MOMENTUM = 1e-8, 0.1

@@ -16,6 +16,7 @@ _RECALL = (
     ("mf", "factorisation:MatrixFactorization", "Factors of users and items, for ranking a catalogue."),
     ("bpr-mf", "factorisation:BprMf", "Matrix factorisation trained on pairs (Rendle et al. 2009)."),
     ("lightgcn", "graph:LightGcn", "Factors smoothed over the interaction graph (He et al. 2020)."),
+    ("ngcf", "ngcf:Ngcf", "Factors transformed along the interaction graph (Wang et al. 2019)."),
     ("multdae", "autoencoders:MultDae", "Denoising autoencoder on a history (Liang et al. 2018)."),
     ("multvae", "autoencoders:MultVae", "Variational autoencoder on a history (Liang et al. 2018)."),
     ("sasrec", "sequential.attention:SasRec", "Self-attention over a history (Kang and McAuley 2018)."),

@@ -37,6 +37,7 @@ _SPELLINGS = {
     "narm": "NARM",
     "neumf": "NeuMF",
     "nfm": "NFM",
+    "ngcf": "NGCF",
     "ple": "PLE",
     "pnn": "PNN",
     "sasrec": "SASRec",

@@ -73,7 +73,7 @@ PAIRS = {
     "narm": Ours("zoo/narm", ("recbole-NARM", "rechub-NARM"), {"hidden_size": 128}, batch=256),
     "nextitnet": Ours("zoo/nextitnet", ("recbole-NextItNet",), batch=256),
     "dssm": Ours("zoo/dssm", ("rechub-DSSM",)),
-    "facebook-dssm": Ours("zoo/facebook-dssm", ("rechub-FaceBookDSSM",), {"pairwise": True}),
+    "facebook-dssm": Ours("zoo/facebook-dssm", ("rechub-FaceBookDSSM",), {"pairwise": True, "num_tasks": 0}),
     "youtube-dnn": Ours("zoo/youtube-dnn", ("rechub-YoutubeDNN", "rechub-YoutubeDNN-50"), batch=256),
     "mind": Ours("zoo/mind", ("rechub-MIND", "rechub-MIND-50"), batch=256),
 }

@@ -10,7 +10,7 @@ from autorec_kernel.records.architecture import Node
 from autorec_kernel.records.features import Feature, FeatureSchema
 from autorec_zoo.parts import Columns, mlp, start_of
 
-__all__ = ["TaskTypes", "in_batch", "label_losses", "read", "side_features", "tower"]
+__all__ = ["TaskTypes", "in_batch", "label_losses", "read", "side_features", "tower", "varied"]
 
 TaskTypes = tuple[Literal["classification", "regression"], ...] | None  # one a task; None = as the labels are
 _LINKS = {"classification": "logit", "regression": "value"}
@@ -99,11 +99,16 @@ def in_batch(features: FeatureSchema) -> list[Node]:
     ]
 
 
+def varied(features: FeatureSchema) -> list[str]:
+    """Return the labels that are not the same on all training rows."""
+    return [label for label in features.tasks if features.label_range[label][0] < features.label_range[label][1]]
+
+
 def label_losses(features: FeatureSchema, count: int | None, types: TaskTypes, source: str, weight: float) -> list[Node]:
     """Return one head and one loss a label, above the VECTOR `source`; they exist in training only.
 
     A label that is the same on all training rows (that of events which are all positives) teaches nothing and is left out. The graph is
-    fed all training rows, positives or not, so `source` must be made of the row's own item, not of `@target`, which is 0 on the others.
+    fed all training rows, with a target or not, so `source` must be made of the row's own item, not of `@target`, which is 0 on the others.
 
     Args:
         count: Number of labels, in the schema's order; None = all that differ between rows.
@@ -113,7 +118,7 @@ def label_losses(features: FeatureSchema, count: int | None, types: TaskTypes, s
     Raises:
         ContractError: There are fewer labels, another number of types, or a classification of a label that is not between 0 and 1.
     """
-    able = [label for label in features.tasks if features.label_range[label][0] < features.label_range[label][1]]
+    able = varied(features)
     labels = able[: len(able) if count is None else count]
     if count is not None and len(labels) < count:
         raise ContractError(

@@ -14,7 +14,7 @@ from autorec_kernel.space import Bool, Choice, Float
 from autorec_zoo.factorisation import pairwise, user_and_item
 from autorec_zoo.parts import Columns, Rates, Units, mlp
 from autorec_zoo.sequential.common import Objective, objective
-from autorec_zoo.tower_parts import TaskTypes, in_batch, label_losses, read, side_features, tower
+from autorec_zoo.tower_parts import TaskTypes, in_batch, label_losses, read, side_features, tower, varied
 
 __all__ = ["Dssm", "FaceBookDssm", "YouTubeDnn"]
 
@@ -88,7 +88,10 @@ class FaceBookDssm(_Towers):
 
     The main task is recall, on the softmax over a batch's items or pairwise (a smooth form of the ranking loss of Huang et al. 2020,
     section 2.2). The other tasks have a head each on the product of both vectors, in training only: they shape the vectors. They are
-    learned on all rows, recall on the positive ones. Labels that never differ are left out; where all are such, recall is left.
+    learned on all training rows, recall on those with a target. Under the task `recommend` these are the same: rows that are no
+    positives are dropped when the data is opened, and its first label is 1 on all others. So what is learned there are further labels of
+    chosen items, such as bought or not, or stars (`--role click=label --role buy=label`). Labels that never differ are left out; where
+    no other is there, the model is that of `dssm` and is refused, unless `num_tasks=0` asks for it.
     """
 
     class Config(ComponentConfig):
@@ -97,7 +100,9 @@ class FaceBookDssm(_Towers):
         user_features: Columns = Field(None, description="Features of the user tower; none named = all steady ones of users.")
         item_features: Columns = Field(None, description="Features of the item tower; none named = all steady ones of items.")
         hidden_units: Units = Field((128,), description="Layers of each tower.")
-        num_tasks: int | None = Field(None, ge=0, description="Labels learned beside recall, in the data's order; 0 = none, empty = all.")
+        num_tasks: int | None = Field(
+            None, ge=0, description="Labels learned beside recall, in the data's order; 0 = none; not given = all that differ."
+        )
         task_types: TaskTypes = Field(None, description="What each of them is; none named = what the label's values say.")
         dropout_rates: Rates = Field((), description="Share of units dropped after each layer while training; the last repeats.")
         embedding_dim: _Final = Field(64, description="Width of the final vectors.")
@@ -115,6 +120,9 @@ class FaceBookDssm(_Towers):
             ContractError: The data has no user or no item column, a named feature is not of that side, or a label is missing.
         """
         config = self.config
+        if config.num_tasks is None and not varied(features):
+            told = f"no label besides {', '.join(features.tasks) or 'none'} varies; zoo/dssm is the same model"
+            raise ContractError(told, hint="name a further label, --role COLUMN=label, or ask for recall alone with num_tasks=0")
         nodes = [*self._users(features), *self._items(features)]
         nodes += pairwise("user", "items", config.negatives) if config.pairwise else [*self._chosen(features), *in_batch(features)]
         losses = label_losses(features, config.num_tasks, config.task_types, "joint", config.task_weight)

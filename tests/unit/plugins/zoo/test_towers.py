@@ -18,8 +18,8 @@ EIGHT = {"embedding_dim": 16, "hidden_units": (8,)}
 
 
 @pytest.fixture
-def recommend(features_of):
-    return features_of("recommend")
+def recommend(kernel):
+    return features_for(kernel, "recommend", further=True)
 
 
 def placed(network, features):
@@ -130,6 +130,15 @@ def test_tasks_and_their_types_are_as_many_as_asked_for(kernel, recommend):
         tasks(task_types=("classification",) * 3)
 
 
+def test_facebook_dssm_without_a_label_that_differs_is_dssm_and_says_so(kernel, features_of):
+    schema = features_of("recommend").schema
+    with pytest.raises(ContractError, match=r"no label besides rating varies; zoo/dssm is the same model") as caught:
+        kernel.create("blueprint", "zoo/facebook-dssm").architecture(schema)
+    assert "num_tasks=0" in caught.value.hint
+    alone = kernel.create("blueprint", "zoo/facebook-dssm", num_tasks=0).architecture(schema)
+    assert alone.digest() == kernel.create("blueprint", "zoo/dssm").architecture(schema).digest()
+
+
 def test_pairwise_facebook_dssm_has_tasks_too(kernel, recommend):
     graph = kernel.create("blueprint", "zoo/facebook-dssm", pairwise=True).architecture(with_labels(recommend.schema))
     assert graph["loss"].block == "blocks/bpr-loss"
@@ -192,7 +201,7 @@ def test_a_feature_of_the_other_side_is_refused(kernel, recommend, name, option,
 
 
 def with_labels(schema):
-    tasks = {**schema.tasks, "like": "logit", "stars": "value"}
+    tasks = {"rating": "logit", "like": "logit", "stars": "value"}
     return replace(schema, tasks=tasks, label_range={"rating": (0.0, 1.0, 0.4), "like": (0.0, 1.0, 0.3), "stars": (1.0, 5.0, 3.5)})
 
 
@@ -223,8 +232,7 @@ LISTED = {
 
 @pytest.mark.parametrize(("name", "option"), [(name, option) for name, options in LISTED.items() for option in options])
 def test_every_listed_option_changes_the_network_or_what_it_learns(kernel, recommend, name, option):
-    features = features_for(kernel, "recommend", further=True) if "task" in option else recommend
-    first, second = (after_ten_steps(kernel, features, name, {option: value}) for value in LISTED[name][option])
+    first, second = (after_ten_steps(kernel, recommend, name, {option: value}) for value in LISTED[name][option])
     assert first[0] != second[0] or not torch.allclose(first[1], second[1], atol=1e-6)
 
 

@@ -104,6 +104,18 @@ def test_a_shorter_training_follows_the_schedule_of_the_longer_one(fresh):
     assert same(state(network), state(other))
 
 
+def test_the_rate_rises_over_the_warmup_of_a_training(fresh, monkeypatch):
+    """A quarter of all steps; the rate of a step is the one that its weights move by."""
+    moved, move = [], Optimiser.step
+    monkeypatch.setattr(Optimiser, "step", lambda self, rate: moved.append(rate) or move(self, rate))
+    report = run(*fresh(), replace(FAST, epochs=4, warmup=0.25))
+    steps = len(moved) // 4
+    assert steps > 1
+    assert moved[:steps] == pytest.approx([FAST.learning_rate * (step + 1) / (steps + 1) for step in range(steps)])
+    assert moved[steps:] == [FAST.learning_rate] * 3 * steps
+    assert report.rates == [moved[steps - 1], *[FAST.learning_rate] * 3]
+
+
 @pytest.mark.parametrize("optimiser", ["adamw", "adam", "adagrad"])
 @pytest.mark.parametrize("sparse", ["on", "off"])
 def test_every_optimiser_learns_with_and_without_sparse_tables(fresh, optimiser, sparse):

@@ -93,3 +93,57 @@ def test_pooling_an_empty_history_gives_finite_gradients(mode):
     module_of(Pool(Pool.Config(mode=mode)))((steps, MASK)).sum().backward()
     assert torch.isfinite(steps.grad).all()
     assert not steps.grad[~MASK].any()
+
+
+def attention_weights(module, seed, monkeypatch):
+    """Return what each head of each layer weighs steps by in one pass, [A, H, L, L] a layer."""
+    met, attend = [], torch.nn.functional.scaled_dot_product_attention
+
+    def spy(query, key, value, *args, **options):
+        steps = torch.eye(value.shape[2]).expand(*value.shape[:2], -1, -1)
+        met.append(attend(query, key, steps, *args, **options))
+        return attend(query, key, value, *args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("autorec_blocks.sequence.functional.scaled_dot_product_attention", spy)
+        torch.manual_seed(seed)
+        module((torch.randn(64, 6, 8), torch.ones(64, 6, dtype=torch.bool)))
+    return met
+
+
+@pytest.mark.parametrize("options", [{}, {"causal": False}, {"rotary": True}], ids=str)
+@pytest.mark.parametrize("rate", [0.0, 0.3])
+def test_attention_weights_are_dropped_at_their_rate_and_in_training_only(options, rate, monkeypatch):
+    block = Encoder(Encoder.Config(layers=2, heads=2, dropout=0.0, attention_dropout=rate, **options))
+    torch.manual_seed(0)
+    module = build(block, (TensorSpec("sequence", width=8),))
+    whole, dropped = (attention_weights(module.train(mode), 1, monkeypatch) for mode in (False, True))
+    assert len(whole) == len(dropped) == 2
+    for layer in range(2):
+        seen = whole[layer] > 0
+        assert torch.allclose(whole[layer].sum(-1), torch.ones(()))
+        assert (dropped[layer][seen] == 0).float().mean().item() == pytest.approx(rate, abs=0.03)
+    kept = dropped[0] > 0  # behind the first layer the two passes see other steps
+    assert torch.allclose(dropped[0][kept], whole[0][kept] / (1 - rate), atol=1e-5)
+
+
+@pytest.mark.parametrize(("layers", "rate"), [(2, 0.3), (3, 0.5), (1, 0.3)])
+def test_units_are_dropped_between_stacked_recurrent_layers_in_training_only(layers, rate):
+    """Weights that let a layer hand on its input: every unit that reaches the next layer is the input's, or dropped and zero."""
+    module = build(Gru(Gru.Config(width=4, layers=layers, dropout=rate)), (SPEC,))
+    with torch.no_grad():
+        for name, weight in module.unit.named_parameters():
+            weight.zero_()
+            if name.startswith("weight_ih"):
+                weight[8:] = torch.eye(4)  # candidate state = tanh(x)
+            if name.startswith("bias_ih"):
+                weight[4:8] = -200.0  # the update gate is 0: the candidate alone is handed on
+    steps, mask = torch.full((400, 5, 4), 0.5), torch.ones(400, 5, dtype=torch.bool)
+    served, _ = module.eval()((steps, mask))
+    trained, _ = module.train()((steps, mask))
+    assert (served > 0).all()
+    assert (trained == 0).float().mean().item() == pytest.approx(1 - (1 - rate) ** layers, abs=0.03)
+    value = torch.tensor(0.5)
+    for _ in range(layers):
+        value = torch.tanh(value / (1 - rate))
+    assert torch.allclose(trained[trained != 0], value)

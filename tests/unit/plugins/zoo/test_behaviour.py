@@ -83,6 +83,26 @@ def test_dice_of_a_single_row_is_finite():
     assert torch.isfinite(Dice(3).train()(drawn(1, 3))).all()
 
 
+def test_dice_remembers_a_tenth_of_each_batch():
+    module, mean, variance = Dice(3).train(), torch.zeros(3), torch.ones(3)
+    for seed in range(4):
+        rows = drawn(50, 3) * (seed + 1) + seed
+        module(rows)
+        mean, variance = 0.9 * mean + 0.1 * rows.mean(0), 0.9 * variance + 0.1 * rows.var(0, unbiased=False)
+        assert torch.allclose(module.mean, mean, atol=1e-5)
+        assert torch.allclose(module.variance, variance, rtol=1e-4)
+
+
+@pytest.mark.parametrize("real", [0, 1])
+def test_dice_keeps_its_moments_where_less_than_two_rows_are_real(real):
+    module = Dice(3).train()
+    module(drawn(50, 3) + 2)
+    kept = module.mean.clone(), module.variance.clone()
+    module(drawn(5, 3), torch.arange(5) < real)
+    assert torch.equal(module.mean, kept[0])
+    assert torch.equal(module.variance, kept[1])
+
+
 # --- perceptron: one dropout rate a layer ---------------------------------------------------------------------------------------
 
 

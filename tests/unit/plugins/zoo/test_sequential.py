@@ -226,3 +226,9 @@ def test_training_lowers_the_loss(built, features, name):
     report = fit(network, features, settings, seed=np.random.SeedSequence(1), validate=None)
     share = 0.9 if name == "bert4rec" else 0.67  # what is hidden changes with every step
     assert min(report.losses) < share * report.losses[0]
+
+
+def test_attention_dropout_reaches_the_encoder(built, features):
+    for rate in (0.0, 0.4):
+        network = built("zoo/sasrec", features, attention_dropout=rate)
+        assert {layer.rate for layer in network.parts["n_states"].layers} == {rate}

@@ -96,7 +96,7 @@ def _measure(
 ) -> dict[str, Any]:
     graph = kernel.create("blueprint", blueprint, **options)
     from autorec_kernel.features import build_features
-    from autorec_kernel.models import Entities, FitSettings, build_network
+    from autorec_kernel.models import FitSettings, build_network, train
     from autorec_kernel.models.profile import profile_steps
     from autorec_kernel.search.tasks import threads_limited
     from autorec_kernel.stages.prepare import HISTORY, device_of, open_table
@@ -105,9 +105,10 @@ def _measure(
     dataset = open_table(source, plan, kernel, users, items)
     note("building features")
     features = build_features(dataset, kernel, seed=plan.seed, history_length=HISTORY, task=plan.task)
-    network = build_network(graph.architecture(features.schema), features.schema, kernel, seed=plan.seed).attach(Entities(features))
-    if not network.trainable:
+    architecture = graph.architecture(features.schema)
+    if not build_network(architecture, features.schema, kernel).trainable:  # told before what it needs is solved
         raise UsageError(f"blueprint {blueprint!r} is a closed form: it takes no training steps", hint="--blueprint zoo/deepfm")
+    network, _ = train(architecture, features, features.schema, kernel, FitSettings(epochs=0), seed=plan.seed, trial=0)
     where = device_of(plan)
     note(f"training {steps} steps")
     with threads_limited(plan.threads):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -11,12 +12,13 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-__all__ = ["by_hand", "linear", "product", "quick_products", "unwatched"]
+__all__ = ["by_hand", "derived", "linear", "product", "quick_products", "unwatched"]
 
 _NARROW = 16  # narrower products gain nothing
 _WIDE = 64  # a weight gradient of narrower layers is quicker by BLAS
 _OFFERED = torch._C._has_mkldnn and hasattr(torch.ops.mkldnn, "_linear_pointwise")  # a private operator: it may go
 _BLOCK = 1024  # rows of a weight gradient taken at a time: their transposes stay in the cache
+_derived: ContextVar[bool] = ContextVar("derived", default=False)
 
 
 def linear(values: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
@@ -51,9 +53,19 @@ def quick_products(network: nn.Module) -> Iterator[None]:
 
 def by_hand(*tensors: torch.Tensor) -> bool:
     """Return whether gradients written by hand are of use: float32 on the CPU, a gradient is wanted, and nothing traces the code."""
-    if torch.compiler.is_compiling() or not torch.is_grad_enabled():  # first: an export knows no number of rows
+    if torch.compiler.is_compiling() or _derived.get() or not torch.is_grad_enabled():  # first: an export knows no number of rows
         return False
     return all(tensor.device.type == "cpu" and tensor.dtype == torch.float32 and tensor.numel() for tensor in tensors)
+
+
+@contextmanager
+def derived() -> Iterator[None]:
+    """Let torch derive every gradient for a while: each product is then one that the formulas name, and `by_hand` is False."""
+    token = _derived.set(True)
+    try:
+        yield
+    finally:
+        _derived.reset(token)
 
 
 def unwatched(*layers: nn.Module) -> bool:

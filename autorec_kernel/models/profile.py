@@ -5,16 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from itertools import chain, repeat
+from functools import partial
+from itertools import chain, islice, repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch.profiler import ProfilerActivity, profile
-from torch.utils.flop_counter import FlopCounterMode
 
 from autorec_kernel.models.batching import BatchSource, batches_for
+from autorec_kernel.models.flops import count_flops
+from autorec_kernel.models.pages import kept_pages
 from autorec_kernel.models.prefetch import delivered
+from autorec_kernel.models.products import derived, product, quick_products
 from autorec_kernel.models.sparse import sparse_lookups
 from autorec_kernel.models.stepping import Stepper
 
@@ -28,7 +31,7 @@ __all__ = ["PHASES", "OperatorTime", "StepProfile", "matrix_gflops", "profile_st
 
 PHASES = ("batch building", "forward", "backward", "optimiser")
 _WARM = 3  # steps before the clock runs
-_TRACED = 5  # steps under the profiler, which slows them down: its figures are shares, not the times of the phases
+_TRACED = 5  # steps under the profiler, which slows them down: its figures are shares, not the times of the phases; as many are counted
 _SIDE = 1024  # of the square matrices that tell the speed of products
 
 
@@ -50,8 +53,8 @@ class StepProfile:
     Args:
         rows: Rows (or sequences, entities, slots) a step, the mean.
         seconds: Phase → wall-clock seconds a step.
-        gflop: 10⁹ floating-point operations of matrix products a step, forward and backward.
-        gflops: 10⁹ such operations a second that the device reaches on large float32 matrices.
+        gflop: 10⁹ floating-point operations of the matrix products that the formulas of a step name, forward and backward.
+        gflops: 10⁹ such operations a second that the device reaches on large float32 matrices, by the quickest kernel of training.
         operators: By their own time, longest first.
     """
 
@@ -90,7 +93,7 @@ def profile_steps(
     """Train a few steps and measure them; the network is trained on.
 
     Args:
-        steps: Steps whose phases are timed, after a few to warm up; at most five more run under the profiler.
+        steps: Steps whose phases are timed, after a few to warm up; at most five more run under the profiler, and five are counted.
 
     Raises:
         NotFiniteError: The loss or its gradient is NaN or infinite.
@@ -99,15 +102,16 @@ def profile_steps(
     batches = batches_for(network, features, settings.batch_size, "cpu", settings.id_dropout)
     with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
         torch.default_generator.manual_seed(seed)
-        with sparse_lookups(network, settings.batch_size, settings.sparse) as tables:
+        with kept_pages(), sparse_lookups(network, settings.batch_size, settings.sparse) as tables:
             stepper = Stepper(network, settings, tables, device)
             stepper.begin()
             feed = _forever(batches, np.random.default_rng(seed), settings, device)
-            gflop = _gflop(stepper, next(feed), settings.learning_rate)
-            for _ in range(_WARM):
-                _timed(stepper, feed, settings.learning_rate)
-            times, rows = zip(*(_timed(stepper, feed, settings.learning_rate) for _ in range(steps)), strict=True)
-            operators = _operators(stepper, feed, settings.learning_rate, min(steps, _TRACED))
+            with quick_products(network):
+                for _ in range(_WARM):
+                    _timed(stepper, feed, settings.learning_rate)
+                times, rows = zip(*(_timed(stepper, feed, settings.learning_rate) for _ in range(steps)), strict=True)
+                operators = _operators(stepper, feed, settings.learning_rate, min(steps, _TRACED))
+            gflop = float(np.mean(rows)) * _gflop_a_row(stepper, feed, settings.learning_rate, min(steps, _TRACED))
     parameters = sum(parameter.numel() for parameter in network.parameters())
     seconds = dict(zip(PHASES, np.mean(times, 0).tolist(), strict=True))
     return StepProfile(steps, float(np.mean(rows)), parameters, seconds, gflop, matrix_gflops(device), operators)
@@ -118,9 +122,10 @@ def matrix_gflops(device: str, repeats: int = 5) -> float:
     left, right = (torch.ones(_SIDE, _SIDE, device=device) for _ in range(2))
     best = float("inf")
     for _ in range(repeats):
-        started = _clock(device)
-        left @ right
-        best = min(best, _clock(device) - started)
+        for times in (torch.matmul, product):
+            started = _clock(device)
+            times(left, right)
+            best = min(best, _clock(device) - started)
     return 2 * _SIDE**3 / best / 1e9
 
 
@@ -141,7 +146,21 @@ def _timed(stepper: Stepper, feed: Iterator[Batch], rate: float) -> tuple[list[f
     marks.append(_clock(stepper.device))
     stepper.update(rate, loss.detach())
     marks.append(_clock(stepper.device))
-    return np.diff(marks).tolist(), max((len(value) for value in batch.values()), default=0)
+    return np.diff(marks).tolist(), _rows(batch)
+
+
+def _rows(batch: Batch) -> int:
+    return max((len(value) for value in batch.values()), default=0)
+
+
+def _gflop_a_row(stepper: Stepper, feed: Iterator[Batch], rate: float, steps: int) -> float:
+    """Take steps whose gradient torch derives, since code by hand may have other passes instead of products, and count these."""
+    found, rows = 0, 0
+    with derived():
+        for batch in islice(feed, steps):
+            found += count_flops(partial(stepper.step, batch, rate))
+            rows += _rows(batch)
+    return found / max(1, rows) / 1e9
 
 
 def _operators(stepper: Stepper, feed: Iterator[Batch], rate: float, steps: int) -> tuple[OperatorTime, ...]:
@@ -156,12 +175,6 @@ def _operators(stepper: Stepper, feed: Iterator[Batch], rate: float, steps: int)
         values = (row.count, row.self_cpu_time_total, row.self_device_time_total, memory)
         rows.append(OperatorTime(row.key, *(float(value) / steps for value in values)))
     return tuple(sorted(rows, key=lambda row: -(row.device_us if cuda else row.cpu_us)))
-
-
-def _gflop(stepper: Stepper, batch: Batch, rate: float) -> float:
-    with FlopCounterMode(display=False) as counter:
-        stepper.step(batch, rate)
-    return float(counter.get_total_flops()) / 1e9
 
 
 def _clock(device: str) -> float:

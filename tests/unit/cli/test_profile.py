@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+import autorec_kernel.features
+from autorec_kernel.errors import ContractError
+from autorec_kernel.kernel import Kernel
+
 pytestmark = pytest.mark.plugins
 
 Autorec = Callable[..., tuple[int, str, str]]
@@ -50,6 +54,30 @@ def test_any_blueprint_can_be_profiled(autorec: Autorec, table: Path) -> None:
     code, out, err = autorec("profile", table, "--blueprint", "sasrec", "--steps", 1, "--batch-size", 64, "--json")
     assert code == 0, err
     assert json.loads(out)["task"] == "recommend"
+
+
+@pytest.mark.slow
+def test_every_blueprint_that_is_trained_on_such_data_can_be_profiled(autorec: Autorec, table: Path, monkeypatch) -> None:
+    build, built = autorec_kernel.features.build_features, {}
+
+    def once(dataset, kernel, *, task, **options):
+        if task not in built:
+            built[task] = build(dataset, kernel, task=task, **options)
+        return built[task]
+
+    monkeypatch.setattr(autorec_kernel.features, "build_features", once)
+    answers, kernel = {}, Kernel.discover()
+    for row in kernel.components("blueprint"):
+        task = kernel.load("blueprint", row.id).tasks[0]
+        labels = ("--positive-threshold", 4) if task == "click" else ()
+        code, out, err = autorec("profile", table, "--blueprint", row.id, "--steps", 1, "--batch-size", 64, *labels, "--json")
+        answers[row.id] = (code, json.loads(out)["gflop"] if code == 0 else err)
+        if code and "closed form" not in err:
+            with pytest.raises(ContractError):  # it does not suit the data: several labels are wanted, say
+                kernel.create("blueprint", row.id).architecture(built[task].schema)
+    profiled = {name for name, (code, _) in answers.items() if not code}
+    assert profiled >= {"zoo/lightgcn", "zoo/deepfm", "zoo/sasrec", "zoo/multvae", "zoo/gru4rec", "zoo/autorec-item"}
+    assert len(profiled) > 30
 
 
 @pytest.mark.parametrize(

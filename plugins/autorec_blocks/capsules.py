@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from autorec_blocks.base import Activation, Block, activation
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.errors import ContractError
 from autorec_kernel.records.architecture import Port, TensorSpec
-from autorec_kernel.space import Float, Int
+from autorec_kernel.space import Choice, Float, Int
 
 __all__ = ["Capsules", "LabelAttention", "ProjectFields", "squash"]
 
@@ -23,12 +23,13 @@ _START = 4.0  # fresh embeddings are short, and squash makes short capsules shor
 
 
 class Capsules(Block):
-    """Behaviour-to-interest dynamic routing (Li et al. 2019, section 4.3): one matrix S for all pairs of step and interest.
+    """Interests of a history by dynamic routing of its steps (Sabour et al. 2017).
 
-    Logits b_ij start as fixed random numbers. Each iteration takes w_ij = softmax over interests j of b_ij, c_j = Σ_i w_ij S e_i,
-    u_j = squash(c_j) (equations 6 to 8) and adds u_j · S e_i to b_ij (equation 5). No gradient runs through the logits; S learns
-    in the last iteration. The first logits belong to a step's age, so padding changes nothing; steps older than `max_length` share
-    the last ones.
+    Each iteration takes w_ij = softmax over interests j of the logits b_ij, c_j = Σ_i w_ij S_ij e_i, u_j = squash(c_j) and adds
+    u_j · S_ij e_i to b_ij. No gradient runs through the logits; S learns in the last iteration. `one` matrix S for all pairs of step i
+    and interest j: the logits start as fixed random numbers, without which all interests would be the same (MIND, Li et al. 2019,
+    equations 5 to 8). A matrix for `each` pair: the logits start at zero (ComiRec-DR, Cen et al. 2020, section 3.2).
+    First logits and matrices belong to a step's age, so padding changes nothing; steps older than `max_length` share the last ones.
     """
 
     class Config(ComponentConfig):
@@ -37,7 +38,10 @@ class Capsules(Block):
         interests: Annotated[int, Int(2, 8), Field(ge=1)] = Field(4, description="Interests of a history.")
         iterations: Annotated[int, Int(1, 4), Field(ge=1)] = Field(3, description="Rounds of routing.")
         width: Annotated[int, Int(8, 256, log=True), Field(ge=1)] = Field(64, description="Dimension of an interest.")
-        max_length: int = Field(50, ge=1, description="Ages that have first logits of their own.")
+        max_length: int = Field(50, ge=1, description="Ages that have first logits or matrices of their own.")
+        maps: Annotated[Literal["one", "each"], Choice("one", "each")] = Field(
+            "one", description="One matrix for all pairs of step and interest, or one for each pair of age and interest."
+        )
         seed: int = Field(0, ge=0, description="Of the first logits.")
 
     accepts: ClassVar[tuple[Port, ...]] = ("sequence",)
@@ -55,7 +59,8 @@ class Capsules(Block):
 
     def build(self, specs: Sequence[TensorSpec], arrays: Mapping[str, np.ndarray]) -> nn.Module:
         """Return the module: [A, L, E] to [A, interests, width], each of length below 1; zeros for an empty history."""
-        return _Capsules(specs[0].width, self.config)
+        kind = _OwnMaps if self.config.maps == "each" else _Capsules
+        return kind(specs[0].width, self.config)
 
 
 class _Capsules(nn.Module):
@@ -72,9 +77,7 @@ class _Capsules(nn.Module):
     def forward(self, value: Steps) -> torch.Tensor:
         steps, mask = value
         mapped = self.map(steps.masked_fill(~mask.unsqueeze(-1), 0.0))
-        flags = mask.to(torch.int64)
-        age = (flags.sum(1, keepdim=True) - flags.cumsum(1)).clamp(0, self.logits.shape[0] - 1)
-        logits = nn.functional.embedding(age, self.logits)  # [A, L, K]
+        logits = nn.functional.embedding(_ages(mask).clamp(0, self.logits.shape[0] - 1), self.logits)  # [A, L, K]
         fixed = mapped.detach()
         for _ in range(self.iterations - 1):
             interests = _interests(logits, fixed, mask)
@@ -86,6 +89,42 @@ def _interests(logits: torch.Tensor, mapped: torch.Tensor, mask: torch.Tensor) -
     """Return [A, K, D] from logits [A, L, K] and mapped steps [A, L, D]."""
     weights = torch.softmax(logits, 2).masked_fill(~mask.unsqueeze(-1), 0.0)
     return squash(weights.transpose(1, 2) @ mapped)
+
+
+def _ages(mask: torch.Tensor) -> torch.Tensor:
+    """Return int64 [A, L], how many real steps follow a real one."""
+    flags = mask.to(torch.int64)
+    return flags.sum(1, keepdim=True) - flags.cumsum(1)
+
+
+class _OwnMaps(nn.Module):
+    """Routing through a matrix a pair of age and interest, on steps ordered by age: a product an age, not a matrix a step."""
+
+    def __init__(self, width: int, config: Capsules.Config) -> None:
+        super().__init__()
+        self.iterations, self.interests = config.iterations, config.interests
+        self.maps = nn.Parameter(torch.empty(config.max_length, width, config.interests * config.width))
+        nn.init.normal_(self.maps, 0.0, _START / width**0.5)
+
+    def forward(self, value: Steps) -> torch.Tensor:
+        steps, mask = value
+        age, places = _ages(mask), torch.arange(mask.shape[1], device=mask.device)
+        ordered = ((age.unsqueeze(1) == places[:, None]) & mask.unsqueeze(1)).to(steps.dtype)  # [A, L, L], of each age at most one step
+        aged = (ordered @ steps.masked_fill(~mask.unsqueeze(-1), 0.0)).transpose(0, 1)  # [L, A, E], the newest first
+        maps = self.maps.index_select(0, places.clamp(max=self.maps.shape[0] - 1))
+        products = aged @ maps
+        mapped = products.view(*products.shape[:2], self.interests, -1).permute(1, 2, 0, 3)  # [A, K, L, D]
+        real, fixed = (places < mask.sum(1, keepdim=True)).unsqueeze(1), mapped.detach()
+        logits = fixed.new_zeros(fixed.shape[:3])
+        for _ in range(self.iterations - 1):
+            logits = logits + (fixed @ _own_interests(logits, fixed, real).unsqueeze(-1)).squeeze(-1)
+        return _own_interests(logits, mapped, real)
+
+
+def _own_interests(logits: torch.Tensor, mapped: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+    """Return [A, K, D] from logits [A, K, L], steps as each interest sees them [A, K, L, D] and which are real [A, 1, L]."""
+    weights = torch.softmax(logits, 1).masked_fill(~real, 0.0)
+    return squash((weights.unsqueeze(2) @ mapped).squeeze(2))
 
 
 def squash(vectors: torch.Tensor) -> torch.Tensor:
@@ -130,13 +169,14 @@ class ProjectFields(Block):
 class LabelAttention(Block):
     """The mix of fields that a target picks: softmax over fields of (field · target)^p (Li et al. 2019, section 4.4).
 
-    The power keeps the sign; a large p picks the best field.
+    The power keeps the sign; a large p prefers the best field, and `hard`, its limit, takes that alone (Cen et al. 2020).
     """
 
     class Config(ComponentConfig):
         """Options."""
 
         power: Annotated[float, Float(1.0, 4.0)] = Field(1.0, ge=1, description="p: how sharply the best field is preferred.")
+        hard: bool = Field(False, description="Whether the best field is taken alone, whatever p is.")
 
     accepts: ClassVar[tuple[Port, ...]] = ("fields", "vector")
     config: Config
@@ -153,7 +193,7 @@ class LabelAttention(Block):
 
     def build(self, specs: Sequence[TensorSpec], arrays: Mapping[str, np.ndarray]) -> nn.Module:
         """Return the module: fields [A, F, E] and target [A, E] to [A, E]."""
-        return _LabelAttention(self.config.power)
+        return _BestField() if self.config.hard else _LabelAttention(self.config.power)
 
 
 class _LabelAttention(nn.Module):
@@ -165,3 +205,9 @@ class _LabelAttention(nn.Module):
         scores = (fields * target.unsqueeze(1)).sum(2)
         raised = scores if self.power == 1.0 else torch.sign(scores) * scores.abs().pow(self.power)
         return (torch.softmax(raised, 1).unsqueeze(-1) * fields).sum(1)
+
+
+class _BestField(nn.Module):
+    def forward(self, fields: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        best = (fields * target.unsqueeze(1)).sum(2).argmax(1)
+        return fields.gather(1, best[:, None, None].expand(-1, 1, fields.shape[2])).squeeze(1)

@@ -23,6 +23,7 @@ _RECALL = (
     ("gru4rec", "sequential.recurrent:Gru4Rec", "Recurrent unit over sessions (Hidasi et al. 2016)."),
     ("narm", "sequential.recurrent:Narm", "Recurrent unit with attention to its states (Li et al. 2017)."),
     ("mind", "sequential.interests:Mind", "Several interests by capsule routing (Li et al. 2019)."),
+    ("comirec", "sequential.interests:ComiRec", "Several interests, trained one at a time (Cen et al. 2020)."),
     ("transformer", "sequential.attention:Transformer", "Causal transformer that sees distances."),
     ("bert4rec", "sequential.cloze:Bert4Rec", "Hidden steps are found (Sun et al. 2019)."),
     ("nextitnet", "sequential.convolution:NextItNet", "Dilated convolution (Yuan et al. 2019)."),

@@ -1,4 +1,4 @@
-"""Sequential retrievers that answer with several vectors a user: MIND."""
+"""Sequential retrievers that answer with several vectors a user: MIND and ComiRec."""
 
 from __future__ import annotations
 
@@ -11,7 +11,42 @@ from autorec_kernel.records.features import Feature, FeatureSchema
 from autorec_kernel.space import Choice, Float, Int
 from autorec_zoo.sequential.common import Objective, Sequential, SequentialConfig, Width, objective
 
-__all__ = ["Mind"]
+__all__ = ["ComiRec", "Mind"]
+
+
+class ComiRec(Sequential):
+    """Several interests of a history by dynamic routing; training goes to the one that fits the target best (Cen et al. 2020, ComiRec-DR).
+
+    It differs from MIND in three ways: a matrix for each pair of place in the history and interest instead of one for all, so that order
+    counts; logits of routing that start at zero instead of at random; and hard attention, the interest of the largest product with the
+    target, instead of a mix. Places are counted from the newest step. An interest is compared with items as it is, without a network.
+    Serving scores an item by the interest it suits best: the paper's aggregation at λ = 0, without a reward for diversity.
+    """
+
+    name: ClassVar[str] = "ComiRec"
+    batching: ClassVar[Batching] = "row"
+
+    class Config(SequentialConfig):
+        """Options."""
+
+        num_interests: Annotated[int, Int(2, 8), Field(ge=1)] = Field(4, description="Vectors a user.")
+        routing_iterations: Annotated[int, Int(1, 4), Field(ge=1)] = Field(3, description="Rounds of routing.")
+        embedding_dim: Width = Field(64, description="Dimension of an item vector, and of an interest.")
+        max_len: Annotated[int, Choice(20, 50), Field(ge=1)] = Field(20, description="Newest steps that are read, a matrix each.")
+        loss: Objective = Field("sampled", description="Training objective.")
+
+    def nodes(self, features: FeatureSchema, source: Feature) -> list[Node]:
+        """Return the nodes."""
+        config, width = self.config, self.config.embedding_dim
+        capsules = {"interests": config.num_interests, "iterations": config.routing_iterations, "width": width, "maps": "each"}
+        return [
+            Node("history", "@history", config={"columns": [source.name], "width": width, "length": config.max_len}),
+            Node("user", "blocks/capsules", ("history",), {**capsules, "max_length": config.max_len}),
+            Node("items", "@table", config={"table": source.vocabulary, "width": width}),
+            Node("wanted", "@target", config={"table": source.vocabulary, "width": width}),
+            Node("suited", "blocks/label-attention", ("user", "wanted"), {"hard": True}),
+            *objective(config.loss, "suited", "items", features, width),
+        ]
 
 
 class Mind(Sequential):

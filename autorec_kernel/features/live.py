@@ -14,7 +14,6 @@ from autorec_kernel.features.feature_set import FeatureSet, Upto
 from autorec_kernel.features.parts import joined
 from autorec_kernel.features.specialise import specialised
 from autorec_kernel.records.dataset import CLOCK, ORDER
-from autorec_kernel.records.features import FeatureSchema
 from autorec_kernel.records.live import Live, LiveFacts
 from autorec_kernel.records.program import Program, read_by
 from autorec_kernel.records.recent import cut
@@ -22,10 +21,11 @@ from autorec_kernel.records.recent import cut
 __all__ = ["live_of"]
 
 
-def live_of(features: FeatureSet, upto: Upto = "train", *, stored: Iterable[str] = ()) -> Live:
+def live_of(features: FeatureSet, upto: Upto = "train", *, names: Iterable[str] | None = None, stored: Iterable[str] = ()) -> Live:
     """Return what `features.state(upto)` needs to take in later events.
 
     Args:
+        names: Features that are folded, those that a model reads; None = all. The others are gone from a state once it is folded.
         stored: Features that the model has read of users or items for tables of its own.
 
     Raises:
@@ -38,7 +38,9 @@ def live_of(features: FeatureSet, upto: Upto = "train", *, stored: Iterable[str]
             hint="a time column that is known for 99 % of the rows makes a clock",
         )
     events = joined(features._before("valid" if upto == "train" else "test"))
-    clock = np.asarray(events[CLOCK])
+    clock, offered = np.asarray(events[CLOCK]), [feature.name for feature in features.schema.features]
+    wanted = set(offered if names is None else names).intersection(offered)
+    ops = [op for op in features._at(upto) if op.program.tables]
     label, position = features.columns.role("label"), features.columns.role("position")
     facts = LiveFacts(
         features.task,
@@ -49,6 +51,7 @@ def live_of(features: FeatureSet, upto: Upto = "train", *, stored: Iterable[str]
         order=int(np.asarray(events[ORDER]).max(initial=-1)),
         once=protocol.deduplicate == "last",
         half_life=features.fading.half_life,
+        left=tuple(f.name for op in ops for f in op.features if f.name not in wanted),
         stored=tuple(f.name for f in features.schema.features if f.dynamic and f.name in set(stored)),
     )
     fades = features.fading.half_life > 0
@@ -57,7 +60,7 @@ def live_of(features: FeatureSet, upto: Upto = "train", *, stored: Iterable[str]
     items = max(np.asarray(events[ITEM_KEY]).max(initial=0) - features.entities.items.size + 1, features.sides.more_items.size - 1, 0)
     return Live(
         facts,
-        _programs(features._at(upto), features.sides, features.schema),
+        _programs(ops, features.sides, wanted),
         features.entities.more_users.first(int(users)),
         features.entities.more_items.first(int(items)),
         np.asarray(events[ITEM])[known].astype(np.int32),
@@ -65,9 +68,8 @@ def live_of(features: FeatureSet, upto: Upto = "train", *, stored: Iterable[str]
     )
 
 
-def _programs(fitted: Iterable[Fitted], sides: Sides, schema: FeatureSchema) -> tuple[tuple[tuple[str, ...], Program], ...]:
-    offered = {feature.name for feature in schema.features}
-    named = [(tuple(f.name if f.name in offered else "" for f in op.features), op.program) for op in fitted if op.program.tables]
+def _programs(ops: Iterable[Fitted], sides: Sides, wanted: set[str]) -> tuple[tuple[tuple[str, ...], Program], ...]:
+    named = [(tuple(f.name if f.name in wanted else "" for f in op.features), op.program) for op in ops]
     return tuple((names, _foldable(program, sides)) for names, program in named if any(names))
 
 

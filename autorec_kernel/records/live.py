@@ -34,6 +34,7 @@ class LiveFacts:
         until: Clock of the newest event (ns), and `order` its `@order`.
         once: Whether only the last event of a pair of user and item counts.
         half_life: Of the popularity that strangers are answered with (ns); 0 = it does not fade.
+        left: Features of tables that are not kept: a state that was folded cannot tell them any more.
         stored: Features that change with every event and that the model has read for tables of its own.
     """
 
@@ -45,6 +46,7 @@ class LiveFacts:
     order: int
     once: bool
     half_life: float = 0.0
+    left: tuple[str, ...] = ()
     stored: tuple[str, ...] = ()
 
 
@@ -94,7 +96,8 @@ class Live:
         if not events.rows:
             return state, self
         programs = tuple((names, cut(program.fold(events))) for names, program in self.programs)
-        state = replace(state, more_users=more_users, more_items=more_items)
+        kept: dict[str, Any] = {part: _without(getattr(state, part), self.facts.left) for part in ("tables", "programs")}
+        state = replace(state, more_users=more_users, more_items=more_items, **kept)
         tables = {**state.tables, **_values(state, programs)}
         after = _seen(replace(state, tables=tables, programs=_served(state, programs)), events, once=self.facts.once)
         positive = (np.asarray(events["@positive"]) != 0) & (np.asarray(events["@user"]) > 0) & (np.asarray(events["@item"]) > 0)
@@ -139,7 +142,7 @@ class Live:
         if meta.get("version") != VERSION:
             raise BundleError(f"what folding needs has version {meta.get('version')!r}; this release reads {VERSION}")
         arrays = {name: packed[part][at : at + prod(shape)].reshape(shape) for name, (part, at, shape) in meta["places"].items()}
-        facts = LiveFacts(**{**meta["facts"], "stored": tuple(meta["facts"]["stored"])})
+        facts = LiveFacts(**{**meta["facts"], **{name: tuple(meta["facts"][name]) for name in ("left", "stored")}})
         programs = tuple((tuple(one["features"]), Program.load(one, arrays, f"{index}.")) for index, one in enumerate(meta["programs"]))
         users, items = (Vocabulary.load(arrays, f"{name}.") for name in ("users", "items"))
         return cls(facts, programs, users, items, arrays["chosen"], arrays["times"])
@@ -229,6 +232,10 @@ def _served(state: ServingState, programs: Iterable[tuple[tuple[str, ...], Progr
             if name in found:
                 found[name] = (for_histories(trimmed) if name in state.tables else trimmed, output)
     return found
+
+
+def _without(held: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: value for name, value in held.items() if name not in names}
 
 
 def _seen(state: ServingState, events: Table, *, once: bool) -> ServingState:

@@ -120,7 +120,7 @@ def bundle_of(
         facts=facts,
         columns=dataset.schema,
         drift=training_profile(state, network.inputs, dataset),
-        live=live_of(final, stored=_stored(network)) if place.recipe.live else None,
+        live=live_of(final, names=network.inputs, stored=_stored(network)) if place.recipe.live else None,
     )
 
 

@@ -66,7 +66,7 @@ def test_folding_equals_building_anew_whatever_the_batches(built: Any, pair: tup
     for rows in np.array_split(np.arange(later.rows), batches):
         state, live = live.fold(state, *given(later.take(rows)))
     assert_same(state, features.state("valid"), features, pair)
-    assert live.facts == live_of(features, "valid").facts
+    assert live.facts == live_of(features, "valid").facts and not live.facts.left
 
 
 @pytest.mark.parametrize("pair", TIMED)
@@ -167,6 +167,20 @@ def test_what_the_model_has_stored_is_not_folded_into(built: Any) -> None:
     live = live_of(features, stored=[moving, "items.year", "@interactions"])
     with pytest.raises(ContractError, match=f"events change {moving}, and the model stores"):
         live.fold(features.state(), *given(dataset_of("time", "recommend").valid))
+
+
+def test_only_what_a_model_reads_is_kept_and_the_rest_is_gone_once_folded(built: Any) -> None:
+    features, later = built["time", "click"], dataset_of("time", "click").valid
+    moving = [f.name for op in features.fitted if op.program.tables for f in op.features]
+    live = live_of(features, names=[moving[0], "items.year"])
+    assert {name for names, _ in live.programs for name in names if name} == {moving[0]}
+    state, _ = stored(features.state(), live)[1].fold(features.state(), *given(later))
+    rows: dict[str, Any] = {"users": np.arange(5), "items": np.arange(5)}
+    assert (
+        state.inputs([moving[0]], **rows)[moving[0]].tobytes() == features.state("valid").inputs([moving[0]], **rows)[moving[0]].tobytes()
+    )
+    with pytest.raises(ContractError, match="cannot compute feature"):
+        state.inputs([moving[1]], **rows)
 
 
 def test_late_events_are_refused(built: Any) -> None:

@@ -58,13 +58,15 @@ class _Pointwise(nn.Module):
 class KlLoss(Block):
     """Divergence of the normal distributions N(mean, exp(log-variance)) from the standard normal one, mean over rows.
 
-    ½ Σ_d (exp(v_d) + m_d² - 1 - v_d) (Kingma and Welling 2014, appendix B); its weight is the β of Liang et al. (2018, section 2.2.2).
+    ½ Σ_d (exp(v_d) + m_d² - 1 - v_d) (Kingma and Welling 2014, appendix B); its weight is the β of Liang et al. (2018, section 2.2.2),
+    which may grow linearly from 0 over the first updates as there. The updates so far are saved with the weights.
     """
 
     class Config(ComponentConfig):
         """Options."""
 
         weight: Annotated[float, Float(0.01, 1.0, log=True)] = Field(0.2, gt=0, description="Factor of this loss in the sum.")
+        anneal_steps: int = Field(0, ge=0, description="Updates over which the factor grows to `weight`; 0 = it is that from the start.")
 
     accepts: ClassVar[tuple[Port, ...]] = ("vector", "vector")
     config: Config
@@ -81,17 +83,25 @@ class KlLoss(Block):
 
     def build(self, specs: Sequence[TensorSpec], arrays: Mapping[str, np.ndarray]) -> nn.Module:
         """Return the module: means [A, D] and log-variances [A, D] to []."""
-        return _Kl(self.config.weight)
+        return _Kl(self.config.weight, self.config.anneal_steps)
 
 
 class _Kl(nn.Module):
-    def __init__(self, weight: float) -> None:
+    updates: torch.Tensor  # int64 [], training passes so far, where they matter
+
+    def __init__(self, weight: float, anneal_steps: int) -> None:
         super().__init__()
-        self.weight = weight
+        self.weight, self.anneal_steps = weight, anneal_steps
+        if anneal_steps:
+            self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
 
     def forward(self, means: torch.Tensor, logs: torch.Tensor) -> torch.Tensor:
         terms = torch.exp(logs.clamp(max=60.0)) + means.square() - 1.0 - logs
-        return 0.5 * self.weight * terms.sum(1).mean()
+        whole = 0.5 * self.weight * terms.sum(1).mean()
+        if not (self.anneal_steps and self.training):
+            return whole
+        self.updates += 1
+        return whole * (self.updates / self.anneal_steps).clamp(max=1.0)
 
 
 class MaskedMseLoss(Block):

@@ -172,7 +172,8 @@ class MultVae(_Bag):
     """Variational autoencoder with a multinomial likelihood over the catalogue (Liang et al. 2018).
 
     The history as a bag of unit length, thinned out in training, gives mean and log-variance of a Gaussian code; the decoder's last layer
-    scores every item. The loss is the multinomial one plus β times the divergence of the code from the standard normal distribution.
+    scores every item. The loss is the multinomial one plus β times the divergence of the code from the standard normal distribution;
+    with `anneal_steps` β grows linearly to its value over that many updates (section 2.2.2).
     """
 
     class Config(ComponentConfig):
@@ -182,6 +183,7 @@ class MultVae(_Bag):
         latent_dim: _Latent = Field(200, description="Width of the code.")
         dropout: _Hiding = Field(0.5, description="Share of the history's items hidden while training.")
         beta: Annotated[float, Float(0.01, 1.0, log=True), Field(gt=0)] = Field(0.2, description="Weight β of the divergence.")
+        anneal_steps: int = Field(0, ge=0, description="Updates over which β grows from 0; 0 = it is the same from the start.")
 
     def _code(self) -> tuple[list[Node], list[Node]]:
         width = {"width": self.config.latent_dim}
@@ -190,7 +192,8 @@ class MultVae(_Bag):
             Node("log_variance", "blocks/linear", ("hidden",), width),
             Node("code", "blocks/reparameterise", ("mean", "log_variance")),
         ]
-        return nodes, [Node("divergence", "blocks/kl-loss", ("mean", "log_variance"), {"weight": self.config.beta})]
+        weight = {"weight": self.config.beta} | ({"anneal_steps": self.config.anneal_steps} if self.config.anneal_steps else {})
+        return nodes, [Node("divergence", "blocks/kl-loss", ("mean", "log_variance"), weight)]
 
 
 class MultDae(_Bag):

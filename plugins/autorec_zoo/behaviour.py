@@ -22,7 +22,10 @@ _BEHAVIOUR = "Histories that are compared with the candidate; None = all but tho
 
 
 class Din(Ranker):
-    """Deep interest network: every history is pooled by its fit to the candidate, then a network (Zhou et al. 2018, section 4)."""
+    """Deep interest network: every history is pooled by its fit to the candidate, then a network (Zhou et al. 2018, section 4).
+
+    The network reads the candidate too (figure 2), whether the features name it or not.
+    """
 
     class Config(ComponentConfig):
         """Options."""
@@ -49,7 +52,8 @@ class Din(Ranker):
         nodes, flat = flat_nodes(features, config.embedding_dim, config.features)
         unit = {"attention_dims": list(config.attention_units), "activation": config.activation, "softmax": config.attention_softmax}
         interests = []
-        for mark, pair in _behaviours(features, config.behavior_features, "DIN"):
+        behaviours = _behaviours(features, config.behavior_features, "DIN")
+        for mark, pair in behaviours:
             nodes += [
                 *_pair_nodes(mark, pair, config.embedding_dim, config.max_length),
                 Node(f"weights{mark}", "blocks/attention-weights", (f"history{mark}", f"candidate{mark}"), unit),
@@ -57,14 +61,16 @@ class Din(Ranker):
                 Node(f"interest{mark}", "blocks/pool", (f"weighed{mark}",), {"mode": "sum"}),
             ]
             interests.append(f"interest{mark}")
-        return _with_network(features, nodes, [flat, *interests], config)
+        return _with_network(features, nodes, [flat, *_unread(features, config.features, behaviours), *interests], config)
 
 
 class Dien(Ranker):
     """Deep interest evolution network: a recurrent unit extracts interests, a second one follows those that fit the candidate.
 
     Zhou et al. 2019. AUGRU: the attention scales the update gate; AIGRU: it scales the inputs of a plain unit; AGRU: it replaces the gate.
-    The auxiliary loss asks of each interest state that it tells the next step from drawn items (equation 6).
+    The auxiliary loss asks of each interest state that it tells the next step from drawn items. Equation 6 draws one for each step and adds
+    up the two log-likelihoods; here a batch shares `auxiliary_negatives`, whose terms are averaged beside that of the next step, and the
+    loss is the mean over steps. The network reads the candidate too (figure 1), whether the features name it or not.
     """
 
     class Config(ComponentConfig):
@@ -99,13 +105,16 @@ class Dien(Ranker):
         for mark, pair in behaviours:
             nodes += [*_pair_nodes(mark, pair, config.embedding_dim, config.max_length), *_interest_nodes(mark, config)]
             interests.append(f"interest{mark}")
-        graph = _with_network(features, nodes, [flat, *interests], config)
+        graph = _with_network(features, nodes, [flat, *_unread(features, config.features, behaviours), *interests], config)
         extra = _auxiliary_nodes(features, behaviours, config)
         return Architecture((*graph.nodes, *extra), graph.outputs, graph.batching)
 
 
 class Bst(Ranker):
-    """Behaviour sequence transformer: the candidate joins the history, and its state after self-attention enters a network (Chen 2019)."""
+    """Behaviour sequence transformer: the candidate joins the history, and its state after self-attention enters a network (Chen 2019).
+
+    The candidate reaches the network as the last step of the sequence, whether the features name it or not.
+    """
 
     class Config(ComponentConfig):
         """Options."""
@@ -172,6 +181,12 @@ def _candidate(features: FeatureSchema, history: Feature) -> Feature:
     if not fitting:
         raise ContractError(f"history {history.name!r} holds {history.vocabulary!r} rows, and no id feature tells the candidate's")
     return next((feature for feature in fitting if feature.name == features.item), fitting[0])
+
+
+def _unread(features: FeatureSchema, names: Columns, behaviours: list[tuple[str, tuple[Feature, Feature]]]) -> list[str]:
+    """Return the candidate nodes whose column is not among the features that the network reads already."""
+    read = {feature.name for feature in chosen(features, names)}
+    return [f"candidate{mark}" for mark, (_, candidate) in behaviours if candidate.name not in read]
 
 
 def _pair_nodes(mark: str, pair: tuple[Feature, Feature], width: int, length: int) -> list[Node]:

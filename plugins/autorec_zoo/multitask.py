@@ -29,7 +29,7 @@ class SharedBottom(Ranker):
     class Config(ComponentConfig):
         """Options."""
 
-        features: Columns = Field(None, description="Features to read; empty = all.")
+        features: Columns = Field(None, description="Features to read; None = all ids, bags and numbers.")
         hidden_units: Units = Field((128, 64), min_length=1, description="Layers of the shared network.")
         task_hidden_units: Units = Field((32,), description="Layers of each task's tower.")
         num_tasks: int | None = Field(None, ge=2, description="Number of labels, if it is to be checked.")
@@ -64,7 +64,7 @@ class Esmm(Ranker):
     class Config(ComponentConfig):
         """Options."""
 
-        features: Columns = Field(None, description="Features to read; empty = all.")
+        features: Columns = Field(None, description="Features to read; None = all ids, bags and numbers.")
         hidden_units: Units = Field((128,), description="Layers that both networks share.")
         tower_units: Units = Field((64, 32), min_length=1, description="Layers of each network.")
         embedding_dim: Width = Field(16, description="Width of a field's embedding.")
@@ -109,7 +109,7 @@ class Mmoe(Ranker):
     class Config(ComponentConfig):
         """Options."""
 
-        features: Columns = Field(None, description="Features to read; empty = all.")
+        features: Columns = Field(None, description="Features to read; None = all ids, bags and numbers.")
         expert_units: _ExpertUnits = Field((64,), min_length=1, description="Layers of each expert.")
         num_experts: Annotated[int, Int(2, 8)] = Field(4, ge=2, description="Number of experts.")
         num_tasks: int | None = Field(None, ge=2, description="Number of labels, if it is to be checked.")
@@ -149,7 +149,7 @@ class Ple(Ranker):
     class Config(ComponentConfig):
         """Options."""
 
-        features: Columns = Field(None, description="Features to read; empty = all.")
+        features: Columns = Field(None, description="Features to read; None = all ids, bags and numbers.")
         expert_units: _ExpertUnits = Field((64,), min_length=1, description="Layers of each expert.")
         num_experts: Annotated[int, Int(1, 4)] = Field(2, ge=1, description="Experts of each task in each layer.")
         num_layers: Annotated[int, Int(1, 3)] = Field(2, ge=1, description="Layers of extraction.")

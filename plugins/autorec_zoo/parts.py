@@ -29,6 +29,7 @@ __all__ = [
     "headed",
     "linear_nodes",
     "mlp",
+    "named",
     "start_of",
     "summed",
     "target",
@@ -65,16 +66,31 @@ def chosen(features: FeatureSchema, names: Columns, kinds: Sequence[FeatureKind]
         option: The option's name, for the error.
 
     Raises:
-        ContractError: A named feature does not exist here or is of another kind, or none is left.
+        ContractError: A named feature is of another kind or named twice, or there is none.
         UnknownNameError: There is no feature of that name.
     """
-    found = list(features.of(*kinds)) if names is None else [features[name] for name in names]
+    found = list(features.of(*kinds)) if names is None else named(features, names, option)
     wrong = [feature.name for feature in found if feature.kind not in kinds]
     if wrong:
         raise ContractError(f"{option} takes {' or '.join(kinds)} features, and {wrong} are not: leave them out")
     if not found:
         raise ContractError(f"{option} needs at least one {' or '.join(kinds)} feature, and the feature set has none")
     return found
+
+
+def named(features: FeatureSchema, names: Sequence[str], option: str) -> list[Feature]:
+    """Return the features that a list names.
+
+    Raises:
+        ContractError: It names none, or one twice.
+        UnknownNameError: There is no feature of a name.
+    """
+    twice = [name for place, name in enumerate(names) if name in names[:place]]
+    if twice:
+        raise ContractError(f"{option} names {twice[0]!r} twice")
+    if not names:
+        raise ContractError(f"{option} is an empty list", hint=f"leave {option} out for all features that suit")
+    return [features[name] for name in names]
 
 
 def field_nodes(
@@ -145,8 +161,8 @@ def linear_nodes(
 
 
 def mlp(name: str, source: str, units: Sequence[int], rates: Sequence[float] = (), activation: str = "relu") -> Node:
-    """Return a multi-layer perceptron with one dropout rate a layer (the last rate repeats, none = no dropout)."""
-    return Node(name, "blocks/mlp", (source,), {"hidden_dims": list(units), "dropout": list(rates), "activation": activation})
+    """Return a multi-layer perceptron with one dropout rate a layer (the last rate repeats, none = no dropout, more than layers go)."""
+    return Node(name, "blocks/mlp", (source,), {"hidden_dims": list(units), "dropout": list(rates[: len(units)]), "activation": activation})
 
 
 def target(features: FeatureSchema) -> tuple[str, str, float]:

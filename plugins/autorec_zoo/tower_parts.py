@@ -8,7 +8,7 @@ from typing import Any, Literal
 from autorec_kernel.errors import ContractError
 from autorec_kernel.records.architecture import Node
 from autorec_kernel.records.features import Feature, FeatureSchema
-from autorec_zoo.parts import Columns, mlp, start_of
+from autorec_zoo.parts import Columns, mlp, named, start_of
 
 __all__ = ["TaskTypes", "in_batch", "label_losses", "read", "side_features", "tower", "varied"]
 
@@ -23,12 +23,12 @@ def side_features(features: FeatureSchema, names: Columns, side: Literal["user",
     towers that read it rank worse than without (measured on ml-100k: NDCG@10 0.039 instead of 0.097).
 
     Raises:
-        ContractError: A named feature depends on something else, or there is none.
+        ContractError: A named feature depends on something else or is named twice, or there is none.
         UnknownNameError: There is no feature of that name.
     """
     suited = features.of("id", "bag", "numeric", "history", depends=(side,))
     steady = [feature for feature in suited if feature.kind == "history" or not feature.dynamic]
-    found = steady if names is None else [features[name] for name in names]
+    found = steady if names is None else named(features, names, option)
     wrong = [feature.name for feature in found if feature.depends != side]
     if wrong:
         raise ContractError(f"{option} takes features of the {side} alone, and {wrong} depend on more: leave them out")

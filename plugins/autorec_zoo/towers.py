@@ -58,8 +58,8 @@ class Dssm(_Towers):
     class Config(ComponentConfig):
         """Options."""
 
-        user_features: Columns = Field(None, description="Features of the user tower; none named = all steady ones of users.")
-        item_features: Columns = Field(None, description="Features of the item tower; none named = all steady ones of items.")
+        user_features: Columns = Field(None, description="Features of the user tower; None = all steady ones of users.")
+        item_features: Columns = Field(None, description="Features of the item tower; None = all steady ones of items.")
         hidden_units: Units = Field((128,), description="Layers of each tower.")
         dropout_rates: Rates = Field((), description="Share of units dropped after each layer while training; the last repeats.")
         embedding_dim: _Final = Field(64, description="Width of the final vectors.")
@@ -97,11 +97,11 @@ class FaceBookDssm(_Towers):
     class Config(ComponentConfig):
         """Options."""
 
-        user_features: Columns = Field(None, description="Features of the user tower; none named = all steady ones of users.")
-        item_features: Columns = Field(None, description="Features of the item tower; none named = all steady ones of items.")
+        user_features: Columns = Field(None, description="Features of the user tower; None = all steady ones of users.")
+        item_features: Columns = Field(None, description="Features of the item tower; None = all steady ones of items.")
         hidden_units: Units = Field((128,), description="Layers of each tower.")
         num_tasks: int | None = Field(
-            None, ge=0, description="Labels learned beside recall, in the data's order; 0 = none; not given = all that differ."
+            None, ge=0, description="Labels beside recall, in the data's order; 0 = none; not given = all that differ."
         )
         task_types: TaskTypes = Field(None, description="What each of them is; none named = what the label's values say.")
         dropout_rates: Rates = Field((), description="Share of units dropped after each layer while training; the last repeats.")
@@ -144,8 +144,8 @@ class YouTubeDnn(_Towers):
     class Config(ComponentConfig):
         """Options."""
 
-        user_features: Columns = Field(None, description="Features of users, histories among them; none named = all.")
-        item_features: Columns = Field(None, description="Categorical features of items; none named = all.")
+        user_features: Columns = Field(None, description="Features of users, histories among them; None = all.")
+        item_features: Columns = Field(None, description="Categorical features of items; None = all.")
         hidden_units: Units = Field((128,), description="Layers of the network.")
         embedding_dim: _Final = Field(64, description="Width of embeddings and of the final vectors.")
         max_seq_len: Annotated[int, Choice(10, 20, 50, 100)] = Field(50, ge=1, description="Newest items of a history that are read.")

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic.fields import FieldInfo
 
-from autorec_kernel.errors import ContractError, UsageError, nearest
+from autorec_kernel.errors import ContractError, UnknownNameError, UsageError, nearest
+from autorec_kernel.records.architecture import Architecture
 from autorec_kernel.records.features import FeatureSchema
 from autorec_kernel.registry.spec import ComponentSpec
 from autorec_zoo.constructors.columns import Column, Labels, schema_of
@@ -138,7 +139,10 @@ def _build(
             raise UsageError(f"`schema` is a FeatureSchema or a FeatureSet, got a {type(schema).__name__}", hint=hint)
         known = _checked(found_schema, records, labels)
     able = kernel or _installed()
-    graph = able.create("blueprint", f"zoo/{spec.name}", **options).architecture(known)
+    blueprint = able.create("blueprint", f"zoo/{spec.name}", **options)
+    _demand_rates(spec.name, options, fields)
+    graph = _graph(blueprint, known, records_only=schema is None)
+    _demand_learned(spec.name, graph, _label_names(labels))
     if features is None:
         network = build_network(graph, known, able, seed=seed, kind=Constructed)
         _demand_data(network, spec.name)
@@ -147,6 +151,54 @@ def _build(
 
     arrays = solve_blocks(graph, features, able, seed=np.random.SeedSequence(seed))
     return build_network(graph, known, able, arrays, seed, Constructed).attach(Entities(features))
+
+
+def _graph(blueprint: Any, known: FeatureSchema, *, records_only: bool) -> Architecture:
+    """Return the graph.
+
+    Raises:
+        UsageError: A name is not among the records given, and there is no schema.
+        UnknownNameError: The schema has no such column.
+    """
+    try:
+        return blueprint.architecture(known)  # type: ignore[no-any-return]
+    except UnknownNameError as error:
+        if not records_only:
+            raise
+        hint = "pass schema=<FeatureSchema or FeatureSet>, or describe the column: Field(name, size), Bag, Numeric or History"
+        raise UsageError(f"{error.message}, and there is no schema to find it in", hint=hint) from None
+
+
+def _demand_rates(name: str, options: Mapping[str, Any], fields: Mapping[str, FieldInfo]) -> None:
+    """Demand that there are no more dropout rates than layers; a search, which draws the two apart, leaves the others unread.
+
+    Raises:
+        UsageError: There are.
+    """
+    rates = options.get("dropout_rates", ())
+    listed = [options.get(key, fields[key].default) for key in ("hidden_units", "second_units") if key in fields]
+    depths = [len(units) for units in listed if isinstance(units, tuple)]
+    depths += [int(options.get("cross_num", fields["cross_num"].default))] if name == "edcn" else []  # a layer beside each cross
+    if isinstance(rates, tuple) and depths and len(rates) > max(depths):
+        told = f"zoo/{name}: there are {len(rates)} dropout_rates for {max(depths)} layers"
+        raise UsageError(told, hint="give at most one a layer; the last repeats")
+
+
+def _label_names(labels: Labels | None) -> list[str]:
+    return [] if labels is None else [labels] if isinstance(labels, str) else list(labels)
+
+
+def _demand_learned(name: str, graph: Architecture, labels: Sequence[str]) -> None:
+    """Demand that every label that was named is learned.
+
+    Raises:
+        UsageError: One is not.
+    """
+    learned = {*graph.outputs, *(str(node.config["task"]) for node in graph.nodes if node.block == "@labels")}
+    idle = [label for label in labels if label not in learned]
+    if idle:
+        told = [label for label in labels if label in learned] or "no label"
+        raise UsageError(f"zoo/{name} learns {told} with these options, and {idle} would be left out", hint="leave them out of `labels`")
 
 
 def _demand_data(network: Network, name: str) -> None:

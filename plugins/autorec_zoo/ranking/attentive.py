@@ -10,7 +10,7 @@ from autorec_kernel.config import ComponentConfig
 from autorec_kernel.records.architecture import Architecture, Node
 from autorec_kernel.records.features import Depends, FeatureSchema
 from autorec_kernel.space import Choice, Int, Ints
-from autorec_zoo.parts import Columns, Ranker, Rates, Units, Width, field_nodes, flat_nodes, linear_nodes, mlp, summed, target
+from autorec_zoo.parts import Columns, Ranker, Rates, Units, Width, field_nodes, flat_nodes, linear_nodes, mlp, named, summed, target
 
 __all__ = ["AutoInt", "FinalMlp", "XDeepFm"]
 
@@ -121,7 +121,7 @@ class FinalMlp(Ranker):
         )
         parts: list[str] = []
         for name, side, given, units in streams:
-            context = [f.name for f in features.of("id", "bag", depends=(side,))] if given is None else list(given)
+            context = [f.name for f in features.of("id", "bag", depends=(side,))] if given is None else _context(features, given, name)
             if context:
                 nodes.append(Node(f"{name}_context", "@fields", config={"columns": context, "width": config.embedding_dim}))
             gate = {"hidden_dims": list(config.gate_units) if context else []}
@@ -133,6 +133,11 @@ class FinalMlp(Ranker):
             parts.append(f"{name}_score")
         nodes.append(Node("joint", "blocks/bilinear", ("first_deep", "second_deep"), {"heads": config.num_heads}))
         return summed(features, nodes, (*parts, "joint"))
+
+
+def _context(features: FeatureSchema, names: tuple[str, ...], stream: str) -> list[str]:
+    """Return the names of a context; none is one too."""
+    return [feature.name for feature in named(features, names, f"{stream}_context")] if names else []
 
 
 def _network(source: str, units: tuple[int, ...], rates: tuple[float, ...]) -> list[Node]:

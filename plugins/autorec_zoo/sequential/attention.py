@@ -31,7 +31,7 @@ class SasRec(Sequential):
 
         loss: Objective = Field("auto", description=AUTO_LOSS)
         attention_dropout: float = Field(0.0, ge=0, lt=1, description="Share of attention weights dropped while training; slow.")
-        smoothing: float = Field(0.0, ge=0, lt=1, description="Share of the wanted distribution that all items have alike (softmax).")
+        smoothing: float = Field(0.0, ge=0, lt=1, description="Share of the wanted distribution that all items have alike (full softmax).")
 
     def nodes(self, features: FeatureSchema, source: Feature) -> list[Node]:
         """Return the nodes."""

@@ -137,11 +137,19 @@ def objective(
 
     Args:
         width: Dimension of an item vector.
-        power: Exponent of the counts that negatives are drawn by; 0 = all items alike.
+        power: Exponent of the counts that negatives are drawn by; 0 = all items alike. With it, `auto` is `sampled`.
         smoothing: Of a full softmax.
         target: The node of wanted rows; "target" = the source, which is the first of the nodes.
+
+    Raises:
+        ContractError: The loss draws no negatives, and `power` says how; or it is no full softmax, and `smoothing` is one's.
     """
-    chosen = cheapest(features, width) if kind == "auto" else kind
+    chosen = ("sampled" if power else cheapest(features, width)) if kind == "auto" else kind
+    if power and chosen == "softmax":
+        raise ContractError("sample_power says how negatives are drawn, and a full softmax draws none", hint="choose another loss, or 0")
+    if smoothing and chosen != "softmax":
+        told = f"smoothing is that of a full softmax, and the loss is {chosen!r}{' on a catalogue of this size' * (kind == 'auto')}"
+        raise ContractError(told, hint='give loss="softmax", or smoothing=0')
     source = Node("target", "@target", config={"index": True})
     if chosen == "softmax":
         return [source, Node("loss", "blocks/softmax-loss", (states, items, target), {"smoothing": smoothing} if smoothing else {})]

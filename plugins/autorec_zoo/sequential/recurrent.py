@@ -35,7 +35,9 @@ class Gru4Rec(Sequential):
         embedding_dim: Width = Field(64, description="Dimension of an item vector.")
         loss: Objective = Field("auto", description=AUTO_LOSS)
         steps: int = Field(20, ge=1, description="Steps of each session in a batch; 1 = the paper's.")
-        sample_power: float = Field(0.0, ge=0, le=1, description="Exponent of popularity that negatives are drawn by; 0 = all alike.")
+        sample_power: float = Field(
+            0.0, ge=0, le=1, description="Exponent of popularity that negatives are drawn by; 0 = all alike; more makes `auto` sampled."
+        )
 
     def nodes(self, features: FeatureSchema, source: Feature) -> list[Node]:
         """Return the nodes."""

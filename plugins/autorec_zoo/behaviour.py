@@ -69,8 +69,8 @@ class Dien(Ranker):
 
     Zhou et al. 2019. AUGRU: the attention scales the update gate; AIGRU: it scales the inputs of a plain unit; AGRU: it replaces the gate.
     The auxiliary loss asks of each interest state that it tells the next step from drawn items. Equation 6 draws one for each step and adds
-    up the two log-likelihoods; here a batch shares `auxiliary_negatives`, whose terms are averaged beside that of the next step, and the
-    loss is the mean over steps. The network reads the candidate too (figure 1), whether the features name it or not.
+    up the two log-likelihoods; here a batch shares `auxiliary_negatives`, and a step's loss is the mean of its own term and all of theirs,
+    so that the next step counts one in 65 by default. The network reads the candidate too (figure 1), whether the features name it or not.
     """
 
     class Config(ComponentConfig):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -11,7 +11,7 @@ from autorec_kernel.config import ComponentConfig
 from autorec_kernel.records.architecture import Architecture, Node
 from autorec_kernel.records.features import FeatureSchema
 from autorec_kernel.space import Choice, Int
-from autorec_zoo.parts import Columns, Ranker, Rates, Units, Width, chosen, field_nodes, flat_nodes, headed, mlp, target
+from autorec_zoo.parts import Columns, Ranker, Rates, Units, Width, field_nodes, flat_nodes, headed, mlp, target
 
 __all__ = ["Dcn", "Dcnv2", "Edcn"]
 
@@ -121,8 +121,9 @@ class Edcn(Ranker):
             ContractError: There is no label or no suitable feature.
         """
         target(features)
-        config, count = self.config, len(chosen(features, self.config.features))
+        config = self.config
         nodes, fields = field_nodes(features, config.embedding_dim, config.features)
+        count = _count(nodes)
         units = (*config.hidden_units, *[config.hidden_units[-1]] * (config.cross_num - len(config.hidden_units)))
         rates = config.dropout_rates
         crossed = deep = fields
@@ -139,6 +140,12 @@ class Edcn(Ranker):
         last, rest = config.cross_num - 1, units[config.cross_num :]
         tower = mlp("tower", f"deep_{last}", rest, rates[config.cross_num :] or rates[-1:])
         return headed(features, [*nodes, *([tower] if rest else [])], (f"cross_{last}", "tower" if rest else f"deep_{last}", f"met_{last}"))
+
+
+def _count(nodes: Sequence[Node]) -> int:
+    """Return how many fields nodes of `field_nodes` yield: one a category, and one a group of numbers."""
+    told = {"@fields": "columns", "blocks/numeric-fields": "groups"}
+    return sum(len(node.config[told[node.block]]) for node in nodes if node.block in told)
 
 
 def _bridge(layer: int, kind: str, width: int) -> list[Node]:

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from autorec_blocks.fields import NumericFields
 from autorec_kernel.errors import ContractError
+from autorec_kernel.kernel import Kernel
+from autorec_kernel.models import build_network
 from autorec_kernel.records.architecture import TensorSpec
 from autorec_kernel.records.features import Feature, FeatureSchema
 from autorec_kernel.testing.block_cases import build
@@ -126,3 +128,15 @@ def test_a_number_moves_the_field_that_the_graph_puts_it_in_and_no_other() -> No
 def test_no_suitable_feature_is_told() -> None:
     with pytest.raises(ContractError, match="needs at least one"):
         field_nodes(schema_of(), 4)
+
+
+@pytest.mark.parametrize("numbers", [1, 16, 17, 40])
+@pytest.mark.parametrize("gates", ["FGU", "BGU"])
+def test_a_gate_a_field_is_one_a_group_of_numbers(kernel: Kernel, numbers: int, gates: str) -> None:
+    ids = [Feature(name, "id", "row", vocabulary=name, size=5) for name in ("a", "b", "c")]
+    schema = schema_of(*ids, *(number(f"f{place % 7}.w{place}") for place in range(numbers)))
+    graph = kernel.create("blueprint", "zoo/edcn", gate_type=gates).architecture(schema)
+    network = build_network(graph, schema, kernel)
+    fields = network.specs[graph["cross_0"].inputs[0]].fields
+    assert graph["to_cross_0"].config["groups"] == (fields if gates == "FGU" else 0)
+    assert fields == 3 + (numbers if numbers <= 16 else 7)

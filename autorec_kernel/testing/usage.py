@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from operator import itemgetter
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.errors import AutoRecError
@@ -19,8 +21,8 @@ __all__ = ["block_users", "options_one_by_one", "share_of_shared"]
 def block_users(kernel: Any) -> dict[str, tuple[str, ...]]:
     """Return model block id → ids of the blueprints that use it, sorted, for every usable block of the kernel.
 
-    A blueprint uses a block when some value of one of its options, on some schema, puts the block into its graph; training-only nodes
-    count. A blueprint that cannot be loaded or decoded uses nothing.
+    A blueprint uses a block when some value of one of its options, or of two of which the first decides on blocks by itself, puts the
+    block into its graph on some schema; training-only nodes count. A blueprint that cannot be loaded or decoded uses nothing.
     """
     users: dict[str, set[str]] = {row.id: set() for row in kernel.components("model-block") if row.usable}
     for row in kernel.components("blueprint"):
@@ -35,27 +37,57 @@ def share_of_shared(users: Mapping[str, tuple[str, ...]]) -> float:
 
 
 def options_one_by_one(kind: type[ComponentConfig]) -> Iterator[ComponentConfig]:
-    """Yield the configs of `variants`, then the defaults with one option changed at a time: choices, flags and ends of domains."""
+    """Yield the configs of `variants`, then the defaults with one option changed at a time: choices, flags, ends of domains, half-ways."""
     yield from variants(kind)
+    yield from (config for change in _changes(kind) if (config := _changed(kind, change)) is not None)
+
+
+def _changes(kind: type[ComponentConfig]) -> list[dict[str, Any]]:
+    """Return the values but for the default that each option is tried with, one option each."""
+    found = []
     for name, info in kind.model_fields.items():
         domains = [part for part in info.metadata if isinstance(part, Domain)]
-        for value in (*_closed(info.annotation), *(value for domain in domains for value in _ends(domain))):
-            try:
-                yield kind(**{name: value})
-            except (ValidationError, AutoRecError):
-                continue
+        values = (*_closed(info.annotation), *(value for domain in domains for value in _ends(domain)), *_between(info))
+        told = {repr(value): value for value in values}
+        told.pop(repr(info.get_default(call_default_factory=True)), None)
+        found += [{name: value} for value in told.values()]
+    return found
+
+
+def _changed(kind: type[ComponentConfig], change: Mapping[str, Any]) -> ComponentConfig | None:
+    """Return the defaults but for the change; None where the class refuses it."""
+    try:
+        return kind(**change)
+    except (ValidationError, AutoRecError):
+        return None
 
 
 def _blocks_of(kernel: Any, blueprint: str) -> set[str]:
     from autorec_kernel.testing.model_cases import schemas
 
+    given = schemas()
     try:
         component = kernel.load("blueprint", blueprint)
-        configs = {config.model_dump_json(): config for config in options_one_by_one(component.Config)}
+        plain = _used(component, _changed(component.Config, {}), given)
+        found = plain.union(*(_used(component, config, given) for config in variants(component.Config)))
+        changes = _changes(component.Config)
     except AutoRecError:
         return set()
-    named = {block for config in configs.values() for schema in schemas().values() for block in _graph_blocks(component, config, schema)}
-    return {_id_of(kernel, name) for name in named}
+    alone = [_used(component, _changed(component.Config, change), given) for change in changes]
+    deciding = [change for change, used in zip(changes, alone, strict=True) if used - plain]
+    found = found.union(*alone)
+    suited = {name: schema for name, schema in given.items() if any(name == one for one, _ in found)}
+    together = (first | second for first in deciding for second in changes if first.keys() != second.keys())
+    pairs = {repr(sorted(pair.items(), key=itemgetter(0))): pair for pair in together}  # each once
+    found = found.union(*(_used(component, _changed(component.Config, pair), suited) for pair in pairs.values()))
+    return {_id_of(kernel, name) for _, name in found}
+
+
+def _used(component: Any, config: ComponentConfig | None, given: Mapping[str, Any]) -> set[tuple[str, str]]:
+    """Return (schema, block) of the graphs of a config."""
+    if config is None:
+        return set()
+    return {(name, block) for name, schema in given.items() for block in _graph_blocks(component, config, schema)}
 
 
 def _graph_blocks(component: Any, config: ComponentConfig, schema: Any) -> set[str]:
@@ -82,6 +114,17 @@ def _closed(annotation: Any) -> tuple[Any, ...]:
     if get_origin(annotation) in (Union, UnionType):
         return tuple(value for part in get_args(annotation) for value in _closed(part))
     return ()
+
+
+def _between(info: FieldInfo) -> tuple[float, ...]:
+    """Return a number between the bounds of a fraction that the search leaves alone, or 1 above its lower one."""
+    if info.annotation is not float or any(isinstance(part, Domain) for part in info.metadata):
+        return ()
+    bounds = {name: getattr(part, name) for part in info.metadata for name in ("ge", "gt", "le", "lt") if hasattr(part, name)}
+    low, high = bounds.get("ge", bounds.get("gt")), bounds.get("le", bounds.get("lt"))
+    if low is None:
+        return ()
+    return ((low + 1.0) if high is None else 0.5 * (low + high),)
 
 
 def _ends(domain: Domain) -> tuple[Any, ...]:

@@ -30,6 +30,7 @@ class Foreign:
         kind: Literal["plain", "deep"] = "plain"
         layers: Annotated[int, Int(1, 4)] = Field(1, description="Layers.")
         crossed: bool = False
+        share: float = Field(0.0, ge=0, lt=1, description="No gene.")
 
     role: ClassVar[str] = "ranker"
     tasks: ClassVar[tuple[str, ...]] = ("click",)
@@ -42,6 +43,8 @@ class Foreign:
             raise ContractError("no history")
         nodes = [Node("fields", "@fields", config={"columns": ["user_id"], "width": 4})]
         nodes.append(Node("deep", "blocks/mlp" if self.config.kind == "deep" else "linear", ("fields",)))
+        if self.config.kind == "deep" and self.config.share > 0:
+            nodes.append(Node("gated", "blocks/product", ("deep", "deep")))
         if self.config.crossed and self.config.layers == 1:
             nodes.append(Node("more", "blocks/add", ("deep", "deep")))
         return Architecture((*nodes, Node("score", "blocks/head", (nodes[-1].id,))), {"rating": "score"})
@@ -74,6 +77,16 @@ def kernel() -> Kernel:
 def test_every_value_of_every_option_is_tried(kernel: Kernel) -> None:
     users = block_users(kernel)
     assert users["blocks/linear"] == users["blocks/mlp"] == users["blocks/add"] == users["blocks/head"] == ("foreign/first",)
+
+
+def test_pairs_of_options_are_tried_and_fractions_that_the_search_leaves_alone() -> None:
+    users = block_users(Kernel.discover())
+    assert users["blocks/popular-items"] == ("zoo/gru4rec",)  # loss = "sampled" with a sample_power above 0
+    assert not [block for block, found in users.items() if block.startswith("blocks/") and not found]
+
+
+def test_a_pair_counts_where_its_first_option_decides_on_blocks_by_itself(kernel: Kernel) -> None:
+    assert block_users(kernel)["blocks/product"] == ("foreign/first",)
 
 
 def test_blocks_that_nobody_uses_are_listed_and_a_broken_blueprint_uses_none(kernel: Kernel) -> None:

@@ -25,13 +25,15 @@ Steps = tuple[torch.Tensor, torch.Tensor]  # float32 [A, L, E], mask bool [A, L]
 class AdditiveAttention(Block):
     """Each step's weighted sum of the steps up to itself: Σ_j≤t vᵀσ(A₁ h_t + A₂ h_j) · h_j (Li et al. 2017, equations 6 to 8).
 
-    The weights are not normalised, as in the paper.
+    With `mean` the score is vᵀσ(A₁ h_t + A₂ h_j + A₃ m_t + b), m_t the mean of the steps up to t (Liu et al. 2018, equations 2 and 7).
+    The weights are not normalised, as in both papers.
     """
 
     class Config(ComponentConfig):
         """Options."""
 
         width: Annotated[int, Int(8, 128, log=True), Field(ge=1)] = Field(64, description="Hidden units of the score.")
+        mean: bool = Field(False, description="Whether the score reads the mean of the steps so far too, and has an offset.")
 
     accepts: ClassVar[tuple[Port, ...]] = ("sequence",)
     config: Config
@@ -48,19 +50,23 @@ class AdditiveAttention(Block):
 
     def build(self, specs: Sequence[TensorSpec], arrays: Mapping[str, np.ndarray]) -> nn.Module:
         """Return the module: [A, L, E] to [A, L, E]."""
-        return _Additive(specs[0].width, self.config.width)
+        return _Additive(specs[0].width, self.config)
 
 
 class _Additive(nn.Module):
-    def __init__(self, width: int, hidden: int) -> None:
+    def __init__(self, width: int, config: AdditiveAttention.Config) -> None:
         super().__init__()
-        self.now, self.then = nn.Linear(width, hidden, bias=False), nn.Linear(width, hidden, bias=False)
-        self.score = nn.Linear(hidden, 1, bias=False)
+        self.now, self.then = nn.Linear(width, config.width, bias=False), nn.Linear(width, config.width, bias=False)
+        self.mean = nn.Linear(width, config.width) if config.mean else None
+        self.score = nn.Linear(config.width, 1, bias=False)
 
     def forward(self, value: Steps) -> Steps:
         steps, mask = value
         steps = steps.masked_fill(~mask.unsqueeze(-1), 0.0)
         now, then, place = self.now(steps), self.then(steps), torch.arange(steps.shape[1], device=steps.device)
+        if self.mean is not None:
+            counts = mask.to(steps.dtype).cumsum(1).clamp(min=1.0)
+            now = now + self.mean(steps.cumsum(1) / counts.unsqueeze(-1))
         weights = self.score(torch.sigmoid(now.unsqueeze(2) + then.unsqueeze(1))).squeeze(-1)
         older = place.unsqueeze(0) <= place.unsqueeze(1)
         return weights.masked_fill(~(older & mask.unsqueeze(2)), 0.0) @ steps, mask

@@ -22,6 +22,7 @@ _RECALL = (
     ("sasrec", "sequential.attention:SasRec", "Self-attention over a history (Kang and McAuley 2018)."),
     ("gru4rec", "sequential.recurrent:Gru4Rec", "Recurrent unit over sessions (Hidasi et al. 2016)."),
     ("narm", "sequential.recurrent:Narm", "Recurrent unit with attention to its states (Li et al. 2017)."),
+    ("stamp", "sequential.memory:Stamp", "General and current interest of a session (Liu et al. 2018)."),
     ("mind", "sequential.interests:Mind", "Several interests by capsule routing (Li et al. 2019)."),
     ("comirec", "sequential.interests:ComiRec", "Several interests, trained one at a time (Cen et al. 2020)."),
     ("transformer", "sequential.attention:Transformer", "Causal transformer that sees distances."),

@@ -42,6 +42,7 @@ _SPELLINGS = {
     "pnn": "PNN",
     "sasrec": "SASRec",
     "shared-bottom": "SharedBottom",
+    "stamp": "STAMP",
     "widedeep": "WideDeep",
     "xdeepfm": "XDeepFM",
     "youtube-dnn": "YouTubeDNN",

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 
 from autorec_blocks.capsules import Capsules, LabelAttention
-from autorec_kernel.errors import ContractError
 from autorec_kernel.models import FitSettings, evaluate_ranking, fit
 from autorec_kernel.models.scoring import rank_block
 from autorec_kernel.records.architecture import TensorSpec
@@ -110,21 +107,6 @@ def test_comirec_trains_the_interest_that_suits_the_target_alone(built, features
     values = network({network.inputs[0]: histories([4, 7, 2], [9, 1]), "@target": wanted, "@negatives": torch.tensor([3])})
     fits = (values["user"] @ network.item_vectors()[wanted].unsqueeze(-1)).squeeze(-1)
     assert torch.equal(values["suited"], values["user"][[0, 1], fits.argmax(1)])
-
-
-def test_comirec_sees_order_no_padding_and_no_neighbours(built, features):
-    network = built("zoo/comirec", features)
-    plain = histories([3, 1, 2], [5], [7, 8, 9, 10])
-    together = network.serve(plain)[0]
-    assert torch.allclose(network.serve(torch.cat([plain, torch.zeros(3, 5, dtype=torch.int64)], 1))[0], together, atol=1e-6)
-    assert torch.allclose(network.serve(histories([3, 1, 2]))[0][0], together[0], atol=1e-6)
-    first, second = network.serve(histories([3, 1, 2], [1, 3, 2]))[0]
-    assert not torch.allclose(first, second, atol=1e-5)
-
-
-def test_comirec_needs_an_order(kernel, features):
-    with pytest.raises(ContractError, match="ordered"):
-        kernel.create("blueprint", "comirec").architecture(replace(features.schema, ordered=False))
 
 
 @pytest.mark.slow

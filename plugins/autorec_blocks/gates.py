@@ -116,7 +116,7 @@ class _Senet(nn.Module):
     def __init__(self, fields: int, hidden: int) -> None:
         super().__init__()
         squeeze = nn.Linear(fields, hidden)
-        nn.init.zeros_(squeeze.bias)  # means of young embeddings are so small that a negative offset would silence a unit for good
+        squeeze.bias.data.abs_()  # means of young embeddings are so small that a negative offset would silence a unit for good
         self.excite = nn.Sequential(squeeze, nn.ReLU(), nn.Linear(hidden, fields), nn.Sigmoid())
 
     def forward(self, fields: torch.Tensor) -> torch.Tensor:

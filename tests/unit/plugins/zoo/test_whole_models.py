@@ -81,7 +81,7 @@ def dense(network: Network, part: str, value: Tensor, *, last: bool = True) -> T
 
 
 def answer(network: Network, *parts: Tensor) -> Tensor:
-    """Return the logit of a ranker's network over device and interest."""
+    """Return the logit of a ranker's network over device, candidate and interest, as far as it reads them."""
     ((weight, _),) = layers(network, "score")
     return weight[0] @ dense(network, "deep", torch.cat(parts)) + network.part("score").offset[0].detach()
 
@@ -146,7 +146,8 @@ def test_din_sums_the_history_by_unnormalised_weights_and_asks_a_network(model: 
         interest = torch.zeros(4)
         for step in table[history]:
             interest += dense(network, "weights", torch.cat([step, wanted, step - wanted, step * wanted]), last=False) * step
-        assert found[row].item() == pytest.approx(torch.sigmoid(answer(network, device(network, row, 4), interest)).item(), abs=1e-5)
+        read = device(network, row, 4), items(network, 4)[ROWS["item_id"][row]], interest
+        assert found[row].item() == pytest.approx(torch.sigmoid(answer(network, *read)).item(), abs=1e-5)
 
 
 def dien(model: Model, **options: Any) -> Network:
@@ -172,7 +173,8 @@ def test_dien_evolves_the_interests_that_it_extracted_by_their_fit_to_the_candid
             new = torch.tanh(a[2] + torch.sigmoid(a[0] + b[0]) * b[2])
             update = weight * torch.sigmoid(a[1] + b[1])
             interest = (1 - update) * interest + update * new
-        assert found[row].item() == pytest.approx(torch.sigmoid(answer(network, device(network, row, 4), interest)).item(), abs=1e-5)
+        read = device(network, row, 4), items(network, 4)[ROWS["item_id"][row]], interest
+        assert found[row].item() == pytest.approx(torch.sigmoid(answer(network, *read)).item(), abs=1e-5)
 
 
 def test_the_auxiliary_loss_of_dien_asks_the_interest_states_for_the_next_step(model: Model) -> None:

@@ -31,7 +31,7 @@ def test_a_step_is_told_by_phase_and_by_operator(autorec: Autorec, table: Path) 
     operators = lines[next(at for at, line in enumerate(lines) if line.startswith("OPERATOR")) + 1 :]
     assert len(operators) == 5
     assert any(line.startswith(("aten::", "Optimizer.step")) for line in operators)
-    told = [line for line in err.splitlines() if not line.startswith(("[W", "USDT:"))]  # torch's own log, and its profiler's where earlier tests used it
+    told = [line for line in err.splitlines() if not line.startswith(("[W", "USDT:"))]  # torch's own log, also its profiler's
     assert told == [f"reading {table}", "building features", "training 2 steps"]
 
 

@@ -16,6 +16,7 @@ from autorec_kernel.errors import UsageError
 __all__ = ["Recipe", "over", "parse_budget", "read_recipe"]
 
 _UNITS = {"s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
+_NAMED = ("fixed", "roles", "kinds")
 DEFAULT_BUDGET = 180.0  # seconds, when neither a budget nor a number of trials is given
 
 
@@ -116,7 +117,13 @@ def read_recipe(path: Path | None, values: Mapping[str, Any], preset: Mapping[st
 
 
 def over(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options of which the upper ones win; a budget takes the place of a number of trials, and the other way round."""
+    """Return options of which the upper ones win; a budget takes the place of a number of trials, and the other way round.
+
+    What is named one by one (`fixed`, `roles`, `kinds`) is put together.
+    """
     limited = not {"budget", "trials"}.isdisjoint(upper)
     kept = {key: value for key, value in lower.items() if not (limited and key in ("budget", "trials"))}
-    return {**kept, **upper}
+    named = {
+        key: {**kept[key], **upper[key]} for key in _NAMED if isinstance(kept.get(key), Mapping) and isinstance(upper.get(key), Mapping)
+    }
+    return {**kept, **upper, **named}

@@ -81,7 +81,8 @@ def parse_options(option: str, words: Sequence[str]) -> dict[str, Any]:
     for word in words:
         name, sign, text = word.partition("=")
         if not sign:
-            raise UsageError(f"{option} {word!r} is not NAME=JSON", hint=f"for example: {option} embedding_dim=32")
+            example = "zoo/deepfm." if option == "--fix" else ""
+            raise UsageError(f"{option} {word!r} is not NAME=JSON", hint=f"for example: {option} {example}embedding_dim=32")
         try:
             found[name] = json.loads(text)
         except json.JSONDecodeError:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autorec_kernel.cli.data import parse_pairs
+from autorec_kernel.cli.data import parse_options, parse_pairs
 from autorec_kernel.cli.host import kernel_of
 from autorec_kernel.cli.output import emit, emit_json, emit_table, note
 from autorec_kernel.cli.target import packaged
@@ -58,7 +56,7 @@ def profile(
     }
     plan = read_recipe(None, {**given, **{name: value for name, value in stated.items() if value is not None}})
     source, items = (data, items) if data is not None else packaged(users, items)
-    found = _measure(kernel, source, plan, blueprint, _options(option or ()), users, items, steps, batch_size)
+    found = _measure(kernel, source, plan, blueprint, parse_options("--option", option or ()), users, items, steps, batch_size)
     emit_json(found) if as_json else _print(found, top)
 
 
@@ -67,20 +65,6 @@ def _task(kernel: Kernel, blueprint: str, task: str | None) -> str:
     if task is not None and task not in tasks:
         raise UsageError(f"blueprint {blueprint!r} does not do the task {task!r}", hint=f"--task {tasks[0]}")
     return task or str(tasks[0])
-
-
-def _options(words: Sequence[str]) -> dict[str, Any]:
-    """Return option -> value of words `NAME=JSON`; what is no JSON is a text."""
-    found: dict[str, Any] = {}
-    for word in words:
-        name, sign, text = word.partition("=")
-        if not sign:
-            raise UsageError(f"--option {word!r} is not NAME=JSON", hint="for example: --option embedding_dim=32")
-        try:
-            found[name] = json.loads(text)
-        except json.JSONDecodeError:
-            found[name] = text
-    return found
 
 
 def _measure(

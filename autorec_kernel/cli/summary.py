@@ -100,7 +100,8 @@ def _slices(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
         known = {one: found["slices"][name]["value"] for one, found in result["baselines"].items() if name in found.get("slices", {})}
         values = {one: value for one, value in known.items() if value is not None}
         best = (min if lower else max)(values, key=lambda one: values[one], default=None)
-        lines.append((name.replace("-", " "), f"{row['count']:,}", _figure(row["value"]), _figure(values.get(best or "")), best or ""))
+        which = "all alike" if len(values) > 1 and len(set(values.values())) == 1 else best or ""
+        lines.append((name.replace("-", " "), f"{row['count']:,}", _figure(row["value"]), _figure(values.get(best or "")), which))
     return lines
 
 

@@ -154,15 +154,19 @@ class Live:
         facts, time = self.facts, state.columns.get("time", "")
         own = {state.columns.get("user", ""): _coded(users), state.columns.get("item", ""): _coded(items)}
         given = {**{name: column for name, column in own.items() if name}, **columns}
-        needed = {*self.columns(), time, *([facts.label] if facts.label and facts.task != "recommend" else [])}
+        needed = {*self.columns(), time, *([facts.label] if facts.label and self._labelled else [])}
         lost = sorted(needed - set(given))
         if lost:
             raise UsageError(f"folding reads the columns {', '.join(lost)} of an event", hint="give them in columns=")
         table = Table(given, len(users))
         label = np.asarray(table[facts.label], dtype=np.float64) if facts.label in given else None
-        if label is not None and facts.task != "recommend":
+        if label is not None and self._labelled:
             known = np.flatnonzero(~np.isnan(label))
             table, label = table.take(known), label[known]
+            if facts.task == "click" and facts.threshold is None and not np.isin(label, (0.0, 1.0)).all():
+                raise DataError(
+                    f"labels of clicks are 0 and 1, and {facts.label!r} holds others", hint="compare them with the threshold first"
+                )
         clock = self._clock(np.asarray(table[time]))
         position = np.asarray(table[facts.position]) if facts.position in given else np.zeros(table.rows)
         order = np.lexsort((position, clock))
@@ -174,6 +178,10 @@ class Live:
             key = keys.get(name, zero)
             added |= {f"@{name}_key": key, f"@{name}": np.where(key < ids[0].size, key, 0)}
         return table.with_columns(added)
+
+    @property
+    def _labelled(self) -> bool:
+        return self.facts.task != "recommend" or self.facts.threshold is not None
 
     def _ids(self, state: ServingState) -> dict[str, tuple[Vocabulary, Vocabulary]]:
         return {"user": (state.users, self.more_users), "item": (state.items, self.more_items)}

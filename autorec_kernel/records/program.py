@@ -120,7 +120,8 @@ class Program:
         """Return everything but the arrays as plain JSON values."""
         steps = [{"op": s.op, "inputs": list(s.inputs), "output": s.output, "params": dict(s.params)} for s in self.steps]
         tables = {name: table.to_json() for name, table in self.tables.items()}
-        return {"inputs": list(self.inputs), "steps": steps, "outputs": list(self.outputs), "arrays": sorted(self.arrays), "tables": tables}
+        lists = {"inputs": list(self.inputs), "outputs": list(self.outputs), "arrays": sorted(self.arrays)}
+        return {**lists, "steps": steps, "tables": tables, "folded": list(self.tables)}  # later tables are folded from earlier ones
 
     def stored(self) -> dict[str, np.ndarray]:
         """Return every array to store, those of the tables included."""
@@ -139,7 +140,9 @@ class Program:
         try:
             steps = tuple(Step(s["op"], tuple(s["inputs"]), s["output"], s["params"]) for s in meta["steps"])
             own = {name: np.asarray(arrays[f"{prefix}array.{name}"]) for name in meta["arrays"]}
-            tables = {name: AsOfTable.load(table, arrays, f"{prefix}table.{name}.") for name, table in meta["tables"].items()}
+            tables = {
+                name: AsOfTable.load(meta["tables"][name], arrays, f"{prefix}table.{name}.") for name in meta.get("folded", meta["tables"])
+            }
             return cls(tuple(meta["inputs"]), steps, tuple(meta["outputs"]), own, tables)
         except (KeyError, TypeError, ContractError) as error:
             raise BundleError(f"a feature program is damaged: {error}") from error

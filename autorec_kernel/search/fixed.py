@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from autorec_kernel.config import ComponentConfig, parse_config
-from autorec_kernel.errors import UnknownNameError
+from autorec_kernel.errors import UnknownNameError, UsageError
 from autorec_kernel.space import Choice, Gene
 
 if TYPE_CHECKING:
@@ -46,12 +46,18 @@ def fixed_genes(genes: Iterable[Gene], fixed: Mapping[str, Any], owners: Mapping
 
     Args:
         fixed: What `fixed_options` returned.
-        owners: Owner of options → (the role, the blueprints of the role under which they count); what is not among them is left out.
+        owners: Owner of options → (the role, the blueprints of the role under which they count).
+
+    Raises:
+        UsageError: An option is fixed of what does not compete.
     """
     kept = [replace(g, domain=Choice((fixed[g.name],)), default=fixed[g.name]) if g.name in fixed else g for g in genes]
     names = {gene.name for gene in kept}
     for name, value in fixed.items():
-        role, when = owners.get(name.rpartition(".")[0], ("", ()))
-        if role and name not in names:
+        owner = name.rpartition(".")[0]
+        if owner not in owners:
+            raise UsageError(f"fixed {name!r} is an option of {owner}, which does not compete here", hint="leave it out, or let it compete")
+        role, when = owners[owner]
+        if name not in names:
             kept.append(Gene(name, Choice((value,)), value, role, when))
     return kept

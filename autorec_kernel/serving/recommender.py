@@ -185,11 +185,11 @@ class Recommender:
             raise ContractError(
                 f"events cannot be folded into {', '.join(moving)}: the bundle keeps their latest values alone",
                 where=self.bundle.path,
-                hint="a run with `live = true` in its recipe writes a bundle that keeps what folding needs",
+                hint="a run with --live (`live = true` in its recipe) writes a bundle that keeps what folding needs",
             )
         count = count_rows(users, items, columns)
         found = copy.copy(self)
-        found.state, found._live = self._live.fold(self.state, users or [None] * count, items or [None] * count, columns)
+        found.state, found._live = self._live.fold(self.state, _texts(users, count), _texts(items, count), columns)
         found._scorer = make_scorer(self.graph, found.state, *self._vectors)
         return found
 
@@ -237,3 +237,7 @@ class Recommender:
         ids = tuple(self.state.items.ids_of(rows))
         values = tuple(float(value) for value in scores[rows])
         return Answer(request.user, ids, values, answered_by, request.row > 0, request.unknown_items)
+
+
+def _texts(ids: Sequence[str | None] | None, count: int) -> list[str | None]:
+    return [None] * count if ids is None else [None if one is None else str(one) for one in ids]

@@ -52,7 +52,9 @@ def open_table(source: Any, recipe: Recipe, kernel: Kernel, users: Any, items: A
         kernel=kernel,
     )
     if recipe.live and found.protocol.clock != "time":
-        raise DataError("`live` needs a time column: nothing else orders the events of all users", hint="leave `live` out of the recipe")
+        raise DataError(
+            "`live` needs a time column: nothing else orders the events of all users", hint="leave out --live (`live` in the recipe)"
+        )
     return found
 
 

@@ -39,7 +39,7 @@ def stored(state: ServingState, live: Live) -> tuple[ServingState, Live]:
     """Return both as they come back from a bundle."""
     return (
         ServingState.load(json.loads(json.dumps(state.meta())), state.arrays()),
-        Live.load(json.loads(json.dumps(live.packed()[0])), live.packed()[1]),
+        Live.load(json.loads(json.dumps(live.packed()[0], sort_keys=True)), live.packed()[1]),
     )
 
 
@@ -208,3 +208,12 @@ def test_no_events_change_nothing(built: Any) -> None:
 def test_without_a_clock_of_all_users_there_is_no_folding(built: Any) -> None:
     with pytest.raises(ContractError, match="no time orders"):
         live_of(built["position", "recommend"])
+
+
+def test_labels_of_clicks_are_not_ratings(built: Any) -> None:
+    features = built["time", "click"]
+    live = live_of(features)
+    live = replace(live, facts=replace(live.facts, threshold=None))
+    users, items, columns = given(dataset_of("time", "click").valid)
+    with pytest.raises(DataError, match="0 and 1"):
+        live.fold(features.state(), users, items, {**columns, live.facts.label: np.full(len(users), 5.0)})

@@ -74,3 +74,18 @@ def test_a_recipe_file_fixes_options(tmp_path):
     path = tmp_path / "recipe.toml"
     path.write_text('[fixed]\n"zoo/sasrec.loss" = "gbce"\n', encoding="utf-8")
     assert read_recipe(path, {}).fixed == {"zoo/sasrec.loss": "gbce"}
+
+
+def test_what_does_not_compete_has_nothing_to_fix(kernel, features_of):
+    schema = features_of("click").schema
+    with pytest.raises(UsageError, match="zoo/din, which does not compete"):
+        candidate(kernel, schema, "zoo/deepfm", **{"zoo/din.embedding_dim": 8})
+    with pytest.raises(UsageError, match=r"retriever\.training, which does not compete"):
+        candidate(kernel, schema, "zoo/deepfm", **{"retriever.training.epochs": 3})
+
+
+def test_options_of_the_command_line_join_those_of_the_file(tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_text('[fixed]\n"zoo/deepfm.embedding_dim" = 8\n"ranker.training.epochs" = 1\n', encoding="utf-8")
+    joined = read_recipe(path, {"fixed": {"zoo/deepfm.hidden_units": [16], "ranker.training.epochs": 2}}).fixed
+    assert joined == {"zoo/deepfm.embedding_dim": 8, "zoo/deepfm.hidden_units": [16], "ranker.training.epochs": 2}

@@ -54,6 +54,7 @@ def crashing(out: Path, reference: Any, *points: str) -> list[str]:
     return [record["kind"] for record in read_journal(out / "journal.jsonl")]
 
 
+@pytest.mark.slow
 def test_a_crash_between_two_writes_is_repaired_by_resuming(tmp_path: Path, reference: Any) -> None:
     """Artefacts without a record, half a record, a half-written bundle, half a result, a result before its record."""
     kinds = crashing(tmp_path / "run", reference, "unwritten:2", "torn:7", "member:4", "result.json:1", "result.json:2")

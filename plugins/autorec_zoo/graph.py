@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -13,7 +14,7 @@ from autorec_kernel.space import Choice, Int
 from autorec_zoo.factorisation import pairwise, user_and_item
 from autorec_zoo.sequential.common import objective
 
-__all__ = ["LightGcn"]
+__all__ = ["LightGcn", "learned_tables"]
 
 
 class LightGcn:
@@ -51,11 +52,19 @@ class LightGcn:
             Node("smooth", "blocks/propagate", ("own",), {"layers": config.num_layers}),
             Node("users", "blocks/table-rows", ("smooth",), {"side": "user", "count": features.users}),
             Node("items", "blocks/table-rows", ("smooth",), {"side": "item", "first": features.users}),
-            Node("user_row", "@fields", config={"columns": [user], "index": True}),
-            Node("user", "blocks/lookup", ("users", "user_row")),
         ]
-        if config.loss == "bpr":
-            nodes += pairwise("user", "items", config.negatives)
-        else:
-            nodes += objective("auto", "user", "items", features, width)
-        return Architecture(tuple(nodes), {"user": "user", "item": "items"}, "row")
+        return learned_tables(nodes, config, features, user, width)
+
+
+def learned_tables(nodes: Sequence[Node], config: Any, features: FeatureSchema, user: str, width: int) -> Architecture:
+    """Return the graph that looks users up in the table `users`, scores the table `items`, and learns by the loss of `config`.
+
+    Args:
+        nodes: Ends with `users` and `items`, float32 [U, width] and [N, width].
+    """
+    looked_up = [
+        Node("user_row", "@fields", config={"columns": [user], "index": True}),
+        Node("user", "blocks/lookup", ("users", "user_row")),
+    ]
+    loss = pairwise("user", "items", config.negatives) if config.loss == "bpr" else objective("auto", "user", "items", features, width)
+    return Architecture((*nodes, *looked_up, *loss), {"user": "user", "item": "items"}, "row")

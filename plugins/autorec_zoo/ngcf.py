@@ -11,8 +11,8 @@ from autorec_kernel.config import ComponentConfig
 from autorec_kernel.records.architecture import Architecture, Node
 from autorec_kernel.records.features import FeatureSchema
 from autorec_kernel.space import Choice, Float, Int, Ints
-from autorec_zoo.factorisation import pairwise, user_and_item
-from autorec_zoo.sequential.common import objective
+from autorec_zoo.factorisation import user_and_item
+from autorec_zoo.graph import learned_tables
 
 __all__ = ["Ngcf"]
 
@@ -57,15 +57,7 @@ class Ngcf:
             nodes += _propagated(layer, features.users)
             nodes += [node for side in _SIDES for node in _transformed(side, layer, before, width, config.dropout_rate)]
         nodes += [Node(f"{side}s", "blocks/join-tables", tuple(f"{side}{n}" for n in range(len(widths)))) for side in _SIDES]
-        nodes += [
-            Node("user_row", "@fields", config={"columns": [columns["user"]], "index": True}),
-            Node("user", "blocks/lookup", ("users", "user_row")),
-        ]
-        if config.loss == "bpr":
-            nodes += pairwise("user", "items", config.negatives)
-        else:
-            nodes += objective("auto", "user", "items", features, sum(widths))
-        return Architecture(tuple(nodes), {"user": "user", "item": "items"}, "row")
+        return learned_tables(nodes, config, features, columns["user"], sum(widths))
 
 
 def _entities(side: str, column: str, width: int) -> list[Node]:

@@ -11,6 +11,7 @@ from autorec_kernel.models import FitSettings, evaluate_ranking, fit
 from autorec_kernel.models.scoring import rank_block
 from autorec_kernel.records.architecture import TensorSpec
 from autorec_kernel.testing.block_cases import build
+from tests.unit.plugins.zoo.sequence_kit import histories
 
 LENGTHS = (5, 2, 0)
 STEPS = torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(0))
@@ -21,11 +22,6 @@ SEQUENCE = TensorSpec("sequence", width=4)
 @pytest.fixture(scope="module")
 def features(features_of):
     return features_of("recommend")
-
-
-def histories(*rows):
-    longest = max(map(len, rows))
-    return torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows])
 
 
 def squashed(vector):

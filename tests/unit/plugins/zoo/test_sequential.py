@@ -11,6 +11,7 @@ from autorec_kernel.errors import ContractError
 from autorec_kernel.models import FitSettings, fit
 from autorec_kernel.models.batching import batches_for
 from autorec_kernel.models.scoring import rank_block
+from tests.unit.plugins.zoo.sequence_kit import histories
 
 MODELS = ("sasrec", "gru4rec", "narm", "stamp", "mind", "comirec", "transformer", "nextitnet", "bert4rec")
 LOSSES = {
@@ -26,11 +27,6 @@ LOSSES = {
 @pytest.fixture(scope="module")
 def features(features_of):
     return features_of("recommend")
-
-
-def histories(*rows):
-    longest = max(map(len, rows))
-    return torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows])
 
 
 def batches_of(network, features, size=64):

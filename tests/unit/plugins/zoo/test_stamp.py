@@ -8,16 +8,12 @@ from autorec_blocks.sequence_attention import AdditiveAttention
 from autorec_kernel.models import FitSettings, evaluate_ranking, fit
 from autorec_kernel.records.architecture import TensorSpec
 from autorec_kernel.testing.block_cases import build
+from tests.unit.plugins.zoo.sequence_kit import histories
 
 
 @pytest.fixture(scope="module")
 def features(features_of):
     return features_of("recommend")
-
-
-def histories(*rows):
-    longest = max(map(len, rows))
-    return torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows])
 
 
 def numbers(layer):

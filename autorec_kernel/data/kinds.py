@@ -14,6 +14,7 @@ from autorec_kernel.data.numbers import first_row, matches, parse_numbers, trimm
 from autorec_kernel.data.profile import Profile, as_coded
 from autorec_kernel.data.times import parse_times
 from autorec_kernel.errors import DataError
+from autorec_kernel.records.dated import NEVER, dated_parts
 from autorec_kernel.records.schema import Kind
 from autorec_kernel.records.table import Coded, ColumnData, Ragged
 
@@ -36,6 +37,8 @@ def infer_kind(name: str, column: ColumnData, facts: Profile) -> Verdict:
         return Verdict("vector", f"lists of {column.shape[1]} numbers each")
     if isinstance(column, Ragged):
         coded = isinstance(column.values, Coded)
+        if coded and _all_dated(column):
+            return Verdict("dated", "lists of values, each with the moment from which it is known")
         return Verdict("multi", "lists of values") if coded else Verdict("vector", "lists of numbers of unequal length are not used", False)
     if facts.distinct == 0:
         return Verdict("categorical", "every value is missing", False)
@@ -52,7 +55,7 @@ def convert(name: str, column: ColumnData, kind: Kind, where: str) -> ColumnData
     """Return the column as the kind asks.
 
     Returns:
-        `Coded` (id, categorical, text), `Ragged` (multi), float64 [n] (numeric), float32 [n, d] (vector), int64 [n] ns UTC (time).
+        `Coded` (id, categorical, text), `Ragged` (multi, dated), float64 [n] (numeric), float32 [n, d] (vector), int64 [n] ns UTC (time).
 
     Raises:
         DataError: A value does not fit the kind; the first bad row is named.
@@ -63,6 +66,12 @@ def convert(name: str, column: ColumnData, kind: Kind, where: str) -> ColumnData
         return _to_times(name, column, where)
     if kind == "multi":
         return _to_multi(name, column, where)
+    if kind == "dated":
+        lists = _to_multi(name, column, where)
+        if not _all_dated(lists):
+            told = f"column {name!r} does not hold lists of dated values"
+            raise DataError(told, where=where, hint="write each value behind its Unix second: @1138537770 dentist")
+        return lists
     if kind == "vector":
         return _to_vectors(name, column, where)
     if isinstance(column, Ragged) or (isinstance(column, np.ndarray) and column.ndim == 2):
@@ -93,6 +102,11 @@ def to_numbers(name: str, column: ColumnData, where: str) -> np.ndarray:
 def finite(values: np.ndarray) -> np.ndarray:
     """Return the numbers with infinite ones missing."""
     return np.where(np.isfinite(values), values, np.nan)
+
+
+def _all_dated(lists: Ragged) -> bool:
+    values = lists.values.values if isinstance(lists.values, Coded) else ()
+    return len(values) > 0 and all((dated_parts(part)[0] < NEVER).all() for part in (values[:1], values))
 
 
 def _of_scalars(name: str, column: ColumnData, facts: Profile) -> Verdict:

@@ -1,7 +1,8 @@
 """The sample that the audit works on, and what it does to later events and to labels (numpy).
 
-Later events are poisoned in two ways. `permuted` gives every column other rows' values, so that each column keeps what it holds as a
-whole: scales, priors and vocabularies of the training view stay as they are. `flooded` also gives most later rows a few users and items,
+Later events are poisoned in two ways. `permuted` gives every column other rows' values, and other entities the later values of dated
+lists, so that each column keeps what it holds as a whole: scales, priors and vocabularies of the training view stay as they are.
+`flooded` also gives most later rows a few users and items,
 so that what is counted over all rows gives itself away; every id still occurs.
 """
 
@@ -13,7 +14,9 @@ import numpy as np
 
 from autorec_kernel.features.entities import labelled, texts
 from autorec_kernel.records.dataset import CLOCK, ORDER, Dataset, SealedView
-from autorec_kernel.records.table import Table, take_column
+from autorec_kernel.records.dated import NEVER, dated_parts
+from autorec_kernel.records.schema import Source
+from autorec_kernel.records.table import Coded, ColumnData, Ragged, Table, take_column
 
 __all__ = ["flooded", "later", "permuted", "sample_of", "shuffled"]
 
@@ -76,7 +79,12 @@ def permuted(dataset: Dataset, late: np.ndarray, rng: np.random.Generator) -> Da
     fixed = {ORDER, CLOCK, *(column.name for column in dataset.schema.columns if column.role in ("time", "position"))}
     if dataset.protocol.clock != "time":
         fixed |= {column.name for column in dataset.schema.columns if column.role in ("user", "session")}
-    return _moved(dataset, [name for name in dataset.train if name not in fixed], late, rng)
+    moved = _moved(dataset, [name for name in dataset.train if name not in fixed], late, rng)
+    if dataset.protocol.clock != "time":
+        return moved
+    clock = np.asarray(dataset.train[CLOCK])
+    users, items = (_redated(dataset, source, int(clock[late].min()), int(clock.max()), rng) for source in ("users", "items"))
+    return replace(moved, users=users, items=items)
 
 
 def shuffled(dataset: Dataset, rng: np.random.Generator) -> Dataset:
@@ -108,3 +116,19 @@ def _moved(dataset: Dataset, names: list[str], rows: np.ndarray, rng: np.random.
         source[places] = rng.permutation(places)
         columns[name] = take_column(table[name], source)
     return replace(dataset, train=table.with_columns(columns))
+
+
+def _redated(dataset: Dataset, source: Source, cut: int, end: int, rng: np.random.Generator) -> Table:
+    """Return a side table whose dated values from `cut` on belong to other entities; those up to `end` (ns) stay among themselves."""
+    table: Table = getattr(dataset, source)
+    columns: dict[str, ColumnData] = {}
+    for name in (column.name for column in dataset.schema.features(source) if column.kind == "dated" and column.name in table):
+        lists = table[name]
+        assert isinstance(lists, Ragged)
+        assert isinstance(lists.values, Coded)
+        codes = lists.values.codes.copy()
+        moment = np.append(dated_parts(lists.values.values)[0], NEVER)[codes]
+        for places in (np.flatnonzero((moment >= cut) & (moment <= end)), np.flatnonzero(moment > end)):
+            codes[places] = rng.permutation(codes[places])
+        columns[name] = Ragged(Coded(codes, lists.values.values), lists.offsets)
+    return table.with_columns(columns)

@@ -9,10 +9,10 @@ from typing import Any, Literal
 __all__ = ["KINDS", "ROLES", "Column", "Kind", "Role", "Schema", "Source"]
 
 Role = Literal["user", "item", "label", "time", "position", "session", "split", "feature", "ignore"]
-Kind = Literal["id", "categorical", "multi", "numeric", "text", "vector", "time"]
+Kind = Literal["id", "categorical", "multi", "numeric", "text", "vector", "time", "dated"]
 Source = Literal["events", "users", "items"]
 ROLES: tuple[str, ...] = ("user", "item", "label", "time", "position", "session", "split", "feature", "ignore")
-KINDS: tuple[str, ...] = ("id", "categorical", "multi", "numeric", "text", "vector", "time")
+KINDS: tuple[str, ...] = ("id", "categorical", "multi", "numeric", "text", "vector", "time", "dated")
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ SETTINGS: tuple[tuple[str, str], ...] = (
 )
 
 
-_ITEM_KINDS: Mapping[str, Kind] = {"genres": "multi", "year": "numeric", "brand": "categorical", "title": "text"}
+_ITEM_KINDS: Mapping[str, Kind] = {"genres": "multi", "year": "numeric", "brand": "categorical", "title": "text", "remarks": "dated"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +173,27 @@ def _item_table(token: str) -> Table:
     year[3] = np.nan
     brand = Coded(rng.integers(-1, 5, _ITEMS).astype(np.int32), _texts("brand", 5, token))
     title = Coded(np.arange(_ITEMS, dtype=np.int32), _texts("A title of", _ITEMS, token))
-    return Table({"item_id": ids, "genres": _ragged(rng, _ITEMS, "genre", token), "year": year, "brand": brand, "title": title}, _ITEMS)
+    genres = _ragged(rng, _ITEMS, "genre", token)
+    columns: dict[str, Any] = {
+        "item_id": ids,
+        "genres": genres,
+        "year": year,
+        "brand": brand,
+        "title": title,
+        "remarks": _dated(rng, token),
+    }
+    return Table(columns, _ITEMS)
+
+
+def _dated(rng: np.random.Generator, token: str) -> Ragged:
+    """Return remarks on items, at the times of events and beyond the last one."""
+    lists = _ragged(rng, _ITEMS, "remark", token)
+    assert isinstance(lists.values, Coded)
+    codes, quarters = lists.values.codes, rng.integers(0, 75, len(lists.values.codes))
+    texts = [f"@{10**9 + quarter * 21_600} {lists.values.values[code]}" for quarter, code in zip(quarters, codes, strict=True)]
+    found = np.array([*dict.fromkeys(texts), None], dtype=object)[:-1]
+    place = {text: code for code, text in enumerate(found)}
+    return Ragged(Coded(np.array([place[text] for text in texts], dtype=np.int32), found), lists.offsets)
 
 
 def _ragged(rng: np.random.Generator, rows: int, name: str, token: str) -> Ragged:

@@ -20,7 +20,9 @@ class Reader(Protocol):
         ...
 
     def read(self, source: Any) -> Any:
-        """Return a pandas frame or pyarrow table of the source's columns.
+        """Return a pandas frame or pyarrow table of the source's columns; of a folder, such tables as `events`, `users` and `items`.
+
+        A column whose field carries the metadata `left out` is shown with that reason and is not read.
 
         Raises:
             DataError: The source is damaged.

@@ -22,12 +22,13 @@ def from_arrow(table: pa.Table) -> tuple[dict[str, ColumnData], dict[str, str]]:
     """Return (name -> raw column, name -> why it was left out)."""
     columns: dict[str, ColumnData] = {}
     refused: dict[str, str] = {}
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        raw = raw_column(column)
+    for field, column in zip(table.schema, table.columns, strict=True):
+        left_out = (field.metadata or {}).get(b"left out", b"").decode()
+        raw = None if left_out else raw_column(column)
         if raw is None:
-            refused[name] = f"values of type {column.type} are not read"
+            refused[field.name] = left_out or f"values of type {column.type} are not read"
         else:
-            columns[name] = raw
+            columns[field.name] = raw
     return columns, refused
 
 

@@ -19,7 +19,7 @@ from autorec_kernel.data.names import ROLE_NAMES, likely, normal
 from autorec_kernel.data.overrides import Overrides, check_overrides
 from autorec_kernel.data.protocol import GONE, settle_protocol
 from autorec_kernel.data.side import understand_side
-from autorec_kernel.data.source import Raw, fingerprint, read_source
+from autorec_kernel.data.source import Raw, fingerprint, read_parts, read_source
 from autorec_kernel.data.splits import TEST, TRAIN, VALID
 from autorec_kernel.data.understand import Understood, understand_events
 from autorec_kernel.errors import DataError, UnknownNameError, UsageError
@@ -94,9 +94,10 @@ class Prepared:
 
 
 def read_sources(source: Any, users: Any, items: Any, *, kernel: Kernel | None, limits: Limits | None = None) -> Sources:
-    """Read the event table and the side tables that are given."""
-    side = [None if other is None else read_source(other, kernel=kernel, limits=limits) for other in (users, items)]
-    return Sources(read_source(source, kernel=kernel, limits=limits), *side)
+    """Read the event table and the side tables: those that are given, else those that a reader finds in the source."""
+    given = {"users": users, "items": items}
+    found = {name: read_source(other, kernel=kernel, limits=limits) for name, other in given.items() if other is not None}
+    return Sources(**{**dict.fromkeys(given), **read_parts(source, kernel=kernel, limits=limits), **found})  # type: ignore[arg-type]
 
 
 def explain(sources: Sources, options: Options) -> Explained:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from autorec_kernel.records.table import Coded, ColumnData, Ragged
 if TYPE_CHECKING:
     from autorec_kernel.kernel import Kernel
 
-__all__ = ["Raw", "files_fingerprint", "fingerprint", "read_source"]
+__all__ = ["Raw", "files_fingerprint", "fingerprint", "read_parts", "read_source"]
 
 _PLUGIN_ENDINGS = (".inter", ".user", ".item")
 
@@ -55,6 +56,15 @@ def read_source(source: Any, *, kernel: Kernel | None = None, limits: Limits | N
     Raises:
         DataError: The source is damaged, over the limits, or nothing reads it.
     """
+    return read_parts(source, kernel=kernel, limits=limits)["events"]
+
+
+def read_parts(source: Any, *, kernel: Kernel | None = None, limits: Limits | None = None) -> dict[str, Raw]:
+    """Read one source; arguments and errors as for `read_source`.
+
+    Returns:
+        `events`, and `users` and `items` where a reader plugin finds such tables in the source (the folder of a published data set).
+    """
     limits = limits or Limits()
     opened = kernel.open_dataset(source) if kernel is not None else None
     path = Path(source) if isinstance(source, str | os.PathLike) else None
@@ -62,7 +72,12 @@ def read_source(source: Any, *, kernel: Kernel | None = None, limits: Limits | N
         _refuse_address(str(source))
         check_file(path)
     name = str(path) if path is not None else f"{type(source).__name__} frame"
-    table = _table(source, path, limits) if opened is None else _as_arrow(opened, name)
+    if isinstance(opened, Mapping) and "events" in opened:
+        return {part: _raw(_as_arrow(table, name), f"{name} ({part})", None, limits) for part, table in opened.items()}
+    return {"events": _raw(_table(source, path, limits) if opened is None else _as_arrow(opened, name), name, path, limits)}
+
+
+def _raw(table: pa.Table, name: str, path: Path | None, limits: Limits) -> Raw:
     _check_names(table.column_names, name, limits)
     columns, refused = from_arrow(table.rename_columns(_names(table.column_names)))
     digest = _file_digest(path) if path is not None and path.is_file() else _content_digest(columns)

@@ -1,1 +1,1 @@
-"""Readers of what the kernel does not read itself: RecBole atomic files and the frames that narwhals knows."""
+"""Readers of what the kernel does not read itself: MovieLens and Amazon as they are shipped, RecBole atomic files, narwhals' frames."""

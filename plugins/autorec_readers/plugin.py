@@ -12,6 +12,8 @@ __all__ = ["autorec_readers"]
 def autorec_readers() -> tuple[ComponentSpec, ...]:
     """Return the readers of this package."""
     return (
+        ComponentSpec("amazon", "autorec_readers.amazon:AmazonReader", "Amazon reviews (2014, 2018, 2023) or ratings, with products."),
         ComponentSpec("frames", "autorec_readers.frames:FrameReader", "Frames of polars, duckdb, modin and others, through narwhals."),
+        ComponentSpec("movielens", "autorec_readers.movielens:MovieLensReader", "MovieLens folders: ratings, films, users and tags."),
         ComponentSpec("recbole", "autorec_readers.recbole:AtomicReader", "RecBole atomic files (.inter, .user, .item)."),
     )

@@ -22,6 +22,7 @@ def autorec_feature_ops() -> tuple[ComponentSpec, ...]:
         ComponentSpec("bias", "autorec_features.bias:Bias", "Quality of items beyond their raters, leniency of users beyond their items."),
         ComponentSpec("bins", "autorec_features.bins:Bins", "Numbers as categories: quantiles, or powers of two for counts."),
         ComponentSpec("counts", "autorec_features.counts:Counts", "How many events a user or an item had before the row.", tags=("plain",)),
+        ComponentSpec("dated", "autorec_features.dated:Dated", "What was said of an item (tags) or a user before the row, and how often."),
         ComponentSpec("factors", "autorec_features.factors:Factors", "How near a user and an item are in the factors of earlier choices."),
         ComponentSpec("groups", "autorec_features.groups:Groups", "Count and mean label of categories, and of a user's or an item's own."),
         ComponentSpec("history", "autorec_features.history:History", "The last positive items of the user before the row.", tags=("raw",)),

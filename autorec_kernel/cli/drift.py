@@ -1,4 +1,4 @@
-"""`autorec drift`: whether new rows look like the rows that a bundle was trained on."""
+"""`autorec drift`: whether new rows look like those that a bundle was made from."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def drift(
     require_digest: Annotated[str, typer.Option(help="Refuse any bundle but the one with this content digest.", metavar="SHA256")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Compare a table with the training rows of a bundle: columns, unknown values, and how far every feature has moved."""
+    """Compare a table with the rows that a bundle was made from: columns, unknown values, and how far every feature has moved."""
     from autorec_kernel.deploy.drift import drift_report
     from autorec_kernel.serving import Recommender
 
@@ -46,7 +46,8 @@ def drift(
 
 
 def _show(found: DriftReport, ids: tuple[str, str]) -> None:
-    note(f"{found.rows:,} rows against {found.rows_before:,} training rows")
+    kind = "validation rows, which the state had not seen" if found.held_out else "training rows"
+    note(f"{found.rows:,} rows against {found.rows_before:,} {kind}")
     for told, names in (("missing, and the model reads them", found.missing), ("unknown to the bundle, ignored", found.extra)):
         if names:
             note(f"columns {told}: {', '.join(names)}")
@@ -54,13 +55,13 @@ def _show(found: DriftReport, ids: tuple[str, str]) -> None:
         note(f"column {name} {told}: counted as missing")
     for one in found.features:
         if one.name in ids:
-            note(f"{one.name}: {one.unseen:.1%} of the rows are unknown to the bundle ({one.unseen_before:.1%} in training)")
+            note(f"{one.name}: {one.unseen:.1%} of the rows are unknown to the bundle (before: {one.unseen_before:.1%})")
     moved = [one for one in found.features if one.verdict != "stable"]
     rows = [(one.name, one.verdict, f"{one.psi:.3f}", *_shares(one)) for one in moved[:_SHOWN]]
     if rows:
         emit_table(("FEATURE", "VERDICT", "PSI", "UNSEEN", "BEFORE", "WHAT MOVED MOST"), rows)
     note(f"{len(found.features) - len(moved)} of {len(found.features)} features are stable, {len(moved)} are not; --json lists all of them")
-    note("moved: PSI from 0.1 on; shifted: from 0.25 on (a rule of thumb); chance: rows as few as these differ so much anyway")
+    note("moved: PSI from 0.1 on; shifted: from 0.25 on (a rule of thumb); chance: so few users or rows differ so much anyway")
 
 
 def _shares(one: FeatureDrift) -> tuple[str, str, str]:

@@ -175,9 +175,14 @@ class AsOfTable:
         known = np.array([measure.count and not measure.column for measure in self.measures], dtype=np.float64)
         return np.asarray(np.asarray(counts, dtype=np.float64)[:, None] * known)
 
-    def fold(self, events: Mapping[str, Any]) -> AsOfTable:
-        """Return the table with later events added, those of new keys too; equal to a table built from all of them at once."""
-        return self._with(events, grows=True) if self.time else self
+    def fold(self, events: Mapping[str, Any], *, anew: bool = False) -> AsOfTable:
+        """Return the table with later events added, those of new keys too; equal to a table built from all of them at once.
+
+        Args:
+            anew: These events replace those of the table.
+        """
+        blank = self._replaced(np.zeros(2, np.int64), self.times[:0], self.values[:0]) if anew else self
+        return blank._with(events, grows=True) if self.time or anew else self
 
     def trimmed(self, length: int) -> AsOfTable:
         """Return a table that only answers `latest`, with sequences cut to the last `length`."""

@@ -71,19 +71,20 @@ class Program:
         if not set(self.outputs) <= known:
             raise ContractError(f"the program never makes {sorted(set(self.outputs) - known)}")
 
-    def fold(self, events: Mapping[str, Any]) -> Program:
+    def fold(self, events: Mapping[str, Any], *, anew: bool = False) -> Program:
         """Return the program with more events in its as-of tables.
 
         Args:
             events: What `columns` names, one row an event. What a table is keyed by, or adds up, may be a step's output: it is computed,
                 strictly before the event where the step reads an earlier table.
+            anew: These events replace those of the tables.
         """
         if not self.tables:
             return self
         folded = self
         for name, table in self.tables.items():
             seen = {**events, **folded.computed(read_by(table), events)}
-            folded = replace(folded, tables={**folded.tables, name: table.fold(seen)})
+            folded = replace(folded, tables={**folded.tables, name: table.fold(seen, anew=anew)})
         return folded
 
     def computed(self, names: Iterable[str], columns: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Whether new rows look like the training rows of a bundle: columns that are not as they were, and features that have moved (numpy)."""
+"""Whether new rows look like those before the test part: columns that are not as they were, and features that have moved (numpy)."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autorec_kernel.errors import UsageError
-from autorec_kernel.records.drift import Bins, DriftProfile, chance, stability
+from autorec_kernel.records.drift import Bins, DriftProfile, chance, stability, together
 from autorec_kernel.records.schema import Schema
 from autorec_kernel.records.table import Coded, ColumnData, Ragged, take_column
 from autorec_kernel.serving.predict import count_rows, keys_of
 
 if TYPE_CHECKING:
+    from autorec_kernel.records.features import FeatureSchema
     from autorec_kernel.records.serving_state import ServingState
 
-__all__ = ["DriftReport", "FeatureDrift", "context_columns", "drift_of", "observed", "profiled"]
+__all__ = ["DriftReport", "FeatureDrift", "context_columns", "drift_of", "gathered", "observed", "profiled", "with_ids"]
 
 _ROWS = 8192
 _READ_AS = {"numeric": ("numbers", "whole numbers"), "time": ("whole numbers",), "vector": ("vectors",), "multi": ("lists", "texts")}
@@ -28,12 +29,12 @@ _STEPS = 50  # newest steps of a history that are looked at
 
 @dataclass(frozen=True, slots=True)
 class FeatureDrift:
-    """How far one feature of new rows is from training.
+    """How far one feature of new rows is from what it was.
 
     Args:
-        unseen_before, unseen: Share of rows in training and now that are unknown to the feature, or outside its range in training.
+        unseen_before, unseen: Share of rows of the profile and now that are unknown to the feature, or outside its range in training.
         psi: Population stability index, the largest one of its components.
-        chance: What that index stays below in 95 of 100 cases where nothing has changed; more rows make it smaller.
+        chance: What that index stays below in 95 of 100 cases where nothing has changed; more users and rows make it smaller.
         moved: What the bin that adds most to it holds.
         before, now: Share of rows in that bin.
     """
@@ -59,7 +60,8 @@ class DriftReport:
     """What is different about a table.
 
     Args:
-        rows, rows_before: New rows, and training rows of the profile.
+        rows, rows_before: New rows, and rows of the profile.
+        held_out: Whether those are rows that the state did not know, as it does not know later ones; else training rows.
         missing: Columns that the model reads and the table lacks.
         extra: Columns that the training data did not have; they are ignored.
         retyped: Column → how it differs from what the model reads; such a column counts as missing.
@@ -68,6 +70,7 @@ class DriftReport:
 
     rows: int
     rows_before: int
+    held_out: bool
     missing: tuple[str, ...]
     extra: tuple[str, ...]
     retyped: Mapping[str, str]
@@ -75,7 +78,13 @@ class DriftReport:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        told = {"rows": self.rows, "rows_before": self.rows_before, "missing": list(self.missing), "extra": list(self.extra)}
+        told = {
+            "rows": self.rows,
+            "rows_before": self.rows_before,
+            "held_out": self.held_out,
+            "missing": list(self.missing),
+            "extra": list(self.extra),
+        }
         return {**told, "retyped": dict(self.retyped), "features": [{**asdict(one), "verdict": one.verdict} for one in self.features]}
 
 
@@ -102,10 +111,11 @@ def drift_of(
     for block in observed(state, profile.features, users, items, fit, rows):
         for name, found in profile.counted(block).items():
             counts[name] = [sum(pair) for pair in zip(counts[name], found, strict=True)] if name in counts else found  # type: ignore[misc]
-    features = [_feature(name, state.schema[name].kind, profile.features[name], counts[name]) for name in counts]
+    sizes = ((float(profile.rows), profile.together), (float(rows), together(users, rows)))
+    features = [_feature(name, state.schema[name].kind, profile.features[name], counts[name], sizes) for name in counts]
     extra = tuple(name for name in columns if name not in {column.name for column in events})
     ordered = tuple(sorted(features, key=lambda one: (-one.psi, one.name)))
-    return DriftReport(rows, profile.rows, tuple(missing), extra, retyped, ordered)
+    return DriftReport(rows, profile.rows, profile.held_out, tuple(missing), extra, retyped, ordered)
 
 
 def profiled(
@@ -115,15 +125,30 @@ def profiled(
     items: Sequence[str | None] | None,
     columns: Mapping[str, ColumnData],
 ) -> DriftProfile | None:
-    """Return the profile of the features `names`, and of the ids of users and items, over training rows; None without rows."""
-    own = (state.schema.user, state.schema.item)
-    names = list(dict.fromkeys([*names, *(name for name in own if any(f.name == name for f in state.schema.features))]))
+    """Return the profile of the features `names`, and of the ids of users and items, over some rows; None without rows."""
+    names = with_ids(state.schema, names)
     rows = count_rows(users, items, columns)
     if not rows or not names:
         return None
-    blocks = list(observed(state, names, users, items, columns, rows))
-    values = {name: np.concatenate([block[name] for block in blocks]) for name in names}
-    return DriftProfile.of(values, [state.schema[name] for name in names])
+    return DriftProfile.of(gathered(state, names, users, items, columns), [state.schema[name] for name in names], users=users)
+
+
+def with_ids(schema: FeatureSchema, names: Iterable[str]) -> list[str]:
+    """Return the names and, where there are such features, the ids of users and items."""
+    offered = {feature.name for feature in schema.features}
+    return list(dict.fromkeys([*names, *(name for name in (schema.user, schema.item) if name in offered)]))
+
+
+def gathered(
+    state: ServingState,
+    names: Sequence[str],
+    users: Sequence[str | None] | None,
+    items: Sequence[str | None] | None,
+    columns: Mapping[str, ColumnData],
+) -> dict[str, np.ndarray]:
+    """Return model inputs of at least one row as serving reads them."""
+    blocks = list(observed(state, names, users, items, columns, count_rows(users, items, columns)))
+    return {name: np.concatenate([block[name] for block in blocks]) for name in names}
 
 
 def observed(
@@ -160,12 +185,12 @@ def _retyped(column: ColumnData, kind: str) -> str:
     return "" if form in _READ_AS.get(kind, _TEXTS) else f"holds {form}, and was {kind} in training"
 
 
-def _feature(name: str, kind: str, bins: tuple[Bins, ...], counts: list[np.ndarray]) -> FeatureDrift:
+def _feature(name: str, kind: str, bins: tuple[Bins, ...], counts: list[np.ndarray], sizes: Iterable[tuple[float, float]]) -> FeatureDrift:
     worst = max(range(len(bins)), key=lambda place: stability(bins[place].counts, counts[place]))
     one, now = bins[worst], counts[worst]
     p, q = one.counts / one.counts.sum(), now / now.sum()
     place = int(np.argmax(np.abs(p - q) * np.abs(np.log((p + 1e-6) / (q + 1e-6)))))
     unseen = max(b.unseen(b.counts) for b in bins), max(b.unseen(found) for b, found in zip(bins, counts, strict=True))
     told = one.told(place) if len(bins) == 1 else f"component {worst + 1}: {one.told(place)}"
-    index, limit = stability(one.counts, now), chance(one.counts, now)
+    index, limit = stability(one.counts, now), chance(one.counts, now, [one.independent(*size) for size in sizes])
     return FeatureDrift(name, kind, *unseen, index, limit, told, float(p[place]), float(q[place]))

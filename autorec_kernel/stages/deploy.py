@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autorec_kernel.deploy.bundle import BundleFacts, served_model, write_bundle
-from autorec_kernel.deploy.drift import training_profile
+from autorec_kernel.deploy.drift import held_out_profile
 from autorec_kernel.deploy.latency import measure_latency
 from autorec_kernel.deploy.plan import NOTE, Candidate, compress, exported, reapply, serving_sample, target_named
 from autorec_kernel.deploy.quality import Quality, validation_quality
@@ -119,7 +119,7 @@ def bundle_of(
         sample=serving_sample(network, final),
         facts=facts,
         columns=dataset.schema,
-        drift=training_profile(state, network.inputs, dataset),
+        drift=held_out_profile(final, network.inputs, dataset),
         live=live_of(final, names=network.inputs, stored=_stored(network)) if place.recipe.live else None,
     )
 

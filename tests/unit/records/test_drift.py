@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from autorec_kernel.errors import BundleError
-from autorec_kernel.records.drift import Bins, DriftProfile, chance, stability
+from autorec_kernel.records.drift import Bins, DriftProfile, chance, stability, together
 from autorec_kernel.records.features import Feature
 
 NUMBER, IDS, LIST = Feature("x", "numeric", "row", width=2), Feature("i", "id", "row", size=99), Feature("h", "history", "user", size=99)
@@ -108,8 +108,8 @@ def test_wide_numbers_are_profiled_at_sixteen_components_at_most() -> None:
 
 
 def test_a_profile_of_another_version_is_refused() -> None:
-    with pytest.raises(BundleError, match="version 2"):
-        DriftProfile.load({"version": 2})
+    with pytest.raises(BundleError, match="version 3"):
+        DriftProfile.load({"version": 3})
 
 
 @pytest.mark.parametrize("harm", [{"marks": [2, 1]}, {"marks": [1]}, {"counts": [1, 1, float("nan"), 1]}, {"counts": [1, 1, -1, 1]}])
@@ -118,3 +118,59 @@ def test_a_histogram_that_contradicts_itself_is_refused(harm: dict[str, object])
     assert DriftProfile.load({"version": 1, "rows": 4, "features": {"x": [whole]}}).rows == 4
     with pytest.raises(ValueError, match="histogram"):
         DriftProfile.load({"version": 1, "rows": 4, "features": {"x": [{**whole, **harm}]}})
+
+
+def test_hashed_rows_count_as_unknown() -> None:
+    values = np.array([1, 2, 2, 7, 8, 9, 0, 1])
+    bins = Bins.of(values, ids=True, hashed=7)
+    assert (bins.marks.tolist(), bins.counts.tolist()) == ([1, 2], [4, 2, 2, 0])
+    assert bins.unseen(bins.counted(np.array([8, 8, 8, 1]))) == 0.75
+    profile = DriftProfile.of({"i": values}, (IDS,), hashed={"i": 7})
+    assert DriftProfile.load(json.loads(json.dumps(profile.to_json()))).features["i"][0].hashed == 7
+
+
+def test_the_range_of_a_number_is_that_of_training() -> None:
+    held = {"x": np.linspace(0, 1, 50, dtype=np.float32).reshape(-1, 1)}
+    profile = DriftProfile.of(held, (Feature("x", "numeric", "row"),), ranges={"x": np.array([[-3.0], [2.0]], np.float32)}, held_out=True)
+    (bins,) = profile.features["x"]
+    assert (profile.held_out, bins.unseen(bins.counts)) == (True, 0)
+    assert bins.unseen(bins.counted(np.array([-3.1, -3.0, 1.5, 2.0, 2.1], np.float32))) == pytest.approx(0.4)
+
+
+def test_rows_stand_together_with_those_of_their_user() -> None:
+    assert together(["a", "a", "a", "b"], 4) == (9 + 1) / 4
+    assert together(["a", "a", None, None], 4) == (4 + 2) / 4
+    assert together(None, 7) == 1
+
+
+@pytest.mark.parametrize(("shared", "expected"), [(0.0, 0.0), (0.5, 0.25), (1.0, 1.0)])
+def test_likeness_is_the_correlation_of_two_rows_of_a_user(shared: float, expected: float) -> None:
+    """Each row takes its user's own value with probability `shared`, else one of its own: two rows agree by it with its square."""
+    rng = np.random.default_rng(0)
+    users = np.repeat(np.arange(400), 20)
+    own, chosen = rng.normal(size=400).astype(np.float32)[users], rng.random(8000) < shared
+    values = np.where(chosen, own, rng.normal(size=8000).astype(np.float32))
+    assert Bins.of(values, ids=False).likeness(values, users) == pytest.approx(expected, abs=0.03)
+
+
+def test_few_users_with_many_rows_move_by_chance_more_often_than_many_users_do() -> None:
+    rng = np.random.default_rng(0)
+
+    def table(seed: int, users: int) -> tuple[dict[str, np.ndarray], list[str]]:
+        own = np.random.default_rng(seed).normal(size=users).astype(np.float32)
+        codes = rng.integers(0, users, 2000)
+        return {"x": own[codes].reshape(-1, 1)}, [f"{seed}.{code}" for code in codes]
+
+    values, names = table(0, 400)
+    profile = DriftProfile.of(values, (Feature("x", "numeric", "row"),), users=names)
+    (bins,) = profile.features["x"]
+    below = []
+    for seed in range(1, 200):
+        now, others = table(seed, 200)
+        (counts,) = profile.counted(now)["x"]
+        sizes = [bins.independent(2000, profile.together), bins.independent(2000, together(others, 2000))]
+        below.append(
+            [stability(bins.counts, counts) < limit for limit in (chance(bins.counts, counts), chance(bins.counts, counts, sizes))]
+        )
+    assert np.mean(below, axis=0)[0] < 0.05
+    assert np.mean(below, axis=0)[1] > 0.85

@@ -50,7 +50,7 @@ def export_onnx(network: Any, sample: Mapping[str, np.ndarray]) -> bytes:
     Raises:
         BundleError: torch cannot export the network.
     """
-    arguments = _tensors(network, tile_rows(sample, _TRACE_ROWS))
+    arguments = _tensors(network, _traced(network, sample))
     getattr(network, "store", lambda: None)()  # what depends on no row is exported as tables
     shapes = tuple(dict.fromkeys(range(2 if _free(tensor) else 1), torch.export.Dim.AUTO) for tensor in arguments)
     with _quiet():
@@ -112,6 +112,14 @@ def graph_spec(network: Any) -> dict[str, Any]:
 def tile_rows(sample: Mapping[str, np.ndarray], rows: int) -> dict[str, np.ndarray]:
     """Return the sample repeated or cut to `rows` rows."""
     return {name: np.ascontiguousarray(value[np.arange(rows) % len(value)]) for name, value in sample.items()}
+
+
+def _traced(network: Any, sample: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the rows that the graph is recorded with: bags of one value get a second, empty place, or the graph would allow no more."""
+    bounded = getattr(network, "lengths", {})
+    rows = tile_rows(sample, _TRACE_ROWS)
+    single = [n for n, value in rows.items() if value.ndim == 2 and value.shape[1] == 1 and value.dtype.kind in "iu" and not bounded.get(n)]
+    return {**rows, **{name: np.pad(rows[name], ((0, 0), (0, 1))) for name in single}}
 
 
 def _tensors(network: Any, inputs: Mapping[str, np.ndarray]) -> list[torch.Tensor]:

@@ -10,10 +10,11 @@ import torch
 from onnx import numpy_helper
 from serving_toys import TOYS, HistoryScores, Toy, sample
 
-from autorec_kernel.deploy.export import export_onnx, parity
+from autorec_kernel.deploy.export import export_onnx, graph_spec, parity
 from autorec_kernel.deploy.normalise import normalise
 from autorec_kernel.deploy.rewrite import tie_tables, untie_tables
 from autorec_kernel.errors import BundleError
+from autorec_kernel.serving.graph import Graph
 from autorec_kernel.serving.wire import check_graph
 
 
@@ -101,3 +102,22 @@ def test_normalising_twice_changes_nothing(graphs: dict[str, bytes]) -> None:
         assert normalise(onnx.ModelProto.FromString(data)) == data
         weights = [numpy_helper.to_array(t) for t in onnx.ModelProto.FromString(data).graph.initializer]
         assert any(np.asarray(weight).size > 8 for weight in weights)
+
+
+class BagScores(Toy):
+    inputs, serving_outputs = ("tags",), ("score",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags = torch.nn.Embedding(5, 3, padding_idx=0)
+        self.eval()
+
+    def serve(self, tags: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return (self.tags(tags).sum((1, 2)),)
+
+
+def test_a_bag_that_holds_one_value_in_the_sample_may_hold_more_in_serving() -> None:
+    network, asked = BagScores(), np.array([[1, 2, 3], [4, 0, 0]])
+    graph = export_onnx(network, {"tags": np.ones((4, 1), np.int64)})
+    found = Graph(graph, graph_spec(network), name="bags").run({"tags": asked})["score"]
+    np.testing.assert_allclose(found, network.serve(torch.from_numpy(asked))[0].detach().numpy(), rtol=1e-5)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,9 @@ from autorec_kernel.features.lately import Fading, fading_of
 from autorec_kernel.features.parts import Part, kept_columns, part_of
 from autorec_kernel.features.plan import Budget, Chosen, candidates, fit_candidates, free_memory, planned
 from autorec_kernel.features.profile import default_task, profile_of
+from autorec_kernel.features.shelf import ARRAYS, Shelf, let_go
 from autorec_kernel.features.state import check_servable, entity_tables
+from autorec_kernel.features.values import Places
 from autorec_kernel.records.bags import Bags, Values
 from autorec_kernel.records.dataset import Dataset
 from autorec_kernel.records.features import FeatureSchema
@@ -76,17 +78,18 @@ def build_features(
         budget = Budget(budget_seconds, free_memory() if budget_bytes is None else budget_bytes)
     else:
         wanted, budget = planned(feature_ops(kernel), plan), Budget()
-    values = _Values(train, labels_of(train, dataset.schema, task), sides)
-    tables = sides.of_training()
-    fitted: tuple[Fitted, ...] = ()
-    for one in fit_candidates(wanted, train, tables, seed=seed, budget=budget, check=values.add, plan=made):
-        fitted += (one.fitted,)
+    shelf = Shelf(None if folder is None else folder / ARRAYS)
+    values = _Values(train, labels_of(train, dataset.schema, task), sides, shelf)
+    for _ in fit_candidates(wanted, train, sides.of_training(), seed=seed, budget=budget, check=values.add, plan=made):
         if report is not None:
             report(made[-1])
+    if shelf.error is not None:
+        raise shelf.error
+    fitted = tuple(values.fitted)
     part, kept = values.part(fitted)
     schema = _schema(fitted, entities, dataset, task, part)
     found = FeatureSet(schema, task, dataset.protocol, dataset.schema, made, 0.0, entities, sides, fitted, values.static, {"train": part})
-    _add_validation(found, dataset, kept)
+    _add_validation(found, dataset, kept, shelf)
     found.fading = fading_of(found, seed) if plan is None else Fading()
     found.digest = digest_of(found)
     found.seconds = time.perf_counter() - start
@@ -98,17 +101,21 @@ def build_features(
 class _Values:
     """Collects the values of fitted ops on the training view; an op whose values break the contract adds nothing."""
 
-    def __init__(self, train: Table, labels: dict[str, np.ndarray], sides: Sides) -> None:
-        self.train, self.labels, self.sides = train, labels, sides
+    def __init__(self, train: Table, labels: dict[str, np.ndarray], sides: Sides, shelf: Shelf) -> None:
+        self.train, self.labels, self.sides, self.shelf = train, labels, sides, shelf
+        self.places = Places(shelf)
+        self.fitted: list[Fitted] = []
         self.static: dict[str, Values] = {}
         self.rows: dict[str, Values] = {}
 
     def add(self, one: Chosen) -> int:
-        """Keep the values of an op that can be served, and return their bytes."""
+        """Keep an op that can be served and its values, and return their bytes."""
         check_servable(one.fitted)
-        found = part_of(self.train, self.labels, [one.fitted], self.sides, set(), cut=False).values
+        op, shelf = self.shelf.shared(one.fitted), self.shelf
+        found = part_of(self.train, self.labels, [op], self.sides, set(), cut=False, shelf=shelf, places=self.places).values
         own = {name: self._own(name, found.get(name), value) for name, value in one.training.items()}
-        static = entity_tables([one.fitted], self.sides, dynamic=False)
+        static = entity_tables([op], self.sides, dynamic=False)
+        self.fitted.append(shelf.stored(op))
         self.static.update(static)
         self.rows.update({**found, **own})
         return sum(value.nbytes for value in (*static.values(), *found.values()))
@@ -122,7 +129,7 @@ class _Values:
         if value is None or np.shape(training) != value.shape:
             expected = "none" if value is None else str(value.shape)
             raise ContractError(f"training_values of {name!r} have shape {np.shape(training)}; expected {expected}")
-        return Bags.of(training) if isinstance(value, Bags) else stored(training)
+        return self.shelf.values(Bags.of(training) if isinstance(value, Bags) else stored(training))
 
 
 def feature_ops(kernel: Kernel | Mapping[str, type[FeatureOp]], tag: str = "") -> dict[str, type[FeatureOp]]:
@@ -169,12 +176,19 @@ def _schema(fitted: tuple[Fitted, ...], entities: Entities, dataset: Dataset, ta
     )
 
 
-def _add_validation(found: FeatureSet, dataset: Dataset, kept: set[str]) -> None:
+def _add_validation(found: FeatureSet, dataset: Dataset, kept: set[str], shelf: Shelf) -> None:
     found.entities = found.entities.with_events(dataset.valid)
     events = prepare(dataset.valid, found.entities, dataset.schema, dataset.protocol, found.task)
     labels = labels_of(events, dataset.schema, found.task)
     rolling = dataset.protocol.state == "rolling"
-    fitted: tuple[Fitted, ...] = found.fitted
+    fitted: Iterable[Fitted] = found.fitted
     if rolling and events.rows:
-        fitted = tuple(folded(op, events, found.sides) for op in fitted)
-    found.parts["valid"] = part_of(events, labels, fitted, found.sides, kept, cut=not rolling)
+        fitted = (_later(op, events, found.sides) for op in fitted)
+    found.parts["valid"] = part_of(events, labels, fitted, found.sides, kept, cut=not rolling, shelf=shelf)
+
+
+def _later(op: Fitted, events: Table, sides: Sides) -> Fitted:
+    """Return an op with later events, one at a time: what it was folded from is let go."""
+    found = Shelf().shared(folded(op, events, sides))
+    let_go(op.program.stored().values())
+    return found

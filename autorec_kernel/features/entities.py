@@ -78,13 +78,14 @@ def prepare(table: Table, entities: Entities, schema: Schema, protocol: Protocol
     Added (int64): `@user`, `@item` rows, `@user_key`, `@item_key`, `@positive` 0/1, `@target` 0/1.
     """
     table = labelled(table, schema, task)
-    table = table.take(np.argsort(np.asarray(table[ORDER]), kind="stable"))
+    order = np.asarray(table[ORDER])
+    table = table if (order[1:] >= order[:-1]).all() else table.take(np.argsort(order, kind="stable"))
     label = label_of(table, schema)
     users = _keys(table, entities.user, entities.users, entities.more_users)
     items = _keys(table, entities.item, entities.items, entities.more_items)
     added: dict[str, ColumnData] = {
-        USER: np.where(users < entities.users.size, users, 0),
-        ITEM: np.where(items < entities.items.size, items, 0),
+        USER: _of_training(users, entities.users.size),
+        ITEM: _of_training(items, entities.items.size),
         USER_KEY: users,
         ITEM_KEY: items,
         POSITIVE: _positive(label, protocol, task, table.rows),
@@ -153,6 +154,11 @@ def _keys(table: Table, name: str, known: Vocabulary, more: Vocabulary) -> np.nd
     column = texts(table[name])
     rows, further = known.rows_of_column(column), more.rows_of_column(column)
     return np.where((rows == 0) & (further > 0), known.size - 1 + further, rows)
+
+
+def _of_training(keys: np.ndarray, rows: int) -> np.ndarray:
+    """Return the keys with 0 in place of those beyond `rows`; the same array where there is none."""
+    return np.where(keys < rows, keys, 0) if keys.max(initial=0) >= rows else keys
 
 
 def _positive(label: np.ndarray | None, protocol: Protocol, task: str, rows: int) -> np.ndarray:

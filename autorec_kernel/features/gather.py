@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from autorec_kernel.errors import UsageError
-from autorec_kernel.records.bags import Bags, same_width
+from autorec_kernel.features.shelf import let_go
+from autorec_kernel.records.bags import same_width
 
 if TYPE_CHECKING:
     from autorec_kernel.features.parts import Part
@@ -57,16 +57,7 @@ def gathered(pieces: Sequence[Piece], values: Callable[[str, np.ndarray, np.ndar
 def release(parts: Mapping[str, Part]) -> None:
     """Let go of the pages of memory-mapped columns: they stay in the system's file cache, and count no longer as this process's memory."""
     for part in parts.values():
-        for column in (*part.events.values(), *part.labels.values(), *part.values.values()):
-            for array in (column.values, column.offsets) if isinstance(column, Bags) else (column,):
-                _let_go(array)
-
-
-def _let_go(array: Any) -> None:
-    while isinstance(array, np.ndarray):
-        array = array.base
-    if isinstance(array, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        array.madvise(mmap.MADV_DONTNEED)
+        let_go((*part.events.values(), *part.labels.values(), *part.values.values()))
 
 
 def whole(arrays: Sequence[np.ndarray]) -> np.ndarray:

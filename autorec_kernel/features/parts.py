@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from autorec_kernel.features.compute import Fitted, Sides, compute, event_columns, is_stored, keep
+from autorec_kernel.features.compute import Fitted, Sides, event_columns, is_stored
 from autorec_kernel.features.entities import ITEM, ITEM_KEY, POSITIVE, TARGET, USER, USER_KEY
 from autorec_kernel.features.evaluation import Events
+from autorec_kernel.features.shelf import Shelf
+from autorec_kernel.features.values import Places, values_of
 from autorec_kernel.records.bags import Values
 from autorec_kernel.records.dataset import CLOCK, ORDER
-from autorec_kernel.records.program import ReadContext
-from autorec_kernel.records.table import ColumnData, Table, concat_columns
+from autorec_kernel.records.table import ColumnData, Table, concat_columns, stretch
 
 __all__ = ["Part", "joined", "kept_columns", "part_of"]
 
@@ -63,7 +64,17 @@ def kept_columns(fitted: Iterable[Fitted], events: Table) -> set[str]:
     return found & set(events)
 
 
-def part_of(events: Table, labels: Mapping[str, np.ndarray], fitted: Sequence[Fitted], sides: Sides, kept: set[str], *, cut: bool) -> Part:
+def part_of(
+    events: Table,
+    labels: Mapping[str, np.ndarray],
+    fitted: Iterable[Fitted],
+    sides: Sides,
+    kept: set[str],
+    *,
+    cut: bool,
+    shelf: Shelf | None = None,
+    places: Places | None = None,
+) -> Part:
     """Compute the values of a split.
 
     Args:
@@ -71,14 +82,21 @@ def part_of(events: Table, labels: Mapping[str, np.ndarray], fitted: Sequence[Fi
         labels: What `labels_of` returned.
         fitted: Ops whose tables hold every event that the split may see; each row reads strictly before itself.
         cut: Read the state at the end of the tables instead.
+        shelf: Where values go; None = memory.
+        places: Of these very events.
     """
     values: dict[str, Values] = {}
     for op in fitted:
         wanted = [f for f in op.features if is_stored(f) and (f.dynamic or f.depends in ("row", "pair"))]
         if not wanted:
             continue
-        found = compute(op, event_columns(op.program.inputs, events, sides), ReadContext(events.rows, latest=cut))
-        values |= {feature.name: keep(found[feature.name], feature) for feature in wanted}
+        read = {name: events[name] for name in {*op.program.inputs, USER_KEY, ITEM_KEY} if name in events}
+
+        def block(start: int, stop: int, op: Fitted = op, read: Mapping[str, ColumnData] = read) -> dict[str, ColumnData]:
+            rows = {name: stretch(column, start, stop) for name, column in read.items()}
+            return event_columns(op.program.inputs, Table(rows, stop - start), sides)
+
+        values |= values_of(op, wanted, block, events.rows, latest=cut, shelf=shelf, places=places)
     columns = {name: column for name, column in events.items() if name in kept}
     return Part(Table(columns, events.rows), labels, values)
 

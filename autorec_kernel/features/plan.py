@@ -168,6 +168,7 @@ def fit_candidates(
         names |= {feature.name for feature in chosen.fitted.features}
         plan.append(candidate.row(True, candidate.proposal.reason, time.perf_counter() - start, size, chosen.config))
         yield chosen
+        del chosen  # nobody holds the tables of an op while the next one is fitted
 
 
 def _fit(candidate: Candidate, train: Table, tables: Mapping[str, Table], rng: np.random.Generator, names: set[str]) -> Chosen:

@@ -7,17 +7,18 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from autorec_kernel.errors import ContractError
-from autorec_kernel.features.compute import Fitted, Sides, compute, entity_columns, is_stored, keep
+from autorec_kernel.features.compute import Fitted, Sides, entity_columns, is_stored
 from autorec_kernel.features.entities import ITEM, POSITIVE, USER
 from autorec_kernel.features.lately import interest
 from autorec_kernel.features.specialise import specialised
+from autorec_kernel.features.values import values_of
 from autorec_kernel.records.bags import Values
 from autorec_kernel.records.features import Feature, FeatureSchema
 from autorec_kernel.records.lists import offsets_of
-from autorec_kernel.records.program import Program, ReadContext, Step
+from autorec_kernel.records.program import Program, Step
 from autorec_kernel.records.recent import for_histories, longest
 from autorec_kernel.records.serving_state import ServingState
-from autorec_kernel.records.table import Table
+from autorec_kernel.records.table import ColumnData, Table, stretch
 
 __all__ = ["check_servable", "entity_tables", "serving_state"]
 
@@ -33,8 +34,11 @@ def entity_tables(fitted: Iterable[Fitted], sides: Sides, *, dynamic: bool) -> d
             if not wanted:
                 continue
             columns, rows = entity_columns(entity, op.program.inputs, sides)
-            values = compute(op, columns, ReadContext(rows, latest=True))
-            found |= {feature.name: keep(values[feature.name], feature) for feature in wanted}
+
+            def block(start: int, stop: int, columns: Mapping[str, ColumnData] = columns) -> dict[str, ColumnData]:
+                return {name: stretch(column, start, stop) for name, column in columns.items()}
+
+            found |= values_of(op, wanted, block, rows, latest=True)
     return found
 
 

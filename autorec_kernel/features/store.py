@@ -16,6 +16,7 @@ from autorec_kernel.features.entities import Entities
 from autorec_kernel.features.feature_set import FeatureSet
 from autorec_kernel.features.lately import Fading
 from autorec_kernel.features.parts import Part
+from autorec_kernel.features.shelf import ARRAYS, file_of
 from autorec_kernel.records.bags import Bags, Values
 from autorec_kernel.records.dataset import Protocol
 from autorec_kernel.records.features import Feature, FeatureSchema
@@ -33,13 +34,18 @@ _IDS = ("users", "items", "more_users", "more_items")
 
 
 class _Writer:
-    """Writes arrays under numbers and remembers which name has which."""
+    """Writes arrays under numbers and remembers which name has which; those that lie in the folder already stay where they are."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.names: list[str] = []
+        self.files: dict[str, str] = {}
 
     def array(self, name: str, array: np.ndarray) -> None:
+        file = file_of(array, self.folder)
+        if file:
+            self.files[name] = file
+            return
         np.save(self.folder / f"{len(self.names)}.npy", np.ascontiguousarray(array), allow_pickle=False)
         self.names.append(name)
 
@@ -72,8 +78,8 @@ class _Writer:
 
 def save(features: FeatureSet, folder: Path) -> None:
     """Write a feature set; the JSON file comes last, so that a folder without it is not one."""
-    (folder / "arrays").mkdir(parents=True, exist_ok=True)
-    writer, sides = _Writer(folder / "arrays"), features.sides
+    (folder / ARRAYS).mkdir(parents=True, exist_ok=True)
+    writer, sides = _Writer(folder / ARRAYS), features.sides
     for name in _IDS:
         writer.arrays(f"{name}.", getattr(features.entities, name).arrays())
     tables = {name: [writer.table(f"side.{name}.", getattr(sides, name)), getattr(sides, name).rows] for name in ("users", "items")}
@@ -97,6 +103,7 @@ def save(features: FeatureSet, folder: Path) -> None:
         "ops": [{"features": [asdict(f) for f in op.features], "program": op.program.to_json()} for op in features.fitted],
         "parts": parts,
         "arrays": writer.names,
+        "files": writer.files,
     }
     written = folder / f"{_NAME}.new"
     written.write_text(json.dumps(meta), encoding="utf-8")
@@ -115,7 +122,8 @@ def load(folder: Path) -> FeatureSet:
         raise InfrastructureError("no feature set is stored here", where=str(folder)) from error
     if meta["version"] != VERSION:
         raise InfrastructureError(f"the feature set has version {meta['version']}; this release reads {VERSION}", where=str(folder))
-    arrays = {name: _map(folder / "arrays" / f"{number}.npy") for number, name in enumerate(meta["arrays"])}
+    files = {**{name: str(number) for number, name in enumerate(meta["arrays"])}, **meta.get("files", {})}
+    arrays = {name: _map(folder / ARRAYS / f"{file}.npy") for name, file in files.items()}
     roles, ids = meta["roles"], {name: Vocabulary.load(arrays, f"{name}.") for name in _IDS}
     entities = Entities(**ids, user=roles["user"], item=roles["item"])
     users, items = (_load_table(arrays, f"side.{name}.", *meta["tables"][name]) for name in ("users", "items"))

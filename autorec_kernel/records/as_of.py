@@ -9,14 +9,15 @@ from typing import Any, Literal
 import numpy as np
 
 from autorec_kernel.errors import BundleError, ContractError
-from autorec_kernel.records.lists import offsets_of, owners
+from autorec_kernel.records.entries import by_key_and_time, joined_entries, totals
+from autorec_kernel.records.lists import offsets_of
 from autorec_kernel.records.table import MISSING_TIME
 
-__all__ = ["AsOfTable", "Measure", "bisect_left", "gather_last"]
+__all__ = ["FOREVER", "AsOfTable", "Measure", "bisect_left", "gather_last"]
 
 _FRACTION = 24  # binary digits after the point of a stored sum: exact, so neither order nor later events change an earlier state
 _LARGEST = 1e4  # a standardised value beyond it is cut
-_FOREVER = 2**62  # ns: this very moment (in 2116) means the end of the table; every other one, later ones too, is a moment
+FOREVER = 2**62  # ns: this very moment (in 2116) means the end of the table; every other one, later ones too, is a moment
 _LAST = 2**63 - 1  # ns: the latest moment there is
 
 
@@ -111,24 +112,29 @@ class AsOfTable:
         """Return the number of keys, key 0 included."""
         return len(self.offsets) - 1
 
-    def read(self, keys: np.ndarray, times: np.ndarray, length: int = 0) -> np.ndarray:
+    def before(self, keys: np.ndarray, times: np.ndarray) -> np.ndarray:
+        """Return int64 [n]: the entry of each key up to which its events lie strictly before `times`."""
+        keys = self._known(keys)
+        return bisect_left(self.times, self.offsets[keys], self.offsets[keys + 1], times)
+
+    def read(self, keys: np.ndarray, times: np.ndarray, length: int = 0, *, at: np.ndarray | None = None) -> np.ndarray:
         """Return the state strictly before `times`.
 
         Args:
             keys: int64 [n]; keys outside the table read as unknown.
             times: int64 [n].
             length: Steps of a sequence.
+            at: What `before` gave, where somebody asked already; so in `within`, `newest` and `since`.
 
         Returns:
             float64 [n, measures] totals, or int64 [n, length] values, oldest first, padded with 0 on the right.
         """
         if not self.time or not len(self.times):
             return self.latest(keys, length)
-        keys = self._known(keys)
-        start = self.offsets[keys]
-        return self._state(start, bisect_left(self.times, start, self.offsets[keys + 1], times), length)
+        at = self.before(keys, times) if at is None else at
+        return self._state(self.offsets[self._known(keys)], at, length)
 
-    def within(self, keys: np.ndarray, times: np.ndarray | None, window: int) -> np.ndarray:
+    def within(self, keys: np.ndarray, times: np.ndarray | None, window: int, *, at: np.ndarray | None = None) -> np.ndarray:
         """Return float64 [n, measures]: totals of the events strictly before `times` (None = the end) and at or after `times - window`.
 
         Totals are 0 where the clock is missing; a window that begins before int64 does holds everything before the row. `window` is
@@ -136,23 +142,25 @@ class AsOfTable:
         """
         ends, window = self._moments(keys, times), min(window, _LAST)
         starts = np.maximum(ends, MISSING_TIME + window) - window
-        return np.asarray((self.latest(keys) if times is None else self.read(keys, ends)) - self.read(keys, starts))
+        return np.asarray((self.latest(keys) if times is None else self.read(keys, ends, at=at)) - self.read(keys, starts))
 
-    def newest(self, keys: np.ndarray, times: np.ndarray | None, count: int) -> np.ndarray:
+    def newest(self, keys: np.ndarray, times: np.ndarray | None, count: int, *, at: np.ndarray | None = None) -> np.ndarray:
         """Return float64 [n, measures]: totals of the last `count` events strictly before `times` (None = the end)."""
         keys = self._known(keys)
-        start, last = self.offsets[keys], self.offsets[keys + 1]
-        at = last if times is None or not len(self.times) else bisect_left(self.times, start, last, self._moments(keys, times))
+        start = self.offsets[keys]
+        if at is None:
+            at = self.offsets[keys + 1] if times is None or not len(self.times) else self.before(keys, self._moments(keys, times))
         return np.asarray(self._state(start, at, 0) - self._state(start, np.maximum(at - count, start), 0))
 
-    def since(self, keys: np.ndarray, times: np.ndarray | None, *, first: bool = False) -> np.ndarray:
+    def since(self, keys: np.ndarray, times: np.ndarray | None, *, first: bool = False, at: np.ndarray | None = None) -> np.ndarray:
         """Return float64 [n]: the time from the last (or first) event before `times` (None = the end) to it.
 
         NaN where there is none, and where the clock of that event is missing.
         """
         keys, ends = self._known(keys), self._moments(keys, times)
         start = self.offsets[keys]
-        at = bisect_left(self.times, start, self.offsets[keys + 1], ends) if len(self.times) else start
+        if at is None:
+            at = self.before(keys, ends) if len(self.times) else start
         seen = self.times[np.clip(start if first else at - 1, 0, max(len(self.times) - 1, 0))] if len(self.times) else ends
         age = ends.astype(np.uint64) - seen.astype(np.uint64)  # modulo 2^64: exact for moments in order, however far apart
         return np.where((at > start) & (seen != MISSING_TIME), age.astype(np.float64), np.nan)
@@ -163,7 +171,7 @@ class AsOfTable:
         return min(int(self.times.max()) + 1, _LAST) if len(self.times) else 0
 
     def _moments(self, keys: np.ndarray, times: np.ndarray | None) -> np.ndarray:
-        return np.full(len(keys), self.end, np.int64) if times is None else np.where(times == _FOREVER, self.end, times)
+        return np.full(len(keys), self.end, np.int64) if times is None else np.where(times == FOREVER, self.end, times)
 
     def latest(self, keys: np.ndarray, length: int = 0) -> np.ndarray:
         """Return the state after every event; shapes as `read`."""
@@ -222,40 +230,39 @@ class AsOfTable:
         return np.asarray(total * unit)
 
     def _with(self, events: Mapping[str, Any], *, grows: bool = False) -> AsOfTable:
-        keys, times, values = self._read_events(events)
+        keys, rows, times = self._entries(events)
         size = max(self.keys, int(keys.max(initial=0)) + 1)
         if size > self.keys and not grows:
             raise ContractError(f"as-of table over {self.key!r}: a key lies outside its {self.keys} keys")
-        old = owners(self.offsets)
-        keys, times = np.concatenate([old, keys]), np.concatenate([self.times, times])
-        values = np.concatenate([self._single(old), values])
-        order = _by_key_and_time(keys, times)
+        order = by_key_and_time(keys, times, rows)
         offsets = offsets_of(np.bincount(keys, minlength=size))
-        values = values[order]
-        return self._replaced(offsets, times[order], values if self.kind == "sequence" else _totals(values, offsets))
+        del keys
+        rows = order if rows is None else rows[order]
+        found = offsets, times[rows], self._values(events, rows, offsets, len(times))
+        return self._replaced(
+            *(joined_entries((self.offsets, self.times, self.values), found, sums=self.kind == "sum") if len(self.values) else found)
+        )
 
-    def _read_events(self, events: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _entries(self, events: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+        """Return (keys int64 [e], the event of each, int64 [e], or None where every event is one entry, times int64 [n])."""
         keys = np.asarray(events[self.key], dtype=np.int64)
         width = keys.shape[1] if keys.ndim == 2 else 1
         keys = keys.reshape(-1)
         if len(keys) and keys.min() < 0:
             raise ContractError(f"as-of table over {self.key!r}: a key lies below 0")
         times = np.asarray(events[self.time], dtype=np.int64) if self.time else np.zeros(len(keys) // width, np.int64)
-        if self.kind == "sequence":
-            values = np.asarray(events[self.value]).astype(np.int32)
-        else:
-            values = np.stack([m.added(events[m.column] if m.column else None, len(times)) for m in self.measures], 1)
         kept = keys != 0
         if self.where:
             kept &= np.repeat(np.asarray(events[self.where]) != 0, width)
-        row = np.flatnonzero(kept) // width
-        return keys[kept], times[row], values[row]
+        if width == 1 and kept.all():
+            return keys, None, times
+        return keys[kept], np.flatnonzero(kept) // width, times
 
-    def _single(self, keys: np.ndarray) -> np.ndarray:
-        if self.kind == "sequence" or not len(keys):
-            return self.values
-        first = np.concatenate([[True], keys[1:] != keys[:-1]])
-        return np.where(first[:, None], self.values, np.diff(self.values, axis=0, prepend=self.values[:1]))
+    def _values(self, events: Mapping[str, Any], rows: np.ndarray, offsets: np.ndarray, count: int) -> np.ndarray:
+        if self.kind == "sequence":
+            return np.asarray(np.asarray(events[self.value]).astype(np.int32)[rows])
+        added = (measure.added(events[measure.column] if measure.column else None, count) for measure in self.measures)
+        return totals(added, rows, offsets, len(self.measures))
 
     def _replaced(self, offsets: np.ndarray, times: np.ndarray, values: np.ndarray) -> AsOfTable:
         return AsOfTable(offsets, times, values, self.kind, self.key, self.time, self.where, self.measures, self.value)
@@ -279,19 +286,3 @@ def gather_last(values: np.ndarray, start: np.ndarray, end: np.ndarray, length: 
     if not len(values):
         return np.zeros(index.shape, np.int64)
     return np.where(inside, values[np.where(inside, index, 0)], 0).astype(np.int64)
-
-
-def _by_key_and_time(keys: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Return the order by (key, time), equal moments as they came. Events mostly come in order of time: then sorting by key will do."""
-    order = np.argsort((keys & 0xFFFF).astype(np.uint16), kind="stable")  # a radix sort in numpy
-    if len(keys) and keys.max() > 0xFFFF:
-        order = order[np.argsort((keys[order] >> 16).astype(np.uint16 if keys.max() >> 32 == 0 else np.int64), kind="stable")]
-    late = times[order]
-    held = keys[order]
-    sorted_already = ((late[1:] >= late[:-1]) | (held[1:] != held[:-1])).all()
-    return order if sorted_already else np.lexsort((times, keys))
-
-
-def _totals(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    running = np.concatenate([np.zeros((1, values.shape[1]), np.int64), np.cumsum(values, axis=0)])
-    return np.asarray(running[1:] - np.repeat(running[offsets[:-1]], np.diff(offsets), axis=0))

@@ -25,12 +25,15 @@ class ReadContext:
         latest: Read as-of tables at the end instead of strictly before each row's time.
         histories: (offsets int64 [rows + 1], item rows int64) that stand for what tables keyed by the user know; None = read the tables.
         lengths: Output name to steps of a history, at most those of its step.
+        places: Identities of the offsets and times of as-of tables → columns of the kernel → entries that the rows' moments fall on:
+            shared by all programs that are run over the same rows. None = each finds its own.
     """
 
     rows: int
     latest: bool = False
     histories: tuple[np.ndarray, np.ndarray] | None = None
     lengths: Mapping[str, int] = field(default_factory=dict)
+    places: Mapping[tuple[int, int], dict[Any, np.ndarray | None]] | None = None
 
 
 @dataclass(slots=True)

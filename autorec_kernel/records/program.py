@@ -10,6 +10,7 @@ import numpy as np
 
 from autorec_kernel.errors import BundleError, ContractError
 from autorec_kernel.records.as_of import AsOfTable
+from autorec_kernel.records.blocks import in_blocks
 from autorec_kernel.records.frame import Frame, ReadContext
 from autorec_kernel.records.steps import STEPS
 from autorec_kernel.records.table import ColumnData, Ragged
@@ -81,14 +82,18 @@ class Program:
         """
         if not self.tables:
             return self
-        folded = self
+        folded, made, full = self, dict[str, Any](), set[str]()
         for name, table in self.tables.items():
-            seen = {**events, **folded.computed(read_by(table), events)}
-            folded = replace(folded, tables={**folded.tables, name: table.fold(seen, anew=anew)})
+            needed = read_by(table)
+            found = folded.computed(needed - made.keys(), events)
+            folded = replace(folded, tables={**folded.tables, name: table.fold({**events, **made, **found}, anew=anew)})
+            made |= {output: value for output, value in found.items() if folded._reads([output]) <= full}
+            full.add(name)
         return folded
 
     def computed(self, names: Iterable[str], columns: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values of the steps among `names`, as they are inside the program: float64 with NaN, or int64."""
+        names = set(names)
         wanted, steps = set(names), []
         for step in reversed(self.steps):
             if step.output in wanted:
@@ -97,9 +102,24 @@ class Program:
         if not steps:
             return {}
         given = {name: columns[name] for name in self.inputs if name in wanted and name in columns}
-        rows = len(next(iter(columns.values())))
-        frame = Frame(self.arrays, self.tables, ReadContext(rows), given, self._cache)
-        return {step.output: _run(frame, step) for step in reversed(steps)}
+        asked = [step.output for step in reversed(steps) if step.output in names]
+
+        def run(columns: dict[str, Any], rows: int) -> dict[str, Any]:
+            frame = Frame(self.arrays, self.tables, ReadContext(rows), columns, self._cache)
+            for step in reversed(steps):
+                _run(frame, step)
+            return {name: frame.values[name] for name in asked}
+
+        return in_blocks(run, given, len(next(iter(columns.values()))))
+
+    def _reads(self, names: Iterable[str]) -> set[str]:
+        """Return the tables that values are made of."""
+        found, tables = set(names), set[str]()
+        for step in reversed(self.steps):
+            if step.output in found:
+                found |= set(step.inputs)
+                tables |= {step.params["table"]} if step.op == "as_of" else set()
+        return tables
 
     def trimmed(self, length: int) -> Program:
         """Return the program with as-of tables that only answer `latest`: what serving needs."""

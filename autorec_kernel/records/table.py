@@ -18,6 +18,7 @@ __all__ = [
     "column_length",
     "concat_columns",
     "read_only",
+    "stretch",
     "take_column",
     "take_or_missing",
 ]
@@ -144,6 +145,23 @@ def take_column(column: ColumnData, rows: np.ndarray) -> ColumnData:
     if isinstance(column, Ragged):
         return _take_ragged(column, rows)
     return np.asarray(column[rows])
+
+
+def stretch(column: ColumnData, start: int, stop: int) -> ColumnData:
+    """Return the rows start:stop of a column, without a copy of what is long; texts that are more than the rows are left out."""
+    if isinstance(column, Coded):
+        codes = column.codes[start:stop]
+        if len(column.values) <= stop - start:
+            return Coded(codes, column.values)
+        used, inverse = np.unique(codes, return_inverse=True)
+        lost = int(len(used) > 0 and used[0] < 0)
+        return Coded((inverse - lost).astype(np.int32), column.values[used[lost:]])
+    if isinstance(column, Ragged):
+        first, last = int(column.offsets[start]), int(column.offsets[stop])
+        values = stretch(column.values, first, last)
+        assert not isinstance(values, Ragged)
+        return Ragged(values, column.offsets[start : stop + 1] - first)
+    return column[start:stop]
 
 
 def take_or_missing(column: ColumnData, rows: np.ndarray) -> ColumnData:

@@ -16,6 +16,7 @@ from autorec_kernel.features.before import state_before
 from autorec_kernel.features.entities import texts
 from autorec_kernel.records.drift import DriftProfile
 from autorec_kernel.records.schema import Schema
+from autorec_kernel.records.table import Coded, Ragged
 from autorec_kernel.serving.drift import gathered, with_ids
 from autorec_kernel.serving.predict import count_rows
 
@@ -91,10 +92,21 @@ def drift_report(source: Any, recommender: Recommender, *, kernel: Kernel | None
         source: A file, a frame, or what a reader plugin of `kernel` opens; nothing is demanded of its columns.
     """
     raw = read_source(source, kernel=kernel)
+    if not raw.rows:
+        raise DataError("the table has no rows, and drift compares rows", where=raw.name)
     schema = Schema.from_json(recommender.schema["columns"])
-    found = [named(raw, schema, role) for role in ("user", "item")]
-    users, items = (list(ids(raw.columns[name], name, raw.name).text()) if name else None for name in found)
-    return recommender.drift(users, items, {name: _read(raw, schema, name) for name in raw.columns if name not in found})
+    found = {role: name for role in ("user", "item") if (name := named(raw, schema, role)) and _is_ids(raw.columns[name])}
+    users, items = (
+        list(ids(raw.columns[found[role]], found[role], raw.name).text()) if role in found else None for role in ("user", "item")
+    )
+    unread = {name: Ragged(np.zeros(0), np.zeros(raw.rows + 1, np.int64)) for name in raw.refused}
+    columns = {name: _read(raw, schema, name) for name in raw.columns if name not in found.values()}
+    return recommender.drift(users, items, {**columns, **unread})
+
+
+def _is_ids(column: ColumnData) -> bool:
+    """Whether a column can be ids; lists cannot."""
+    return isinstance(column, Coded) or (isinstance(column, np.ndarray) and column.ndim == 1)
 
 
 def _read(raw: Raw, schema: Schema, name: str) -> ColumnData:

@@ -112,8 +112,13 @@ class Live:
         return replace(after, popularity=popularity), replace(grown, facts=facts, programs=programs, chosen=chosen, times=times)
 
     def columns(self) -> set[str]:
-        """Return the event columns that folding reads."""
+        """Return the event columns that features are folded from."""
         return {name for _, program in self.programs for name in program.columns() if not name.startswith("@")}
+
+    def reads(self, state: ServingState) -> set[str]:
+        """Return the event columns beside the ids that folding reads."""
+        own = {state.columns.get(name, "") for name in ("user", "item")}
+        return {*self.columns(), state.columns.get("time", ""), *([self.facts.label] if self._labelled else [])} - own - {""}
 
     def packed(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Return plain JSON values, and a few arrays that hold all others one after the other (they are many, and mostly small)."""
@@ -154,8 +159,7 @@ class Live:
         facts, time = self.facts, state.columns.get("time", "")
         own = {state.columns.get("user", ""): _coded(users), state.columns.get("item", ""): _coded(items)}
         given = {**{name: column for name, column in own.items() if name}, **columns}
-        needed = {*self.columns(), time, *([facts.label] if facts.label and self._labelled else [])}
-        lost = sorted(needed - set(given))
+        lost = sorted(self.reads(state) - set(given))
         if lost:
             raise UsageError(f"folding reads the columns {', '.join(lost)} of an event", hint="give them in columns=")
         table = Table(given, len(users))

@@ -11,7 +11,8 @@ import numpy as np
 from autorec_kernel.errors import UsageError
 from autorec_kernel.records.drift import Bins, DriftProfile, chance, stability, together
 from autorec_kernel.records.schema import Schema
-from autorec_kernel.records.table import Coded, ColumnData, Ragged, take_column
+from autorec_kernel.records.table import ColumnData, take_column
+from autorec_kernel.serving.given import misread
 from autorec_kernel.serving.predict import count_rows, keys_of
 
 if TYPE_CHECKING:
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["DriftReport", "FeatureDrift", "context_columns", "drift_of", "gathered", "observed", "profiled", "with_ids"]
 
 _ROWS = 8192
-_READ_AS = {"numeric": ("numbers", "whole numbers"), "time": ("whole numbers",), "vector": ("vectors",), "multi": ("lists", "texts")}
-_TEXTS = ("texts", "numbers", "whole numbers")  # other kinds; numbers are read by their shortest text
-_DTYPES = {"b": "numbers", "f": "numbers", "i": "whole numbers", "M": "times", "O": "objects"}
 _STEPS = 50  # newest steps of a history that are looked at
 
 
@@ -104,8 +102,11 @@ def drift_of(
     kinds = {column.name: column.kind for column in events if column.role in ("feature", "time")}
     ids = {state.columns.get("user", ""): users, state.columns.get("item", ""): items}
     needed = context_columns(state, profile.features, schema)
-    missing = [name for name, given in ids.items() if name and given is None] + [name for name in needed if name not in columns]
-    retyped = {name: told for name in needed if name in columns and (told := _retyped(columns[name], kinds[name]))}
+    missing = [name for name, given in ids.items() if name and given is None and name not in columns] + [
+        name for name in needed if name not in columns
+    ]
+    read = {**{name: "id" for name, given in ids.items() if name and given is None}, **{name: kinds[name] for name in needed}}
+    retyped = {name: told for name, kind in read.items() if name in columns and (told := misread(columns[name], kind))}
     fit = {name: column for name, column in columns.items() if name in kinds and name not in retyped}
     counts: dict[str, list[np.ndarray]] = {}
     for block in observed(state, profile.features, users, items, fit, rows):
@@ -174,15 +175,6 @@ def context_columns(state: ServingState, names: Iterable[str], schema: Schema) -
     """Return the event columns beside the ids that features read when they are asked for, in order of the schema."""
     read = state.reads(names)
     return [c.name for c in schema.columns if c.source == "events" and c.role in ("feature", "time") and c.name in read]
-
-
-def _retyped(column: ColumnData, kind: str) -> str:
-    """Return how a column differs from its kind, "" where it can be read."""
-    if isinstance(column, Coded | Ragged):
-        form = "texts" if isinstance(column, Coded) else "lists"
-    else:
-        form = "vectors" if column.ndim == 2 else _DTYPES.get(column.dtype.kind, "values of another type")
-    return "" if form in _READ_AS.get(kind, _TEXTS) else f"holds {form}, and was {kind} in training"
 
 
 def _feature(name: str, kind: str, bins: tuple[Bins, ...], counts: list[np.ndarray], sizes: Iterable[tuple[float, float]]) -> FeatureDrift:

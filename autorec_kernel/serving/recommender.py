@@ -19,6 +19,7 @@ from autorec_kernel.records.serving_state import ServingState
 from autorec_kernel.serving.answer import Answer, AnsweredBy, Prediction
 from autorec_kernel.serving.drift import DriftReport, drift_of
 from autorec_kernel.serving.foldin import FoldIn
+from autorec_kernel.serving.given import arrays_of, check_forms, texts_of
 from autorec_kernel.serving.predict import count_rows, predict_rows, reads_history, reads_user
 from autorec_kernel.serving.requests import Request, concat, read_requests, way
 from autorec_kernel.serving.scorers import Scorer, make_scorer
@@ -157,6 +158,7 @@ class Recommender:
         Raises:
             UsageError: The lengths differ or nothing is given.
         """
+        users, items, columns = texts_of(users, "user"), texts_of(items, "item"), arrays_of(columns)
         return predict_rows(self._scorer, self.state, users, items, columns, lambda requests: self.scores(requests)[0])
 
     def fold(
@@ -187,9 +189,14 @@ class Recommender:
                 where=self.bundle.path,
                 hint="a run with --live (`live = true` in its recipe) writes a bundle that keeps what folding needs",
             )
-        count = count_rows(users, items, columns)
+        users, items, columns = texts_of(users, "user"), texts_of(items, "item"), arrays_of(columns)
+        nobody: list[str | None] = [None] * count_rows(users, items, columns)
+        events = [c for c in Schema.from_json(self.schema["columns"]).columns if c.source == "events"]
+        check_forms(columns, {c.name: c.kind for c in events if c.name in self._live.reads(self.state)})
         found = copy.copy(self)
-        found.state, found._live = self._live.fold(self.state, _texts(users, count), _texts(items, count), columns)
+        found.state, found._live = self._live.fold(
+            self.state, nobody if users is None else users, nobody if items is None else items, columns
+        )
         found._scorer = make_scorer(self.graph, found.state, *self._vectors)
         return found
 
@@ -216,7 +223,8 @@ class Recommender:
         with damaged(DRIFT):
             profile = DriftProfile.load(self.bundle.json(DRIFT))
             known = DriftProfile(profile.rows, {self.state.schema[name].name: bins for name, bins in profile.features.items()})
-        return drift_of(known, self.state, Schema.from_json(self.schema["columns"]), users, items, columns or {})
+        asked = texts_of(users, "user"), texts_of(items, "item"), arrays_of(columns)
+        return drift_of(known, self.state, Schema.from_json(self.schema["columns"]), *asked)
 
     @property
     def items(self) -> int:
@@ -237,7 +245,3 @@ class Recommender:
         ids = tuple(self.state.items.ids_of(rows))
         values = tuple(float(value) for value in scores[rows])
         return Answer(request.user, ids, values, answered_by, request.row > 0, request.unknown_items)
-
-
-def _texts(ids: Sequence[str | None] | None, count: int) -> list[str | None]:
-    return [None] * count if ids is None else [None if one is None else str(one) for one in ids]

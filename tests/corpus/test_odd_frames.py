@@ -113,6 +113,120 @@ GOOD: Mapping[str, tuple[Callable[[], pd.DataFrame], Mapping[str, Any], tuple[st
         ("price",),
     ),
     "one-busy-user": (lambda: frame().assign(user_id=["a"] * 230 + [f"u{n}" for n in range(10)]), {}, ("user_id",)),
+    "clock-with-a-zone": (
+        lambda: frame().assign(timestamp=pd.date_range("2024-03-30 22:00", periods=ROWS, freq="h", tz="Europe/Berlin")),
+        {},
+        ("user.count",),
+    ),
+    "clock-in-mixed-zones": (lambda: frame().assign(timestamp=[zone(n) for n in range(ROWS)]), {}, ("user.count",)),
+    "clock-at-nought": (lambda: frame().assign(timestamp=[n - 120 for n in range(ROWS)]), {}, ("user.count",)),
+    "clock-of-one-moment": (lambda: frame().assign(timestamp=1_700_000_000), {"protocol": "random"}, ("user_id",)),
+    "clock-with-gaps": (lambda: frame().assign(timestamp=[None if n == 7 else 10**9 + 60 * n for n in range(ROWS)]), {}, ("user.count",)),
+    "clock-in-text": (lambda: frame().assign(timestamp=[f"2024-05-{1 + n // 24:02d} {n % 24:02d}:00" for n in range(ROWS)]), {}, ()),
+    "clock-in-milliseconds": (lambda: frame().assign(timestamp=[1000 * (10**9 + 60 * n) for n in range(ROWS)]), {}, ("user.count",)),
+    "lists-of-lists-and-nothing": (lambda: frame(deep=lambda n: None if n % 2 else [[f"t{n % 3}"], []]), {}, ()),
+    "lists-of-dictionaries": (lambda: frame(deep=lambda n: [{"a": n}, {"b": "x"}]), {}, ()),
+    "lists-with-gaps": (lambda: frame(tags=lambda n: (None, [], ["a", None, f"t{n % 4}"], ["", "b"])[n % 4]), {}, ("tags",)),
+    "lists-of-ten-thousand": (lambda: frame(tags=lambda n: [f"t{k % 9}" for k in range(10_000 if n == 5 else 1)]), {}, ("tags",)),
+    "lists-of-dates": (lambda: frame(seen=lambda n: [datetime.date(2020, 1, 1 + n % 28)] * (n % 3)), {}, ()),
+    "dictionaries-with-gaps": (lambda: frame(extra=lambda n: None if n % 3 else {"a": {"b": n}}), {}, ()),
+    "booleans-with-none": (lambda: frame(flag=lambda n: (None, True, False)[n % 3]), {}, ("flag",)),
+    "booleans-in-text": (lambda: frame(flag=lambda n: ("True", "false", "")[n % 3]), {}, ("flag",)),
+    "decimals-with-gaps": (lambda: frame(price=lambda n: None if n % 4 == 0 else decimal.Decimal(n) / 7), {}, ("price",)),
+    "decimals-beyond-floats": (lambda: frame(price=lambda n: decimal.Decimal(f"1E{300 + n}")), {}, ()),
+    "infinity-in-text": (lambda: frame(price=lambda n: ("inf", "-inf", "1.5", "nan", "2")[n % 5]), {}, ("price",)),
+    "infinite-nearly-always": (lambda: frame(price=lambda n: 1.0 * n if n % 60 == 0 else np.inf), {}, ()),
+    "numbers-near-the-end-of-floats": (lambda: frame(price=lambda n: (1.7e308, -1.7e308, 1e-308, 0.0)[n % 4]), {}, ()),
+    "whole-numbers-of-pandas-with-gaps": (
+        lambda: frame(count=pd.array([None if n % 6 == 0 else n for n in range(ROWS)], dtype="Int64")),
+        {},
+        ("count",),
+    ),
+    "floats-of-pandas-with-gaps": (
+        lambda: frame(price=pd.array([None if n % 6 == 0 else n / 3 for n in range(ROWS)], dtype="Float64")),
+        {},
+        ("price",),
+    ),
+    "columns-of-arrow": (
+        lambda: frame(price=lambda n: n * 0.5, kind=lambda n: f"k{n % 3}").convert_dtypes(dtype_backend="pyarrow"),
+        {},
+        ("price", "kind"),
+    ),
+    "categories-that-are-numbers": (lambda: frame(kind=pd.Categorical([n % 4 for n in range(ROWS)])), {}, ()),
+    "categories-never-used": (
+        lambda: frame(kind=pd.Categorical([f"k{n % 3}" for n in range(ROWS)], categories=[f"k{n}" for n in range(500)])),
+        {},
+        ("kind",),
+    ),
+    "categories-with-gaps": (lambda: frame(kind=pd.Categorical([None if n % 5 else f"k{n % 4}" for n in range(ROWS)])), {}, ("kind",)),
+    "names-with-spaces-and-quotes": (
+        lambda: frame(
+            **{" price in \u20ac ": lambda n: n * 0.5, 'a "b"': lambda n: f"v{n % 3}", "it's": lambda n: n % 7, "a,b;c": lambda n: n * 2.5}
+        ),
+        {},
+        ("price in \u20ac", 'a "b"'),
+    ),
+    "names-of-emoji": (
+        lambda: frame(**{"\N{GRINNING FACE}": lambda n: n * 0.5, "\u200b": lambda n: f"v{n % 3}"}),
+        {},
+        ("\N{GRINNING FACE}",),
+    ),
+    "names-that-are-reserved": (
+        lambda: frame(**{name: lambda n: n * 0.5 for name in ("class", "None", "select", "__class__", "order", "@clock", "users.age")}),
+        {},
+        ("class", "select"),
+    ),
+    "names-that-are-paths": (
+        lambda: frame(**{"../x": lambda n: n * 0.5, "C:\\y": lambda n: f"v{n % 3}", "a/b": lambda n: n % 9}),
+        {},
+        ("../x",),
+    ),
+    "names-of-two-levels": (
+        lambda: pd.DataFrame({("a", "user_id"): frame()["user_id"], ("a", "item_id"): frame()["item_id"]}).droplevel(0, axis=1),
+        {},
+        ("user_id", "item_id"),
+    ),
+    "names-longer-than-a-line": (lambda: frame(**{"x" * 5000: lambda n: n * 0.5}), {}, ("x" * 5000,)),
+    "very-long-texts": (lambda: frame(story=lambda n: f"word{n % 50} " * 20_000), {}, ()),
+    "texts-with-every-control-character": (lambda: frame(story=lambda n: f"{chr(n % 32)}\u202e\x00a{n % 5}"), {}, ()),
+    "texts-that-look-like-commands": (
+        lambda: frame(note=lambda n: ("=1+1", "{{7*7}}", "__import__('os')", "'; DROP TABLE x")[n % 4]),
+        {},
+        ("note",),
+    ),
+    "ids-beyond-floats": (lambda: frame().assign(user_id=[2**53 + 1 + n % 12 for n in range(ROWS)]), {}, ("user_id",)),
+    "ids-of-64-bits": (
+        lambda: frame().assign(user_id=np.array([2**64 - 1 - n % 12 for n in range(ROWS)], dtype=np.uint64)),
+        {},
+        ("user_id",),
+    ),
+    "ids-that-are-floats-with-gaps": (
+        lambda: frame().assign(user_id=[np.nan if n % 50 == 0 else float(n % 12) for n in range(ROWS)]),
+        {},
+        ("user_id",),
+    ),
+    "ids-of-pandas-with-gaps": (
+        lambda: frame().assign(user_id=pd.array([None if n % 50 == 0 else n % 12 for n in range(ROWS)], dtype="Int64")),
+        {},
+        ("user_id",),
+    ),
+    "ids-that-are-bytes": (lambda: frame().assign(user_id=[f"u{n % 12}".encode() for n in range(ROWS)]), {}, ("user_id",)),
+    "ids-that-are-emoji": (lambda: frame().assign(user_id=[chr(0x1F600 + n % 12) for n in range(ROWS)]), {}, ("user_id",)),
+    "ids-that-are-booleans": (lambda: frame().assign(user_id=[n % 2 == 0 for n in range(ROWS)]), {}, ("user_id",)),
+    "ids-that-are-negative": (lambda: frame().assign(user_id=[-(n % 12) for n in range(ROWS)]), {}, ("user_id",)),
+    "ids-that-are-categories": (lambda: frame().assign(user_id=pd.Categorical([f"u{n % 12}" for n in range(ROWS)])), {}, ("user_id",)),
+    "ids-with-blanks": (lambda: frame().assign(user_id=[(" ", "", "a", "a ", "b", "c")[n % 6] for n in range(ROWS)]), {}, ("user_id",)),
+    "ids-of-mixed-types": (lambda: frame().assign(user_id=[n % 6 if n % 2 else f"u{n % 6}" for n in range(ROWS)]), {}, ("user_id",)),
+    "ids-of-ten-thousand-characters": (
+        lambda: frame().assign(user_id=[f"u{n % 12}" + "x" * 10_000 for n in range(ROWS)]),
+        {},
+        ("user_id",),
+    ),
+    "every-user-once": (lambda: frame().assign(user_id=[f"u{n}" for n in range(ROWS)]), {}, ("item_id",)),
+    "every-item-once": (lambda: frame().assign(item_id=[f"i{n}" for n in range(ROWS)]), {}, ("user_id",)),
+    "the-same-row-again-and-again": (lambda: pd.concat([frame(30)] * 8, ignore_index=True), {}, ("user_id",)),
+    "ratings-with-gaps": (lambda: frame(rating=lambda n: None if n % 7 == 0 else n % 5), {"task": "rate"}, ("user.mean",)),
+    "a-hundred-columns": (lambda: frame(**{f"x{k}": (lambda n, k=k: (n * (k + 3)) % 17) for k in range(100)}), {}, ("x1",)),
     "clicks-nearly-always": (lambda: frame(click=lambda n: int(n % 40 != 0)), {"task": "click"}, ("user_id",)),
 }
 
@@ -124,6 +238,28 @@ BAD: Mapping[str, tuple[Callable[[], pd.DataFrame], Mapping[str, Any], str]] = {
     "no-rows": (lambda: frame(0), {}, "no rows"),
     "duplicate-column-names": (lambda: repeated(frame(price=lambda n: n * 0.5), "price"), {}, "'price'"),
     "label-of-lists": (lambda: frame(rating=lambda n: [1, 2]), {"task": "rate"}, "rating"),
+    "all-items-missing": (lambda: frame().assign(item_id=np.nan), {}, "item"),
+    "all-clicks-equal": (lambda: frame(click=lambda n: 1), {"task": "click"}, "click"),
+    "ratings-all-missing": (lambda: frame(rating=lambda n: None), {"task": "rate"}, "rating"),
+    "ratings-infinite": (lambda: frame(rating=lambda n: np.inf), {"task": "rate"}, "rating"),
+    "ratings-in-words": (lambda: frame(rating=lambda n: ("good", "bad")[n % 2]), {"task": "rate"}, "rating"),
+    "clicks-of-three-values": (lambda: frame(click=lambda n: n % 3), {"task": "click"}, "click"),
+    "no-columns": (lambda: pd.DataFrame(index=range(20)), {}, "no columns"),
+    "numbers-without-names-of-roles": (
+        lambda: pd.DataFrame(np.random.default_rng(0).normal(size=(50, 3)), columns=["a", "b", "c"]),
+        {},
+        "user",
+    ),
+    "ids-that-are-lists": (lambda: frame().assign(user_id=[[n % 5] for n in range(ROWS)]), {}, "user"),
+    "names-equal-but-for-blanks": (lambda: frame(**{"price": lambda n: n * 0.5, "price ": lambda n: n * 1.5}), {}, "'price'"),
+    "a-clock-beyond-its-years": (
+        lambda: frame().assign(timestamp=[datetime.datetime(3000, 1, 1 + n % 28) for n in range(ROWS)]),
+        {},
+        "1678 to 2261",
+    ),
+    "all-ratings-equal": (lambda: frame(rating=lambda n: 3.0), {"task": "rate"}, "'rating' is constant"),
+    "ratings-without-bounds": (lambda: frame(rating=lambda n: (-1) ** n * 10.0 ** (n % 200)), {"task": "rate"}, "'rating', data row 40"),
+    "lone-surrogates": (lambda: frame(note=pd.Series(["\ud800"] * ROWS, dtype=object)), {}, "'note'"),
     "all-users-missing": (lambda: frame().assign(user_id=None), {}, "user"),
 }
 
@@ -142,7 +278,7 @@ def built(table: pd.DataFrame, options: Mapping[str, Any], kernel: Kernel) -> Fe
 
 
 def test_there_are_as_many_odd_frames_as_promised() -> None:
-    assert len(GOOD) + len(BAD) >= 40
+    assert len(GOOD) + len(BAD) >= 110
 
 
 @pytest.mark.parametrize("name", GOOD)

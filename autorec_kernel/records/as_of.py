@@ -10,7 +10,7 @@ import numpy as np
 
 from autorec_kernel.errors import BundleError, ContractError
 from autorec_kernel.records.entries import by_key_and_time, joined_entries, totals
-from autorec_kernel.records.lists import offsets_of
+from autorec_kernel.records.lists import listed, offsets_of, unlisted
 from autorec_kernel.records.table import MISSING_TIME
 
 __all__ = ["FOREVER", "AsOfTable", "Measure", "bisect_left", "gather_last"]
@@ -78,6 +78,7 @@ class AsOfTable:
     where: str = ""
     measures: tuple[Measure, ...] = field(default=(Measure(),))
     value: str = "@item"
+    _stored: dict[str, np.ndarray] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         events = len(self.values)
@@ -206,15 +207,17 @@ class AsOfTable:
         return {"kind": self.kind, "key": self.key, "time": self.time, "where": self.where, "measures": measures, "value": self.value}
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the arrays to store."""
-        return {"offsets": self.offsets, "times": self.times, "values": self.values}
+        """Return the arrays to store, the same ones at every call: bundles store each once."""
+        if not self._stored:
+            self._stored.update({**listed(self.offsets), "times": self.times, "values": self.values})
+        return self._stored
 
     @classmethod
     def load(cls, meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray], prefix: str = "") -> AsOfTable:
         """Read what `to_json` and `arrays` returned."""
         measures = tuple(Measure(**measure) for measure in meta["measures"])
-        offsets, times, values = (np.asarray(arrays[f"{prefix}{name}"]) for name in ("offsets", "times", "values"))
-        return cls(offsets, times, values, **{**meta, "measures": measures})
+        times, values = (np.asarray(arrays[f"{prefix}{name}"]) for name in ("times", "values"))
+        return cls(unlisted(arrays, prefix), times, values, **{**meta, "measures": measures})
 
     def _known(self, keys: np.ndarray) -> np.ndarray:
         keys = np.asarray(keys, dtype=np.int64)

@@ -99,7 +99,7 @@ class Live:
         kept: dict[str, Any] = {part: _without(getattr(state, part), self.facts.left) for part in ("tables", "programs")}
         state = replace(state, more_users=more_users, more_items=more_items, **kept)
         tables = {**state.tables, **_values(state, programs)}
-        after = _seen(replace(state, tables=tables, programs=_served(state, programs)), events, once=self.facts.once)
+        after = _seen(replace(state, tables=tables, programs=_served(state, programs)), events)
         positive = (np.asarray(events["@positive"]) != 0) & (np.asarray(events["@user"]) > 0) & (np.asarray(events["@item"]) > 0)
         chosen, times = self.chosen, self.times
         if self.facts.half_life > 0:
@@ -177,11 +177,23 @@ class Live:
         table = table.with_columns({"@clock": clock, "@positive": _positive(label, facts, table.rows)}).take(order)
         keys = {name: _keys(table[state.columns[name]], *ids) for name, ids in self._ids(state).items() if state.columns.get(name)}
         zero = np.zeros(table.rows, np.int64)
-        added = {"@order": facts.order + 1 + np.arange(table.rows), "@target": zero + 1}
+        keys = {name: keys.get(name, zero) for name in ("user", "item")}
+        kept = self._counted(state, keys["user"], keys["item"]) if facts.once else np.arange(table.rows)
+        added = {"@order": facts.order + 1 + np.arange(len(kept)), "@target": zero[kept] + 1}
         for name, ids in self._ids(state).items():
-            key = keys.get(name, zero)
+            key = keys[name][kept]
             added |= {f"@{name}_key": key, f"@{name}": np.where(key < ids[0].size, key, 0)}
-        return table.with_columns(added)
+        return table.take(kept).with_columns(added)
+
+    def _counted(self, state: ServingState, users: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """Return the rows that count where only the last event of a pair does: the last one of each pair, in order; no earlier call's."""
+        width, place = state.items.size + self.more_items.size, np.arange(len(users))
+        pairs = np.where((users > 0) & (items > 0), users * width + items, -1 - place)
+        before = np.concatenate([owners(state.seen_offsets) * width + state.seen_items, state.later[:, 0] * width + state.later[:, 1]])
+        if np.isin(pairs, before).any():
+            told = "a pair of user and item comes again, and this data counts the last event of a pair alone (deduplicate = last)"
+            raise DataError(told, hint="the earlier event cannot be taken back: build the state anew")
+        return np.sort(len(pairs) - 1 - np.unique(pairs[::-1], return_index=True)[1])
 
     @property
     def _labelled(self) -> bool:
@@ -250,19 +262,17 @@ def _without(held: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
     return {name: value for name, value in held.items() if name not in names}
 
 
-def _seen(state: ServingState, events: Table, *, once: bool) -> ServingState:
+def _seen(state: ServingState, events: Table) -> ServingState:
     users, items, positive = (np.asarray(events[name]) for name in ("@user", "@item", "@positive"))
     known = (users > 0) & (items > 0)
     owner = np.concatenate([owners(state.seen_offsets), users[known]])
     chosen = np.concatenate([state.seen_items, items[known].astype(np.int32)])
-    pairs = owner.astype(np.int64) * state.items.size + chosen
-    if once and len(np.unique(pairs)) < len(pairs):
-        told = "a pair of user and item comes again, and this data counts the last event of a pair alone (deduplicate = last)"
-        raise DataError(told, hint="the earlier event cannot be taken back: build the state anew")
     order = np.argsort(owner, kind="stable")
     offsets = offsets_of(np.bincount(owner, minlength=state.users.size))
     liked = np.concatenate([state.seen_positive, positive[known] != 0])
-    return replace(state, seen_offsets=offsets, seen_items=chosen[order], seen_positive=liked[order])
+    keys = np.stack([np.asarray(events["@user_key"]), np.asarray(events["@item_key"]), positive], 1)
+    later = np.concatenate([state.later, keys[~known & (keys[:, :2] > 0).all(axis=1)]])
+    return replace(state, seen_offsets=offsets, seen_items=chosen[order], seen_positive=liked[order], later=later)
 
 
 def _positive(label: np.ndarray | None, facts: LiveFacts, rows: int) -> np.ndarray:

@@ -38,6 +38,7 @@ class ServingState:
         columns: Names of the event columns of role user, item and time, "" where there is none.
         more_users, more_items: Strangers: ids that only a side table names, or events that were folded in. Stranger i has the key
             `size - 1 + i`; static features know it by the former, dynamic ones by the latter, for everything else it is row 0.
+        later: int64 [n, 3], user key, item key and positive 0/1 of folded events with a stranger in them, oldest first.
     """
 
     schema: FeatureSchema
@@ -52,6 +53,7 @@ class ServingState:
     columns: Mapping[str, str] = field(default_factory=dict)
     more_users: Vocabulary = field(default_factory=lambda: Vocabulary.of(()))
     more_items: Vocabulary = field(default_factory=lambda: Vocabulary.of(()))
+    later: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.int64))
     _cache: dict[str, Coded] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -68,7 +70,7 @@ class ServingState:
 
     @property
     def seen(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return (offsets int64 [users + 1], items int32 [events]): every training event of each user, oldest first."""
+        """Return (offsets int64 [users + 1], items int32 [events]): every event of each user of training, oldest first."""
         return self.seen_offsets, self.seen_items
 
     def keys_of(self, entity: Literal["user", "item"], ids: Iterable[str | None]) -> np.ndarray:
@@ -79,12 +81,12 @@ class ServingState:
         return np.where((rows == 0) & (further > 0), known.size - 1 + further, rows)
 
     def seen_by(self, user: int) -> np.ndarray:
-        """Return int32 item rows of one user's events, oldest first; empty for an unknown user."""
-        return self.seen_items[self._slice(user)] if 0 < user < self.users.size else self.seen_items[:0]
+        """Return int32 item rows of the events of one user key, oldest first; empty for an unknown user."""
+        return self._events_of(user)[0]
 
     def history_of(self, user: int) -> np.ndarray:
-        """Return int32 item rows of one user's positive events, oldest first: what a retriever folds in."""
-        return self.seen_by(user)[self.seen_positive[self._slice(user)]] if 0 < user < self.users.size else self.seen_items[:0]
+        """Return int32 item rows of the positive events of one user key, oldest first: what a retriever folds in."""
+        return np.compress(*reversed(self._events_of(user)))
 
     def inputs(
         self,
@@ -215,8 +217,12 @@ class ServingState:
             self._cache[entity] = Coded(np.zeros(0, np.int32), texts)
         return self._cache[entity].values
 
-    def _slice(self, user: int) -> slice:
-        return slice(int(self.seen_offsets[user]), int(self.seen_offsets[user + 1]))
+    def _events_of(self, user: int) -> tuple[np.ndarray, np.ndarray]:
+        if user < self.users.size:
+            own = slice(*self.seen_offsets[user : user + 2]) if user > 0 else slice(0)
+            return self.seen_items[own], self.seen_positive[own]
+        _, items, positive = self.later[(self.later[:, 0] == user) & (self.later[:, 1] < self.items.size)].T
+        return items.astype(np.int32), positive != 0
 
 
 _IDS = ("users", "items", "more_users", "more_items")

@@ -11,7 +11,7 @@ from autorec_kernel.errors import UsageError
 from autorec_kernel.records.features import FeatureSchema
 from autorec_kernel.records.table import take_column
 from autorec_kernel.serving.answer import Prediction
-from autorec_kernel.serving.requests import Request, stored_request
+from autorec_kernel.serving.requests import Request, answered, stored_request
 from autorec_kernel.serving.scorers import RowScorer, Scorer
 
 if TYPE_CHECKING:
@@ -25,10 +25,15 @@ _ROWS = 4096
 Catalogue = Callable[[Sequence[Request]], np.ndarray]
 
 
-def reads_user(graph: Graph, schema: FeatureSchema) -> bool:
-    """Return whether the graph reads anything that is stored for a known user (id or user features, not only the history)."""
+def reads_user(graph: Graph, schema: FeatureSchema, *, moving: bool = False) -> bool:
+    """Return whether the graph reads anything that is stored for a known user (id or user features, not only the history).
+
+    Args:
+        moving: Whether only what events change counts, which is all that is stored for a user who was folded in.
+    """
     found = [schema[name] for name in graph.inputs]
-    return not found or any(feature.depends in ("user", "pair") and feature.kind != "history" for feature in found)
+    read = [feature for feature in found if feature.depends in ("user", "pair") and feature.kind != "history"]
+    return not found or any(feature.dynamic or not moving for feature in read)
 
 
 def reads_history(graph: Graph, schema: FeatureSchema) -> bool:
@@ -61,7 +66,7 @@ def predict_rows(
         if isinstance(scorer, RowScorer):
             values[:, block] = scorer.rows(user_keys[block], item_keys[block], taken)
         else:
-            values[0, block] = _retriever_block(catalogue, state, user_rows[block], item_rows[block])
+            values[0, block] = _retriever_block(catalogue, state, answered(state, user_keys[block]), item_rows[block])
     blind = _blind(scorer, state, user_keys, item_keys)
     told = {name: _sane(row, blind, name, state.schema) for name, row in zip(names, values, strict=True)}
     return Prediction(told[names[0]], user_rows > 0, item_rows > 0, {name: row for name, row in told.items() if name})

@@ -87,7 +87,7 @@ class Recommender:
         """Return the best `k` items of every user (fewer when the catalogue is smaller), unseen ones by default.
 
         Args:
-            users: Ids; unknown ones are answered from their history, else by popularity.
+            users: Ids; unknown ones are answered from their history (given, or folded in), else by popularity.
             histories: One list of item ids a user, oldest first; None where the stored history is meant.
             k: Length of the lists.
             exclude_seen: Leave out what the user has seen: training events and the given history.
@@ -121,8 +121,9 @@ class Recommender:
         fades), which is near the scale of the models' scores.
         """
         graph, schema = self.graph, self.state.schema
-        facts = {"reads_user": reads_user(graph, schema), "reads_history": reads_history(graph, schema)}
-        ways = [way(request, **facts, folds_in=self._fold_in is not None) for request in requests]
+        told = (reads_user(graph, schema), reads_user(graph, schema, moving=True))  # of those whom training knows, and of others
+        facts = {"reads_history": reads_history(graph, schema), "folds_in": self._fold_in is not None}
+        ways = [way(request, reads_user=told[request.row >= self.state.users.size], **facts) for request in requests]
         chosen = np.asarray(self.state.popularity, dtype=np.float32) / np.float32(max(1, self.state.users.size - 1))
         scores = np.broadcast_to(chosen, (len(requests), self.items)).copy()
         for given in (False, True):
@@ -170,7 +171,7 @@ class Recommender:
         """Return a recommender that knows more events: it answers, byte for byte, as if its state had held them from the start.
 
         Model, vocabularies and what features learned stay as they are. An id that training did not know stays unknown to id features,
-        while `predict` reads its events by features that count, average or list them; `recommend` takes the history of such a user.
+        while features that count, average or list events read its own, and `recommend` answers such a user by them.
         Events come in order of time: those of one call in any order, none older than the newest one of an earlier call.
 
         Args:
@@ -244,4 +245,4 @@ class Recommender:
         rows = listed[listed > 0]
         ids = tuple(self.state.items.ids_of(rows))
         values = tuple(float(value) for value in scores[rows])
-        return Answer(request.user, ids, values, answered_by, request.row > 0, request.unknown_items)
+        return Answer(request.user, ids, values, answered_by, 0 < request.row < self.state.users.size, request.unknown_items)

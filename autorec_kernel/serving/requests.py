@@ -11,11 +11,12 @@ import numpy as np
 from autorec_kernel.errors import UsageError
 from autorec_kernel.records.lists import offsets_of
 from autorec_kernel.serving.answer import AnsweredBy
+from autorec_kernel.serving.given import texts_of
 
 if TYPE_CHECKING:
     from autorec_kernel.records.serving_state import ServingState
 
-__all__ = ["Request", "concat", "given_histories", "read_requests", "stored_request", "way"]
+__all__ = ["Request", "answered", "concat", "given_histories", "read_requests", "stored_request", "way"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Request:
 
     Args:
         user: The id asked for, or None.
-        row: Row of the user, 0 = unknown.
+        row: Key of the user: the row of one whom training knows, that of a stranger whose events were folded in; 0 = unknown.
         history: int64 [n] item rows, oldest first: the given history, else the stored one (positive events).
         seen: int64 [n] item rows that are not recommended again.
         given: Whether the caller gave the history.
@@ -50,12 +51,17 @@ def read_requests(
     if users is None and histories is None:
         raise UsageError("a recommendation needs a user id or a history", hint="pass users=[...] or histories=[...]")
     count = len(users) if users is not None else len(histories or ())
-    names = list(users) if users is not None else [None] * count
+    names = (texts_of(users, "user") or []) if users is not None else [None] * count
     lists = list(histories) if histories is not None else [None] * count
     if len(lists) != count:
         raise UsageError(f"{count} users, but {len(lists)} histories")
-    rows = state.users.row_of(names)
+    rows = answered(state, state.keys_of("user", names))
     return [_request(state, name, int(row), given) for name, row, given in zip(names, rows, lists, strict=True)]
+
+
+def answered(state: ServingState, keys: np.ndarray) -> np.ndarray:
+    """Return the user keys int64 [n] whose own events answer them: of training, or folded in; 0 for all others."""
+    return np.where((keys < state.users.size) | np.isin(keys, state.later[:, 0]), keys, 0)
 
 
 def _request(state: ServingState, user: str | None, row: int, given: Sequence[str] | None) -> Request:
@@ -67,7 +73,7 @@ def _request(state: ServingState, user: str | None, row: int, given: Sequence[st
 
 
 def stored_request(state: ServingState, row: int, user: str | None = None) -> Request:
-    """Return the request of a user as training left it; row 0 has neither history nor seen items."""
+    """Return the request of a user key as training and folding left it; 0 has neither history nor seen items."""
     return Request(user, row, state.history_of(row).astype(np.int64), state.seen_by(row).astype(np.int64), given=False)
 
 

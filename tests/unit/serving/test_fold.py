@@ -14,6 +14,7 @@ from autorec_kernel.errors import BundleError, ContractError, DataError, UsageEr
 from autorec_kernel.records.as_of import AsOfTable, Measure
 from autorec_kernel.records.bundle import LIVE
 from autorec_kernel.records.live import Live, LiveFacts
+from autorec_kernel.records.program import Program
 from autorec_kernel.records.recent import recent
 from autorec_kernel.records.serving_state import ServingState
 from autorec_kernel.records.vocabulary import Vocabulary
@@ -26,14 +27,22 @@ FACTS = LiveFacts("recommend", "rating", "", None, until=18, order=18, once=Fals
 NONE = Vocabulary.of(())
 
 
+def keyed() -> Program:
+    """The history of the toy state, keyed as the features of plugins are: strangers have keys of their own."""
+    (program, _) = state().programs["history"]
+    (step,) = program.steps
+    tables = {name: replace(table, key="@user_key") for name, table in program.tables.items()}
+    return replace(program, inputs=("@user_key", "@order"), steps=(replace(step, inputs=("@user_key", "@order")),), tables=tables)
+
+
 def timed_state() -> ServingState:
     """The toy state, whose events have a time."""
-    return replace(state(), columns={"user": "user_id", "item": "item_id", "time": "when"})
+    columns = {"user": "user_id", "item": "item_id", "time": "when"}
+    return replace(state(), columns=columns, programs={**state().programs, "history": (keyed(), "history")})
 
 
 def live() -> Live:
-    (program, _) = state().programs["history"]
-    return Live(FACTS, ((("history",), program),), NONE, NONE, np.zeros(0, np.int32), np.zeros(0, np.int64))
+    return Live(FACTS, ((("history",), keyed()),), NONE, NONE, np.zeros(0, np.int32), np.zeros(0, np.int64))
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +64,38 @@ def test_a_later_event_is_in_the_history_and_among_the_seen_items(folder: Path) 
     assert {first, second}.isdisjoint(after.recommend(["u2"], k=ITEMS)[0].items)
     assert {first, second} <= set(before.recommend(["u2"], k=ITEMS)[0].items)
     assert sum(after.state.popularity) == sum(before.state.popularity) + 2
+
+
+@pytest.mark.parametrize("kind", ["scores", "factors"])
+def test_a_stranger_is_answered_by_what_was_folded_as_by_the_same_history_given(folder: Path, kind: str) -> None:
+    before, items = Recommender.load(folder / kind), ["i05", "i07", "unheard of", "i09"]
+    after = before.fold(["new"] * 3 + ["newer"], items, {"when": np.array([20, 21, 22, 23])})
+    given = before.recommend(histories=[["i05", "i07"], ["i09"]], k=7)
+    found = after.recommend(["new", "newer", "u1", "nobody"], k=7)
+    assert [(one.items, one.scores, one.answered_by) for one in found[:2]] == [(one.items, one.scores, one.answered_by) for one in given]
+    assert [one.known for one in found] == [False, False, True, False]
+    assert {"i05", "i07"}.isdisjoint(after.recommend(["new"], k=ITEMS)[0].items)
+    assert found[2:] == [after.recommend(["u1"], k=7)[0], after.recommend(["nobody"], k=7)[0]]
+    assert found[3].answered_by == "popularity"
+    mixed = after.recommend(["new", "u1"], histories=[["i11"], None], k=7)
+    assert mixed[0].items == before.recommend(histories=[["i11", "i05", "i07"][:1]], k=7, exclude=["i05", "i07"])[0].items
+    scores = [after.score("new", ["i20"])[0], before.score(None, ["i20"], ["i05", "i07"])[0]]
+    assert scores[0] == scores[1] == after.predict(["new"], ["i20"]).values[0]
+
+
+def test_only_the_last_event_of_a_pair_counts_for_strangers_too(tmp_path: Path) -> None:
+    once = live()
+    write_toy(tmp_path / "b", "scores", live=replace(once, facts=replace(once.facts, once=True)), state=timed_state())
+    before = Recommender.load(tmp_path / "b")
+    twice = before.fold(["new", "new", "u1", "new"], ["i05", "i07", "fresh", "i05"], {"when": np.array([20, 21, 22, 23])})
+    alone = before.fold(["new", "u1", "new"], ["i07", "fresh", "i05"], {"when": np.array([21, 22, 23])})
+    assert twice.state.later.tolist() == alone.state.later.tolist()
+    assert twice.state.popularity.tolist() == alone.state.popularity.tolist()
+    assert twice.recommend(["new"]) == alone.recommend(["new"])
+    for user, item in (("new", "i05"), ("u1", "fresh"), ("u1", f"i{before.state.seen_by(1)[0]:02d}")):
+        with pytest.raises(DataError, match="a pair of user and item comes again"):
+            twice.fold([user], [item], {"when": np.array([30])})
+    assert len(twice.fold(["newer", None, None], ["i05"] * 3, {"when": np.array([30, 31, 32])}).state.later) == len(twice.state.later) + 1
 
 
 def test_the_recommender_that_was_folded_stays_as_it_was(folder: Path) -> None:

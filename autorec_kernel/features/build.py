@@ -21,12 +21,13 @@ from autorec_kernel.features.lately import Fading, fading_of
 from autorec_kernel.features.parts import Part, kept_columns, part_of
 from autorec_kernel.features.plan import Budget, Chosen, candidates, fit_candidates, free_memory, planned
 from autorec_kernel.features.profile import default_task, profile_of
-from autorec_kernel.features.shelf import ARRAYS, Shelf, let_go
+from autorec_kernel.features.shelf import ARRAYS, Shelf
 from autorec_kernel.features.state import check_servable, entity_tables
 from autorec_kernel.features.values import Places
 from autorec_kernel.records.bags import Bags, Values
 from autorec_kernel.records.dataset import Dataset
 from autorec_kernel.records.features import FeatureSchema
+from autorec_kernel.records.mapped import let_go
 from autorec_kernel.records.table import Table
 from autorec_kernel.registry.faults import guarded
 
@@ -80,7 +81,8 @@ def build_features(
         wanted, budget = planned(feature_ops(kernel), plan), Budget()
     shelf = Shelf(None if folder is None else folder / ARRAYS)
     values = _Values(train, labels_of(train, dataset.schema, task), sides, shelf)
-    for _ in fit_candidates(wanted, train, sides.of_training(), seed=seed, budget=budget, check=values.add, plan=made):
+    for one in fit_candidates(wanted, train, sides.of_training(), seed=seed, budget=budget, check=values.add, plan=made):
+        del one  # what it holds in memory is kept in files
         if report is not None:
             report(made[-1])
     if shelf.error is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from autorec_kernel.features.shelf import let_go
+from autorec_kernel.features.shelf import release
 from autorec_kernel.records.bags import Bags, Values
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def digest_of(features: FeatureSet) -> str:
         _add(sha, *part.labels.values(), *(part.ints(name) for name in sorted(part.events) if name.startswith("@")))
         for _, array in sorted(part.values.items()):
             _add(sha, array)
-            let_go([array])
+            release([array])
     return sha.hexdigest()
 
 

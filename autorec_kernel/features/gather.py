@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from autorec_kernel.errors import UsageError
-from autorec_kernel.features.shelf import let_go
+from autorec_kernel.features.shelf import release as release_values
 from autorec_kernel.records.bags import same_width
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def gathered(pieces: Sequence[Piece], values: Callable[[str, np.ndarray, np.ndar
 def release(parts: Mapping[str, Part]) -> None:
     """Let go of the pages of memory-mapped columns: they stay in the system's file cache, and count no longer as this process's memory."""
     for part in parts.values():
-        let_go((*part.events.values(), *part.labels.values(), *part.values.values()))
+        release_values((*part.events.values(), *part.labels.values(), *part.values.values()))
 
 
 def whole(arrays: Sequence[np.ndarray]) -> np.ndarray:

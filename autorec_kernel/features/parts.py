@@ -87,18 +87,21 @@ def part_of(
     """
     values: dict[str, Values] = {}
     for op in fitted:
-        wanted = [f for f in op.features if is_stored(f) and (f.dynamic or f.depends in ("row", "pair"))]
-        if not wanted:
-            continue
-        read = {name: events[name] for name in {*op.program.inputs, USER_KEY, ITEM_KEY} if name in events}
-
-        def block(start: int, stop: int, op: Fitted = op, read: Mapping[str, ColumnData] = read) -> dict[str, ColumnData]:
-            rows = {name: stretch(column, start, stop) for name, column in read.items()}
-            return event_columns(op.program.inputs, Table(rows, stop - start), sides)
-
-        values |= values_of(op, wanted, block, events.rows, latest=cut, shelf=shelf, places=places)
+        values |= _values(op, events, sides, cut, shelf, places)
+        del op  # before the next one is made
     columns = {name: column for name, column in events.items() if name in kept}
     return Part(Table(columns, events.rows), labels, values)
+
+
+def _values(op: Fitted, events: Table, sides: Sides, cut: bool, shelf: Shelf | None, places: Places | None) -> dict[str, Values]:
+    wanted = [f for f in op.features if is_stored(f) and (f.dynamic or f.depends in ("row", "pair"))]
+    read = {name: events[name] for name in {*op.program.inputs, USER_KEY, ITEM_KEY} if name in events}
+
+    def block(start: int, stop: int) -> dict[str, ColumnData]:
+        rows = {name: stretch(column, start, stop) for name, column in read.items()}
+        return event_columns(op.program.inputs, Table(rows, stop - start), sides)
+
+    return values_of(op, wanted, block, events.rows, latest=cut, shelf=shelf, places=places) if wanted else {}
 
 
 def joined(parts: Sequence[Part]) -> Table:

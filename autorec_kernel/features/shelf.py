@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +15,9 @@ from autorec_kernel.records.as_of import AsOfTable
 from autorec_kernel.records.bags import Bags, Values
 from autorec_kernel.records.features import Feature
 from autorec_kernel.records.lists import offsets_of
+from autorec_kernel.records.mapped import let_go
 
-__all__ = ["ARRAYS", "Shelf", "Sink", "file_of", "let_go"]
+__all__ = ["ARRAYS", "Shelf", "Sink", "file_of", "release"]
 
 ARRAYS = "arrays"  # the folder of them inside that of a feature set
 
@@ -176,15 +176,7 @@ def file_of(array: np.ndarray, folder: Path) -> str:
     return path.stem if path.parent == folder.absolute() and path.name.startswith(_MARK) and array.flags.c_contiguous else ""
 
 
-def let_go(arrays: Iterable[Any]) -> None:
-    """Let go of the pages of memory-mapped arrays: they stay in the system's file cache, and count no longer as this process's memory."""
-    for array in arrays:
-        for part in (array.values, array.offsets) if isinstance(array, Bags) else (array,):
-            _let_go(part)
-
-
-def _let_go(array: Any) -> None:
-    while isinstance(array, np.ndarray):
-        array = array.base
-    if isinstance(array, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        array.madvise(mmap.MADV_DONTNEED)
+def release(values: Iterable[Any]) -> None:
+    """Let go of what was read of memory-mapped arrays and bags."""
+    for value in values:
+        let_go((value.values, value.offsets) if isinstance(value, Bags) else (value,))

@@ -9,43 +9,15 @@ from typing import Any, Literal
 import numpy as np
 
 from autorec_kernel.errors import BundleError, ContractError
-from autorec_kernel.records.entries import by_key_and_time, joined_entries, totals
+from autorec_kernel.records.entries import Orders, by_key_and_time, joined_entries, totals
 from autorec_kernel.records.lists import listed, offsets_of, unlisted
+from autorec_kernel.records.measure import FRACTION, Measure
 from autorec_kernel.records.table import MISSING_TIME
 
 __all__ = ["FOREVER", "AsOfTable", "Measure", "bisect_left", "gather_last"]
 
-_FRACTION = 24  # binary digits after the point of a stored sum: exact, so neither order nor later events change an earlier state
-_LARGEST = 1e4  # a standardised value beyond it is cut
 FOREVER = 2**62  # ns: this very moment (in 2116) means the end of the table; every other one, later ones too, is a moment
 _LAST = 2**63 - 1  # ns: the latest moment there is
-
-
-@dataclass(frozen=True, slots=True)
-class Measure:
-    """What one event adds to a `sum` table.
-
-    Args:
-        column: "" = every event; else an event column, whose missing values add nothing.
-        count: Add 1 an event (or a present value) instead of the value.
-        shift, scale: What is added is (value - shift) * scale, kept to 24 binary digits.
-    """
-
-    column: str = ""
-    count: bool = True
-    shift: float = 0.0
-    scale: float = 1.0
-
-    def added(self, column: np.ndarray | None, rows: int) -> np.ndarray:
-        """Return int64 [rows]: the fixed-point addition of each event."""
-        if column is None or not self.column:
-            return np.ones(rows, np.int64)
-        value = np.asarray(column, dtype=np.float64)
-        known = np.isfinite(value)
-        if self.count:
-            return known.astype(np.int64)
-        scaled = np.clip((np.where(known, value, self.shift) - self.shift) * self.scale, -_LARGEST, _LARGEST)
-        return np.rint(scaled * 2.0**_FRACTION).astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -184,14 +156,15 @@ class AsOfTable:
         known = np.array([measure.count and not measure.column for measure in self.measures], dtype=np.float64)
         return np.asarray(np.asarray(counts, dtype=np.float64)[:, None] * known)
 
-    def fold(self, events: Mapping[str, Any], *, anew: bool = False) -> AsOfTable:
+    def fold(self, events: Mapping[str, Any], *, anew: bool = False, orders: Orders | None = None) -> AsOfTable:
         """Return the table with later events added, those of new keys too; equal to a table built from all of them at once.
 
         Args:
             anew: These events replace those of the table.
+            orders: How other tables sorted these very events, and this one: tables of the same columns then share what they hold of them.
         """
         blank = self._replaced(np.zeros(2, np.int64), self.times[:0], self.values[:0]) if anew else self
-        return blank._with(events, grows=True) if self.time or anew else self
+        return blank._with(events, grows=True, orders=orders) if self.time or anew else self
 
     def trimmed(self, length: int) -> AsOfTable:
         """Return a table that only answers `latest`, with sequences cut to the last `length`."""
@@ -229,22 +202,26 @@ class AsOfTable:
         if not len(self.values):
             return np.zeros((len(start), len(self.measures)))
         total = np.where((end > start)[:, None], self.values[np.maximum(end - 1, 0)], 0).astype(np.float64)
-        unit = np.array([1.0 if measure.count else 2.0**-_FRACTION for measure in self.measures])
+        unit = np.array([1.0 if measure.count else 2.0**-FRACTION for measure in self.measures])
         return np.asarray(total * unit)
 
-    def _with(self, events: Mapping[str, Any], *, grows: bool = False) -> AsOfTable:
+    def _with(self, events: Mapping[str, Any], *, grows: bool = False, orders: Orders | None = None) -> AsOfTable:
+        orders, memo = {} if orders is None else orders, (self.key, self.time, self.where, self.keys)
+        if memo not in orders:
+            orders[memo] = self._sorted(events, grows=grows)
+        found = *orders[memo][1:], self._values(events, *orders[memo][:2])
+        old = self.offsets, self.times, self.values
+        return self._replaced(*(joined_entries(old, found, sums=self.kind == "sum") if len(self.values) else found))
+
+    def _sorted(self, events: Mapping[str, Any], *, grows: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return (the event of each entry in the table's order [e], offsets int64 [keys + 1], times int64 [e])."""
         keys, rows, times = self._entries(events)
         size = max(self.keys, int(keys.max(initial=0)) + 1)
         if size > self.keys and not grows:
             raise ContractError(f"as-of table over {self.key!r}: a key lies outside its {self.keys} keys")
         order = by_key_and_time(keys, times, rows)
-        offsets = offsets_of(np.bincount(keys, minlength=size))
-        del keys
         rows = order if rows is None else rows[order]
-        found = offsets, times[rows], self._values(events, rows, offsets, len(times))
-        return self._replaced(
-            *(joined_entries((self.offsets, self.times, self.values), found, sums=self.kind == "sum") if len(self.values) else found)
-        )
+        return rows, offsets_of(np.bincount(keys, minlength=size)), times[rows]
 
     def _entries(self, events: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
         """Return (keys int64 [e], the event of each, int64 [e], or None where every event is one entry, times int64 [n])."""
@@ -259,12 +236,14 @@ class AsOfTable:
             kept &= np.repeat(np.asarray(events[self.where]) != 0, width)
         if width == 1 and kept.all():
             return keys, None, times
-        return keys[kept], np.flatnonzero(kept) // width, times
+        rows = np.flatnonzero(kept).astype(np.int32 if len(kept) < 2**31 else np.int64)
+        return keys[kept], rows // width, times
 
-    def _values(self, events: Mapping[str, Any], rows: np.ndarray, offsets: np.ndarray, count: int) -> np.ndarray:
+    def _values(self, events: Mapping[str, Any], rows: np.ndarray, offsets: np.ndarray) -> np.ndarray:
         if self.kind == "sequence":
             return np.asarray(np.asarray(events[self.value]).astype(np.int32)[rows])
-        added = (measure.added(events[measure.column] if measure.column else None, count) for measure in self.measures)
+        count = len(np.asarray(events[self.key]))
+        added = (measure.all_added(events[measure.column] if measure.column else None, count) for measure in self.measures)
         return totals(added, rows, offsets, len(self.measures))
 
     def _replaced(self, offsets: np.ndarray, times: np.ndarray, values: np.ndarray) -> AsOfTable:

@@ -10,14 +10,16 @@ from collections.abc import Iterable
 import numpy as np
 
 from autorec_kernel.records.lists import owners
+from autorec_kernel.records.mapped import let_go
 
-__all__ = ["by_key_and_time", "joined_entries", "totals"]
+__all__ = ["Orders", "by_key_and_time", "joined_entries", "totals"]
 
 _Parts = tuple[np.ndarray, np.ndarray, np.ndarray]  # offsets, times and values of a table
+Orders = dict[tuple[str, str, str, int], _Parts]  # columns of key, time and condition, and keys of a table → how it sorts their events
 
 
 def by_key_and_time(keys: np.ndarray, times: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
-    """Return int64 [e], the order by (key, time), equal moments as they came.
+    """Return the order by (key, time), int32 [e] (int64 from 2^31 entries on), equal moments as they came.
 
     Events mostly come in order of time: then sorting by key will do.
 
@@ -29,12 +31,12 @@ def by_key_and_time(keys: np.ndarray, times: np.ndarray, rows: np.ndarray | None
     order = np.argsort((keys & 0xFFFF).astype(np.uint16), kind="stable")  # a radix sort in numpy
     if len(keys) and keys.max() > 0xFFFF:
         order = order[np.argsort((keys[order] >> 16).astype(np.uint16 if keys.max() >> 32 == 0 else np.int64), kind="stable")]
-    if (times[1:] >= times[:-1]).all():
-        return order
-    own = times if rows is None else times[rows]
-    late, held = own[order], keys[order]
-    sorted_already = ((late[1:] >= late[:-1]) | (held[1:] != held[:-1])).all()
-    return order if sorted_already else np.lexsort((own, keys))
+    if (times[1:] < times[:-1]).any():
+        own = times if rows is None else times[rows]
+        late, held = own[order], keys[order]
+        sorted_already = ((late[1:] >= late[:-1]) | (held[1:] != held[:-1])).all()
+        order = order if sorted_already else np.lexsort((own, keys))
+    return order.astype(np.int32) if len(order) < 2**31 else order
 
 
 def totals(added: Iterable[np.ndarray], rows: np.ndarray, offsets: np.ndarray, measures: int) -> np.ndarray:
@@ -46,16 +48,19 @@ def totals(added: Iterable[np.ndarray], rows: np.ndarray, offsets: np.ndarray, m
         offsets: int64 [keys + 1].
     """
     found = np.empty((len(rows), measures), np.int64)
-    lengths = np.diff(offsets)
+    starts = offsets[:-1][np.diff(offsets) > 0]
     for column, single in zip(found.T, added, strict=True):
-        running = np.cumsum(single[rows])
-        before = np.where(offsets[:-1] > 0, running[np.maximum(offsets[:-1], 1) - 1], 0) if len(rows) else offsets[:-1]
-        np.subtract(running, np.repeat(before, lengths), out=column)
+        own = single[rows]
+        if len(starts):
+            own[starts[1:]] -= np.add.reduceat(own, starts)[:-1]  # what the key before ended with
+        np.cumsum(own, out=column)
     return found
 
 
 def joined_entries(old: _Parts, new: _Parts, *, sums: bool) -> _Parts:
     """Return the entries of both, those of `old` first where moments are equal: what sorting all events at once would give.
+
+    Memory-mapped arrays of `old` are let go.
 
     Args:
         old, new: Sorted; `new` has as many keys or more. Values are int64 [e, measures] totals with `sums`, else int32 [e].
@@ -76,6 +81,7 @@ def _appended(old: _Parts, new: _Parts, *, sums: bool) -> _Parts:
     kept[places] = False
     times, values = np.empty(len(kept), np.int64), np.empty((len(kept), *new[2].shape[1:]), new[2].dtype)
     times[kept], times[places], values[kept] = old[1], new[1], old[2]
+    let_go(old[1:])
     values[places] = new[2] + np.repeat(_last(old), lengths, axis=0) if sums else new[2]
     return offsets, times, values
 

@@ -36,7 +36,9 @@ def take_lists(offsets: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.nd
     """
     starts, lengths = offsets[rows], offsets[rows + 1] - offsets[rows]
     taken = offsets_of(lengths)
-    return taken, np.repeat(starts - taken[:-1], lengths) + np.arange(taken[-1])
+    index = np.repeat(starts - taken[:-1], lengths)
+    index += np.arange(taken[-1])
+    return taken, index
 
 
 def listed(offsets: np.ndarray) -> dict[str, np.ndarray]:

@@ -11,6 +11,7 @@ import numpy as np
 from autorec_kernel.errors import BundleError, ContractError
 from autorec_kernel.records.as_of import AsOfTable
 from autorec_kernel.records.blocks import in_blocks
+from autorec_kernel.records.entries import Orders
 from autorec_kernel.records.frame import Frame, ReadContext
 from autorec_kernel.records.steps import STEPS
 from autorec_kernel.records.table import ColumnData, Ragged
@@ -82,12 +83,13 @@ class Program:
         """
         if not self.tables:
             return self
-        folded, made, full = self, dict[str, Any](), set[str]()
+        folded, made, full, orders = self, dict[str, Any](), set[str](), Orders()
         for name, table in self.tables.items():
-            needed = read_by(table)
-            found = folded.computed(needed - made.keys(), events)
-            folded = replace(folded, tables={**folded.tables, name: table.fold({**events, **made, **found}, anew=anew)})
+            found = folded.computed(read_by(table) - made.keys(), events)
+            full_table = table.fold({**events, **made, **found}, anew=anew, orders=orders)
+            folded = replace(folded, tables={**folded.tables, name: full_table})
             made |= {output: value for output, value in found.items() if folded._reads([output]) <= full}
+            orders = {columns: order for columns, order in orders.items() if made.keys() >= found.keys() & set(columns[:3])}
             full.add(name)
         return folded
 

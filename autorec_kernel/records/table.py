@@ -167,6 +167,8 @@ def stretch(column: ColumnData, start: int, stop: int) -> ColumnData:
 def take_or_missing(column: ColumnData, rows: np.ndarray) -> ColumnData:
     """Return the rows int64 [m] of a column, in that order; a row below 0 is missing."""
     lost = rows < 0
+    if not lost.any():
+        return take_column(column, rows)
     taken = take_column(column, np.where(lost, 0, rows))
     if isinstance(taken, Coded):
         return Coded(np.where(lost, -1, taken.codes).astype(np.int32), taken.values)

@@ -19,7 +19,7 @@ from autorec_kernel.features.feature_set import FeatureSet
 from autorec_kernel.features.labels import implied, label_range, labels_of, shares_of, tasks_of
 from autorec_kernel.features.lately import Fading, fading_of
 from autorec_kernel.features.parts import Part, kept_columns, part_of
-from autorec_kernel.features.plan import Budget, Chosen, candidates, fit_candidates, free_memory, planned
+from autorec_kernel.features.plan import Budget, Chosen, candidates, fit_candidates, free_disk, free_memory, planned
 from autorec_kernel.features.profile import default_task, profile_of
 from autorec_kernel.features.shelf import ARRAYS, Shelf
 from autorec_kernel.features.state import check_servable, entity_tables
@@ -61,7 +61,8 @@ def build_features(
         folder: Where the feature set is saved; None = memory only.
         seed: Every op draws from `SeedSequence(seed, spawn_key=(its place in the plan,))`.
         budget_seconds: Limit for the estimated cost of the ops (ids are always taken); None = no limit.
-        budget_bytes: Limit for their estimated memory; None = half of what the machine has available.
+        budget_bytes: Limit for their estimated memory; None = half of what the machine has available. With a folder it holds for each op
+            alone, since what is fitted goes to files; they may take half of what the disk has free.
         plan: Rows of an earlier plan: what it took is fitted again with the decisions written there, and no op is asked.
         history_length: Longest history kept.
         report: Called with each row of the plan as it is decided.
@@ -76,7 +77,8 @@ def build_features(
     made: list[dict[str, Any]] = []
     if plan is None:
         wanted, made = candidates(feature_ops(kernel), profile_of(dataset, train, entities, task, history_length))
-        budget = Budget(budget_seconds, free_memory() if budget_bytes is None else budget_bytes)
+        memory = free_memory() if budget_bytes is None else budget_bytes
+        budget = Budget(budget_seconds, memory, None if folder is None else free_disk(folder))
     else:
         wanted, budget = planned(feature_ops(kernel), plan), Budget()
     shelf = Shelf(None if folder is None else folder / ARRAYS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -10,13 +10,13 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 
 from autorec_kernel.errors import UnknownNameError, UsageError
-from autorec_kernel.features.compute import Fitted, Sides, folded, within
+from autorec_kernel.features.compute import Fitted, Sides, within
 from autorec_kernel.features.entities import ITEM, ITEM_KEY, POSITIVE, TARGET, USER, USER_KEY, Entities, prepare
 from autorec_kernel.features.evaluation import EvaluationSet, collect, repeats
 from autorec_kernel.features.gather import Piece, gathered, pieces_of, whole
 from autorec_kernel.features.labels import labels_of
 from autorec_kernel.features.lately import Fading
-from autorec_kernel.features.parts import Part, joined, part_of
+from autorec_kernel.features.parts import Part, joined, part_of, with_parts
 from autorec_kernel.features.reading import values_at, with_own
 from autorec_kernel.features.sequences import interactions_of, sequence_windows
 from autorec_kernel.features.state import serving_state
@@ -223,7 +223,7 @@ class FeatureSet:
         kept = set(self.parts["train"].events) & set(events)
         rolling = self.protocol.state == "rolling"
         holding = Part(Table({name: events[name] for name in kept}, events.rows), labels_of(events, self.columns, self.task))
-        fitted = self._folded((self.parts["valid"], holding)) if rolling else self.fitted
+        fitted: Iterable[Fitted] = with_parts(self.fitted, (self.parts["valid"], holding), self.sides) if rolling else self.fitted
         part = part_of(events, holding.labels, fitted, self.sides, kept, cut=not rolling)
         self.parts = {**self.parts, "test": part}
         self._cache = {key: value for key, value in self._cache.items() if key in (("state", "train"), "interactions")}
@@ -267,13 +267,15 @@ class FeatureSet:
     def _before(self, split: str) -> list[Part]:
         return [self.parts["train"]] if split == "valid" or not self.parts["valid"].rows else [self.parts["train"], self.parts["valid"]]
 
-    def _folded(self, parts: Iterable[Part]) -> tuple[Fitted, ...]:
-        parts = [part for part in parts if part.rows]
-        return tuple(folded(op, joined(parts), self.sides) for op in self.fitted) if parts else self.fitted
+    def _at(self, upto: str, fitted: Iterable[Fitted] | None = None) -> Iterator[Fitted]:
+        """Yield the ops (of `fitted`; None = all) with tables that hold everything up to and with a split, one at a time."""
+        parts = list(self.parts.values())[1 : list(self.parts).index(upto) + 1]
+        return with_parts(self.fitted if fitted is None else fitted, parts, self.sides)
 
-    def _at(self, upto: str) -> tuple[Fitted, ...]:
-        """Return the ops with tables that hold everything up to and with a split."""
-        return self._kept(("ops", upto), lambda: self._folded(list(self.parts.values())[1 : list(self.parts).index(upto) + 1]))
+    def _making(self, feature: Feature, upto: str) -> Fitted:
+        """Return the op of a feature with such tables; it is kept."""
+        number = next(number for number, op in enumerate(self.fitted) if feature in op.features)
+        return self._kept(("op", upto, number), lambda: next(self._at(upto, self.fitted[number : number + 1])))
 
     def _state(self, upto: Upto) -> ServingState:
         events = joined(self._before("valid" if upto == "train" else "test"))
@@ -288,7 +290,7 @@ class FeatureSet:
         if items is None and feature.name in part.values:
             return typed(part.values[feature.name][local], feature)
         rolling = split == "train" or self.protocol.state == "rolling"
-        op = next(op for op in self._at(split if rolling else "train") if feature in op.features)
+        op = self._making(feature, split if rolling else "train")
         value = values_at(feature, op, part, local, self.sides, items=items, latest=not rolling, lengths=lengths)
         return with_own(value, feature, part, local, items) if split == "train" and items is not None else value
 

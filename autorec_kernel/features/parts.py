@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from autorec_kernel.features.compute import Fitted, Sides, event_columns, is_stored
+from autorec_kernel.features.compute import Fitted, Sides, event_columns, folded, is_stored
 from autorec_kernel.features.entities import ITEM, ITEM_KEY, POSITIVE, TARGET, USER, USER_KEY
 from autorec_kernel.features.evaluation import Events
 from autorec_kernel.features.shelf import Shelf
@@ -16,7 +16,7 @@ from autorec_kernel.records.bags import Values
 from autorec_kernel.records.dataset import CLOCK, ORDER
 from autorec_kernel.records.table import ColumnData, Table, concat_columns, stretch
 
-__all__ = ["Part", "joined", "kept_columns", "part_of"]
+__all__ = ["Part", "joined", "kept_columns", "part_of", "with_parts"]
 
 _OWN = (USER, ITEM, USER_KEY, ITEM_KEY, POSITIVE, TARGET, CLOCK, ORDER)
 
@@ -102,6 +102,14 @@ def _values(op: Fitted, events: Table, sides: Sides, cut: bool, shelf: Shelf | N
         return event_columns(op.program.inputs, Table(rows, stop - start), sides)
 
     return values_of(op, wanted, block, events.rows, latest=cut, shelf=shelf, places=places) if wanted else {}
+
+
+def with_parts(fitted: Iterable[Fitted], parts: Iterable[Part], sides: Sides) -> Iterator[Fitted]:
+    """Yield ops with the events of more parts in their tables, one at a time."""
+    parts = [part for part in parts if part.rows]
+    events = joined(parts) if parts else None
+    for op in fitted:
+        yield op if events is None else folded(op, events, sides)
 
 
 def joined(parts: Sequence[Part]) -> Table:

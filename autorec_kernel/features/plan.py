@@ -6,9 +6,11 @@ A plan can be fitted again as it stands: the ops that were taken, with the decis
 from __future__ import annotations
 
 import logging
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,10 +21,11 @@ from autorec_kernel.errors import AutoRecError, ContractError, PluginError
 from autorec_kernel.features.compute import Fitted
 from autorec_kernel.records.table import Table, read_only
 
-__all__ = ["Budget", "Candidate", "Chosen", "candidates", "fit_candidates", "free_memory", "planned"]
+__all__ = ["Budget", "Candidate", "Chosen", "candidates", "fit_candidates", "free_disk", "free_memory", "planned"]
 
 _FREE = ("id",)  # names of ops that no budget leaves out: without ids there is nothing to recommend
-_MEMORY = 0.5  # share of the memory available that features may take
+_MEMORY = 0.5  # share of the memory, and of the disk, available that features may take
+_FITTING = 2  # times the bytes of its values and tables that an op needs while it is fitted (measured: 1.4 to 2.1)
 _UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 Plan = list[dict[str, Any]]
 _log = logging.getLogger(__name__)
@@ -70,11 +73,14 @@ class Budget:
     """What the ops may cost, by their estimates.
 
     Args:
-        seconds, bytes: Limits of all ops together; None = none.
+        seconds: Limit of all ops together; None = none.
+        bytes: Limit of their values and tables together or, with `disk`, of the memory that any one of them needs while it is fitted.
+        disk: Limit of values and tables that are kept in files; None = they stay in memory.
     """
 
     seconds: float | None = None
     bytes: float | None = None
+    disk: float | None = None
 
     def refuses(self, candidate: Candidate) -> str:
         """Return why there is no room for a candidate; "" when there is, and it is counted."""
@@ -83,11 +89,21 @@ class Budget:
             return ""
         if self.seconds is not None and cost > self.seconds:
             return f"needs about {cost:.2f} s, {max(self.seconds, 0):.2f} s are left"
-        if self.bytes is not None and size > self.bytes:
-            return f"needs about {_size(size)} of memory, {_size(max(self.bytes, 0))} are left"
+        fitting = size if self.disk is None else _FITTING * size
+        if self.bytes is not None and fitting > self.bytes:
+            return f"needs about {_size(fitting)} of memory, {_size(max(self.bytes, 0))} are left"
+        if self.disk is not None and size > self.disk:
+            return f"needs about {_size(size)} of files, {_size(max(self.disk, 0))} are left"
         self.seconds = None if self.seconds is None else self.seconds - cost
-        self.bytes = None if self.bytes is None else self.bytes - size
+        self.bytes = self.bytes - size if self.disk is None and self.bytes is not None else self.bytes
+        self.disk = None if self.disk is None else self.disk - size
         return ""
+
+
+def free_disk(folder: Path) -> int:
+    """Return the bytes that files of features may take: half of what is free where `folder` is, or will be."""
+    place = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    return int(_MEMORY * shutil.disk_usage(place).free)
 
 
 def free_memory() -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from autorec_kernel.features.values import values_of
 from autorec_kernel.records.bags import Values
 from autorec_kernel.records.features import Feature, FeatureSchema
 from autorec_kernel.records.lists import offsets_of
+from autorec_kernel.records.mapped import let_go
 from autorec_kernel.records.program import Program, Step
 from autorec_kernel.records.recent import for_histories, longest
 from autorec_kernel.records.serving_state import ServingState
@@ -43,7 +44,7 @@ def entity_tables(fitted: Iterable[Fitted], sides: Sides, *, dynamic: bool) -> d
 
 
 def serving_state(
-    schema: FeatureSchema, fitted: Sequence[Fitted], sides: Sides, static: Mapping[str, Values], events: Table, half_life: float = 0.0
+    schema: FeatureSchema, fitted: Iterable[Fitted], sides: Sides, static: Mapping[str, Values], events: Table, half_life: float = 0.0
 ) -> ServingState:
     """Return the state after `events`.
 
@@ -61,13 +62,19 @@ def serving_state(
     known = np.flatnonzero((users > 0) & (items > 0))
     order = known[np.argsort(users[known], kind="stable")]
     offsets = offsets_of(np.bincount(users[order], minlength=sides.user_ids.size))
-    tables = {name: np.asarray(array) for name, array in {**static, **entity_tables(fitted, sides, dynamic=True)}.items()}
+    values, programs = dict(static), dict[str, tuple[Program, str]]()
+    for op in fitted:
+        values |= entity_tables([op], sides, dynamic=True)
+        programs |= _programs([op], sides)
+        let_go(op.program.stored().values())
+        del op  # before the next one is made
+    tables = {name: np.asarray(array) for name, array in values.items()}
     return ServingState(
         schema,
         sides.user_ids,
         sides.item_ids,
         tables,
-        _programs(fitted, sides),
+        programs,
         interest(events, sides.item_ids.size, half_life),
         offsets,
         items[order].astype(np.int32),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -13,6 +14,7 @@ from autorec_kernel.config import ComponentConfig
 from autorec_kernel.contracts.features import DataProfile, FeatureProposal, RejectColumn
 from autorec_kernel.errors import PluginError
 from autorec_kernel.features import build_features
+from autorec_kernel.features.plan import Budget, Candidate, free_disk
 from autorec_kernel.records.features import Feature
 from autorec_kernel.records.program import Program, Step
 from autorec_kernel.records.table import Table
@@ -212,3 +214,13 @@ def test_a_plan_whose_op_is_gone_names_it() -> None:
         build_features(tiny_dataset(), {"c/op": Op}, plan=first.plan)
     dear = build_features(tiny_dataset(), {"a/dear": Dear, "c/op": Op}, budget_seconds=10.0)
     assert build_features(tiny_dataset(), {"c/op": Op}, plan=dear.plan).digest == dear.digest  # what was left out need not be there
+
+
+def test_in_a_folder_memory_is_that_of_one_op_and_the_disk_holds_them_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = (Candidate("a/op", Op, FeatureProposal(Op.Config(), 0.0, "", size)) for size in (400_000_000, 700_000_000))
+    budget = Budget(bytes=1e9, disk=7e8)
+    assert budget.refuses(two) == "needs about 1.4 GB of memory, 1 GB are left"
+    assert budget.refuses(one) == ""
+    assert budget.refuses(one) == "needs about 400 MB of files, 300 MB are left"
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Disk", (), {"free": 600})())
+    assert free_disk(tmp_path / "not" / "there yet") == 300

@@ -126,7 +126,7 @@ def _ranked(recommender: Recommender, rows: Rows, metrics: Sequence[str]) -> dic
     if not len(users):
         raise DataError("no row has a user and an item (and a label at or above the bundle's threshold)")
     names, owner = np.unique(users, return_inverse=True)
-    known = state.users.row_of(names)
+    known = state.keys_of("user", names)
     item_rows = state.items.row_of(items)
     judge = RankingEvaluator(metrics, recommender.items, popularity=state.chosen)
     ways: dict[str, int] = {}
@@ -143,7 +143,7 @@ def _ranked(recommender: Recommender, rows: Rows, metrics: Sequence[str]) -> dic
         seen = None if repeats else concat([np.unique(request.seen) for request in requests])
         judge.add(known[block.start : block.stop], scores, positives, seen)
     told = judge.result().to_json()
-    more = {"rows": rows.count, "rows_left_out": dropped, "unknown_users": int((known == 0).sum())}
+    more = {"rows": rows.count, "rows_left_out": dropped, "unknown_users": int(((known == 0) | (known >= state.users.size)).sum())}
     return {"metrics": told["metrics"], "counts": {**told["counts"], **more, **{f"answered_by_{k}": v for k, v in sorted(ways.items())}}}
 
 

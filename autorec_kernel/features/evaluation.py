@@ -19,7 +19,7 @@ class EvaluationSet:
     """Users of one split, ordered by id text.
 
     Args:
-        users: int64 [U] user rows, 0 for users unknown to training.
+        users: int64 [U] user keys: rows, keys of strangers that a side table names, 0 for others whom training does not know.
         ids: Their id texts.
         history_offsets, history_items: Positive item rows before the split (and the split's own context events), oldest first.
         positive_offsets, positive_items: Distinct items to find; 0 = outside the catalogue, which nothing can find.

@@ -297,4 +297,4 @@ class FeatureSet:
     def _evaluation(self, split: str) -> EvaluationSet:
         past = Part(joined(self._before(split) if split != "train" else [self.parts["train"]]), {}).ranking()
         found = collect(past, self._part(split).ranking(), self._first(split), exclude=not self.repeating, ids=self.entities.user_ids)
-        return replace(found, users=np.where(found.users < self.schema.users, found.users, 0))
+        return replace(found, users=np.where(found.users < self.schema.users + self.sides.more_users.size - 1, found.users, 0))

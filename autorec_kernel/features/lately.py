@@ -76,7 +76,8 @@ def fading_of(features: FeatureSet, seed: int = 0) -> Fading:
     if protocol.clock != "time" or features.task != "recommend" or not len(features.rows("valid")):
         return Fading()
     judged = features.evaluation("valid")
-    new = np.flatnonzero((judged.users == 0) & (np.diff(judged.history_offsets) == 0))
+    strange = (judged.users == 0) | (judged.users >= features.schema.users)
+    new = np.flatnonzero(strange & (np.diff(judged.history_offsets) == 0))
     chosen = judged.take(new) if len(new) >= _FEWEST else judged
     chosen = chosen.sample(max(1, int(_CELLS) // max(1, features.schema.items)), np.random.default_rng(np.random.SeedSequence(seed)))
     if not len(chosen):

@@ -15,6 +15,7 @@ from autorec_kernel.models.products import linear
 from autorec_kernel.records.lists import take_lists
 from autorec_kernel.records.serving_state import without_padding
 from autorec_kernel.serving.foldin import FoldIn
+from autorec_kernel.serving.predict import tells
 from autorec_kernel.serving.products import place_vectors
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class _Answers:
         if self._network.lengths:
             return self._by_length(users, histories)
         queries = self.read(users, histories)
-        strangers = np.flatnonzero((users == 0) & (np.diff(histories[0]) > 0))
+        strangers = np.flatnonzero(((users == 0) | (users >= self._state.users.size)) & (np.diff(histories[0]) > 0))
         if len(strangers):
             assert self._vectors is not None
             self._folds = self._folds or FoldIn(self._vectors)
@@ -112,10 +113,8 @@ class _Answers:
         return np.asarray(scores.numpy())
 
     def completed(self, scores: np.ndarray, users: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-        """Give popularity to those of whom nothing is known: no history, and, where ids are read, no id either."""
-        known = np.diff(offsets) > 0
-        if self._vectors is not None and not self._network.lengths:
-            known |= users > 0
+        """Give popularity to those of whom nothing is known: no history, nor anything else that the network reads."""
+        known = (np.diff(offsets) > 0) | tells(self._state, self._network.inputs, users)
         if not known.all():
             scores[~known] = self._state.popularity
         return scores

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -11,7 +11,7 @@ from autorec_kernel.errors import UsageError
 from autorec_kernel.records.features import FeatureSchema
 from autorec_kernel.records.table import take_column
 from autorec_kernel.serving.answer import Prediction
-from autorec_kernel.serving.requests import Request, answered, stored_request
+from autorec_kernel.serving.requests import Request, stored_request
 from autorec_kernel.serving.scorers import RowScorer, Scorer
 
 if TYPE_CHECKING:
@@ -19,21 +19,27 @@ if TYPE_CHECKING:
     from autorec_kernel.records.table import ColumnData
     from autorec_kernel.serving.graph import Graph
 
-__all__ = ["count_rows", "keys_of", "predict_rows", "reads_history", "reads_user"]
+__all__ = ["count_rows", "keys_of", "predict_rows", "reads_history", "tells"]
 
 _ROWS = 4096
 Catalogue = Callable[[Sequence[Request]], np.ndarray]
 
 
-def reads_user(graph: Graph, schema: FeatureSchema, *, moving: bool = False) -> bool:
-    """Return whether the graph reads anything that is stored for a known user (id or user features, not only the history).
+def tells(state: ServingState, names: Iterable[str], keys: np.ndarray) -> np.ndarray:
+    """Return bool [n]: whether a model that reads these features is told more of users than their history, by user keys int64 [n].
 
-    Args:
-        moving: Whether only what events change counts, which is all that is stored for a user who was folded in.
+    Of users of training it is as soon as it reads ids or user features (or nothing at all). Of strangers, where their own events were
+    folded in and it reads what events change, or where a side table says something of them.
     """
-    found = [schema[name] for name in graph.inputs]
-    read = [feature for feature in found if feature.depends in ("user", "pair") and feature.kind != "history"]
-    return not found or any(feature.dynamic or not moving for feature in read)
+    found = [state.schema[name] for name in names]
+    read = [one for one in found if one.depends in ("user", "pair") and one.kind != "history"]
+    told = (keys > 0) & (keys < state.users.size) & (not found or bool(read))
+    told |= np.isin(keys, state.later[:, 0]) & (not found or any(one.dynamic for one in read))
+    strangers = np.flatnonzero(keys >= state.users.size)
+    for table in (state.tables[one.name] for one in read if len(strangers) and one.depends == "user" and not one.dynamic):
+        own = strangers[keys[strangers] < len(table)]
+        told[own] |= (table[keys[own]] != table[0]).reshape(len(own), table[0].size).any(axis=1)
+    return told
 
 
 def reads_history(graph: Graph, schema: FeatureSchema) -> bool:
@@ -66,7 +72,7 @@ def predict_rows(
         if isinstance(scorer, RowScorer):
             values[:, block] = scorer.rows(user_keys[block], item_keys[block], taken)
         else:
-            values[0, block] = _retriever_block(catalogue, state, answered(state, user_keys[block]), item_rows[block])
+            values[0, block] = _retriever_block(catalogue, state, user_keys[block], item_rows[block])
     blind = _blind(scorer, state, user_keys, item_keys)
     told = {name: _sane(row, blind, name, state.schema) for name, row in zip(names, values, strict=True)}
     return Prediction(told[names[0]], user_rows > 0, item_rows > 0, {name: row for name, row in told.items() if name})

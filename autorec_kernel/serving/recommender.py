@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from autorec_kernel.serving.answer import Answer, AnsweredBy, Prediction
 from autorec_kernel.serving.drift import DriftReport, drift_of
 from autorec_kernel.serving.foldin import FoldIn
 from autorec_kernel.serving.given import arrays_of, check_forms, texts_of
-from autorec_kernel.serving.predict import count_rows, predict_rows, reads_history, reads_user
+from autorec_kernel.serving.predict import count_rows, predict_rows, reads_history, tells
 from autorec_kernel.serving.requests import Request, concat, read_requests, way
 from autorec_kernel.serving.scorers import Scorer, make_scorer
 from autorec_kernel.serving.verify import check_golden, damaged, load_graphs, open_bundle
@@ -120,10 +121,10 @@ class Recommender:
         Who is answered by popularity gets the share of training users that chose an item (scaled to the same maximum where it
         fades), which is near the scale of the models' scores.
         """
-        graph, schema = self.graph, self.state.schema
-        told = (reads_user(graph, schema), reads_user(graph, schema, moving=True))  # of those whom training knows, and of others
-        facts = {"reads_history": reads_history(graph, schema), "folds_in": self._fold_in is not None}
-        ways = [way(request, reads_user=told[request.row >= self.state.users.size], **facts) for request in requests]
+        keys = np.array([request.row for request in requests], dtype=np.int64)
+        told, known = tells(self.state, self.graph.inputs, keys), (keys > 0) & (keys < self.state.users.size)
+        facts = {"reads_history": reads_history(self.graph, self.state.schema), "folds_in": self._fold_in is not None}
+        ways = [way(one, known=bool(a), told=bool(b), **facts) for one, a, b in zip(requests, known, told, strict=True)]
         chosen = np.asarray(self.state.popularity, dtype=np.float32) / np.float32(max(1, self.state.users.size - 1))
         scores = np.broadcast_to(chosen, (len(requests), self.items)).copy()
         for given in (False, True):
@@ -223,7 +224,7 @@ class Recommender:
             )
         with damaged(DRIFT):
             profile = DriftProfile.load(self.bundle.json(DRIFT))
-            known = DriftProfile(profile.rows, {self.state.schema[name].name: bins for name, bins in profile.features.items()})
+            known = replace(profile, features={self.state.schema[name].name: bins for name, bins in profile.features.items()})
         asked = texts_of(users, "user"), texts_of(items, "item"), arrays_of(columns)
         return drift_of(known, self.state, Schema.from_json(self.schema["columns"]), *asked)
 

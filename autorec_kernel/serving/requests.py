@@ -16,7 +16,7 @@ from autorec_kernel.serving.given import texts_of
 if TYPE_CHECKING:
     from autorec_kernel.records.serving_state import ServingState
 
-__all__ = ["Request", "answered", "concat", "given_histories", "read_requests", "stored_request", "way"]
+__all__ = ["Request", "concat", "given_histories", "read_requests", "stored_request", "way"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Request:
 
     Args:
         user: The id asked for, or None.
-        row: Key of the user: the row of one whom training knows, that of a stranger whose events were folded in; 0 = unknown.
+        row: Key of the user: the row of one whom training knows, or that of a stranger; 0 = unknown.
         history: int64 [n] item rows, oldest first: the given history, else the stored one (positive events).
         seen: int64 [n] item rows that are not recommended again.
         given: Whether the caller gave the history.
@@ -55,13 +55,8 @@ def read_requests(
     lists = list(histories) if histories is not None else [None] * count
     if len(lists) != count:
         raise UsageError(f"{count} users, but {len(lists)} histories")
-    rows = answered(state, state.keys_of("user", names))
+    rows = state.keys_of("user", names)
     return [_request(state, name, int(row), given) for name, row, given in zip(names, rows, lists, strict=True)]
-
-
-def answered(state: ServingState, keys: np.ndarray) -> np.ndarray:
-    """Return the user keys int64 [n] whose own events answer them: of training, or folded in; 0 for all others."""
-    return np.where((keys < state.users.size) | np.isin(keys, state.later[:, 0]), keys, 0)
 
 
 def _request(state: ServingState, user: str | None, row: int, given: Sequence[str] | None) -> Request:
@@ -82,17 +77,18 @@ def given_histories(requests: Sequence[Request]) -> list[np.ndarray] | None:
     return [request.history for request in requests] if any(request.given for request in requests) else None
 
 
-def way(request: Request, *, reads_user: bool, reads_history: bool, folds_in: bool) -> AnsweredBy:
-    """Return how a request is answered: by the model where its graph can read the user, else by fold-in, else by popularity."""
-    if request.row > 0 and reads_user and not request.given:
-        return "model"
-    if reads_history and len(request.history):
-        return "model"
-    if request.row > 0 and reads_user:
+def way(request: Request, *, known: bool, told: bool, reads_history: bool, folds_in: bool) -> AnsweredBy:
+    """Return how a request is answered: by the model where its graph can read the user, else by fold-in, else by popularity.
+
+    Args:
+        known: Whether training knows the user; the history of any other one says more than what else is known.
+        told: What `tells` says of the user.
+    """
+    if (known and told) or (reads_history and len(request.history)):
         return "model"
     if folds_in and len(request.history):
         return "fold-in"
-    return "popularity"
+    return "model" if told else "popularity"
 
 
 def concat(lists: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -34,7 +34,8 @@ def slices_of(quality: Quality, features: FeatureSet, task: str, split: Split = 
 
 def _known(features: FeatureSet, task: str, split: Split) -> Mapping[str, np.ndarray]:
     if task == "recommend":
-        return {"users": features.evaluation(split).users > 0}
+        users = features.evaluation(split).users
+        return {"users": (users > 0) & (users < features.schema.users)}
     rows, schema = features.rows(split), features.schema
     sides = {"user": schema.user, "item": schema.item}
     return {f"{side}s": features.rows_at(side, rows) > 0 for side, name in sides.items() if name}  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ import pytest
 
 from autorec_kernel.cli.main import main
 from autorec_kernel.deploy.rows import read_rows
+from autorec_kernel.records.table import Coded
 from autorec_kernel.serving import Recommender
 
 pytestmark = pytest.mark.slow
@@ -112,3 +113,61 @@ def test_a_live_bundle_of_data_without_a_time_is_refused_before_anything_is_trai
     code, _, err = call("run", home / "timeless.csv", "--task", "click", "--recipe", home / "live.toml", "--out", home / "none")
     assert code == 3
     assert "`live` needs a time column" in err
+
+
+@pytest.fixture(scope="module")
+def told(home: Path) -> Recommender:
+    """A ranker of clicks that reads a table of users, two of whom (u98, u99) have no event."""
+    rng = np.random.default_rng(1)
+    users = [*(f"u{number:02d}" for number in range(30)), "u98", "u99"]
+    pd.DataFrame({"user_id": users, "job": rng.choice(["cook", "clerk"], 32), "age": rng.integers(18, 80, 32)}).to_csv(
+        home / "users.csv", index=False
+    )
+    words = ["run", home / "events.csv", "--users", home / "users.csv", "--task", "click", "--trials", "0"]
+    assert main([str(word) for word in (*words, "--recipe", home / "live.toml", "--out", home / "told")]) == 0
+    return Recommender.load(home / "told/bundle")
+
+
+def test_a_stranger_of_a_side_table_is_recommended_what_is_predicted_for_him(told: Recommender) -> None:
+    assert any(told.state.schema[name].depends == "user" and not told.state.schema[name].dynamic for name in told.graph.inputs)
+    items = told.state.items.ids_of(np.arange(1, told.items))
+    for user in ("u98", "u99"):
+        values = told.predict([user] * len(items), items).values
+        best = [items[place] for place in np.argsort(-values, kind="stable")[:5]]
+        answer = told.recommend([user], k=5)[0]
+        assert (list(answer.items), answer.answered_by, answer.known) == (best, "model", False)
+    assert told.recommend(["nobody"])[0].answered_by == "popularity"
+
+
+def test_a_given_history_of_a_stranger_leaves_what_his_side_table_says(told: Recommender) -> None:
+    user = told.state.keys_of("user", ["u98"])
+    read = [
+        name
+        for name in told.graph.inputs
+        if told.state.schema[name].depends in ("user", "pair") and told.state.schema[name].kind != "history"
+    ]
+    given, stored, nobody = (
+        told.state.inputs(read, users=key, items=np.array([3]), histories=histories)
+        for key, histories in ((user, [np.array([1, 2])]), (user, None), (np.array([0]), [np.array([1, 2])]))
+    )
+    static = [name for name in read if not told.state.schema[name].dynamic and name != "user_id"]
+    assert static and all(np.array_equal(given[name], stored[name]) for name in static)
+    assert any(not np.array_equal(given[name], nobody[name]) for name in static)
+    answers = told.recommend(["u98", None], histories=[["i01", "i02"]] * 2, k=5)
+    assert [one.answered_by for one in answers] == ["model", answers[1].answered_by]
+
+
+def test_a_folded_stranger_is_recommended_what_is_predicted_for_him(told: Recommender) -> None:
+    time = START + 600 * (ROWS + 1)
+    columns = {"click": np.ones(3), "timestamp": (time + np.arange(3)) * 10**9, "device": coded(["phone"] * 3)}
+    later = told.fold(["new"] * 3, ["i00", "i03", "i06"], columns)
+    items = later.state.items.ids_of(np.arange(1, later.items))
+    values = later.predict(["new"] * len(items), items).values
+    best = [items[place] for place in np.argsort(-values, kind="stable") if items[place] not in ("i00", "i03", "i06")][:5]
+    answer = later.recommend(["new"], k=5)[0]
+    assert (list(answer.items), answer.answered_by, answer.known) == (best, "model", False)
+
+
+def coded(texts: list[str]) -> Coded:
+    values = sorted(set(texts))
+    return Coded(np.array([values.index(text) for text in texts], np.int32), np.array(values, dtype=object))

@@ -105,7 +105,7 @@ def finite(values: np.ndarray) -> np.ndarray:
 
 
 def _all_dated(lists: Ragged) -> bool:
-    values = lists.values.values if isinstance(lists.values, Coded) else ()
+    values = lists.values.values if isinstance(lists.values, Coded) else lists.values[:0]
     return len(values) > 0 and all((dated_parts(part)[0] < NEVER).all() for part in (values[:1], values))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -9,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from autorec_kernel.errors import BundleError, ContractError
+from autorec_kernel.records.asked import Request, rows_asked, spread
 from autorec_kernel.records.features import Feature, FeatureSchema
 from autorec_kernel.records.lists import offsets_of, take_lists
 from autorec_kernel.records.program import Program, ReadContext, run_program
@@ -116,11 +118,12 @@ class ServingState:
             Arrays as `records.features.Feature` describes them.
         """
         given = csr(histories) if histories is not None else None
-        rows = _rows(users, items, given, columns)
-        user_keys = _spread(users, rows, self.users.size + self.more_users.size - 1)
-        item_keys = _spread(items, rows, self.items.size + self.more_items.size - 1)
+        rows = rows_asked(users, items, given, columns)
+        user_keys = spread(users, rows, self.users.size + self.more_users.size - 1)
+        item_keys = spread(items, rows, self.items.size + self.more_items.size - 1)
         user_rows, item_rows = np.where(user_keys < self.users.size, user_keys, 0), np.where(item_keys < self.items.size, item_keys, 0)
-        ask = _Request(rows, user_rows, item_rows, user_keys, item_keys, given, columns or {}, clock)
+        alone = given is None and users is not None and len(users) == 1 < rows
+        ask = Request(rows, user_rows, item_rows, user_keys, item_keys, given, columns or {}, clock, alone)
         return {name: self._input(self.schema[name], ask, lengths or {}) for name in names}
 
     def reads(self, names: Iterable[str]) -> set[str]:
@@ -166,7 +169,7 @@ class ServingState:
         try:
             arrays = {**arrays, **{name: arrays[first] for name, first in meta["same"].items()}}
             tables = {name: arrays[f"feature.{index}"] for index, name in enumerate(meta["tables"])}
-            programs = {p["feature"]: (Program.load(p, arrays, f"program.{i}."), p["output"]) for i, p in enumerate(meta["programs"])}
+            programs = _load_programs(meta["programs"], arrays)
             plain: dict[str, Any] = {name: arrays[name] for name in _PLAIN}
             ids: dict[str, Any] = {name: Vocabulary.load(arrays, f"{name}.") for name in _IDS}
             schema = FeatureSchema.from_json(meta["schema"])
@@ -174,7 +177,7 @@ class ServingState:
         except (KeyError, TypeError) as error:
             raise BundleError(f"the serving state is damaged: {error} is missing") from error
 
-    def _input(self, feature: Feature, ask: _Request, lengths: Mapping[str, int]) -> np.ndarray:
+    def _input(self, feature: Feature, ask: Request, lengths: Mapping[str, int]) -> np.ndarray:
         table = self.tables.get(feature.name)
         told = ask.histories is not None and feature.dynamic and feature.depends == "user" and not ask.users.all()
         if table is not None and not told:
@@ -186,16 +189,20 @@ class ServingState:
         known = (ask.users > 0).reshape(-1, *[1] * (value.ndim - 1))
         return typed(np.where(known, typed(table[ask.users], feature), value), feature)
 
-    def _computed(self, feature: Feature, ask: _Request, lengths: Mapping[str, int]) -> np.ndarray:
+    def _computed(self, feature: Feature, ask: Request, lengths: Mapping[str, int]) -> np.ndarray:
         if feature.name not in self.programs:
             raise ContractError(f"the serving state cannot compute feature {feature.name!r}")
         program, output = self.programs[feature.name]
+        if ask.alone and feature.depends == "user" and ask.columns.keys().isdisjoint(program.inputs):
+            return np.repeat(self._computed(feature, ask.of_one(), lengths), ask.rows, axis=0)
         steps = {output: lengths[feature.name]} if feature.name in lengths else {}
-        context = ReadContext(ask.rows, latest=True, histories=ask.histories, lengths=steps)
-        found = run_program(program, {**self._columns(program.inputs, ask), **ask.columns}, context)
-        return typed(np.asarray(found[output]), feature)
+        memo = (id(program), *steps.items())
+        if memo not in ask.found:
+            context = ReadContext(ask.rows, latest=True, histories=ask.histories, lengths=steps)
+            ask.found[memo] = run_program(program, {**self._columns(program.inputs, ask), **ask.columns}, context)
+        return typed(np.asarray(ask.found[memo][output]), feature)
 
-    def _columns(self, names: Iterable[str], ask: _Request) -> dict[str, ColumnData]:
+    def _columns(self, names: Iterable[str], ask: Request) -> dict[str, ColumnData]:
         """Return the columns that follow from entity rows and clock, those of `names` that are needed."""
         makers: dict[str, Callable[[], ColumnData]] = {
             "@user": lambda: ask.users,
@@ -229,18 +236,17 @@ _IDS = ("users", "items", "more_users", "more_items")
 _PLAIN = ("popularity", "seen_offsets", "seen_items", "seen_positive")
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """Rows asked for: entity rows and keys int64 [rows], given histories, context columns and clock."""
-
-    rows: int
-    users: np.ndarray
-    items: np.ndarray
-    user_keys: np.ndarray
-    item_keys: np.ndarray
-    histories: tuple[np.ndarray, np.ndarray] | None
-    columns: Mapping[str, ColumnData]
-    clock: int | None
+def _load_programs(stored: Sequence[Mapping[str, Any]], arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[Program, str]]:
+    """Read programs, each once: features of one op share theirs, and a request runs it once."""
+    programs, found = dict[Any, Program](), dict[str, tuple[Program, str]]()
+    for number, meta in enumerate(stored):
+        prefix = f"program.{number}."
+        text = json.dumps({name: value for name, value in meta.items() if name not in ("feature", "output")}, sort_keys=True)
+        own = tuple((name.removeprefix(prefix), id(array)) for name, array in sorted(arrays.items()) if name.startswith(prefix))
+        if (text, own) not in programs:
+            programs[text, own] = Program.load(meta, arrays, prefix)
+        found[meta["feature"]] = programs[text, own], meta["output"]
+    return found
 
 
 def without_padding(inputs: Mapping[str, np.ndarray], schema: FeatureSchema) -> dict[str, np.ndarray]:
@@ -274,27 +280,3 @@ def typed(value: np.ndarray, feature: Feature) -> np.ndarray:
     if feature.kind != "numeric":
         return np.ascontiguousarray(value, dtype=np.int64)
     return np.ascontiguousarray(value, dtype=np.float32).reshape(len(value), feature.width)
-
-
-def _rows(
-    users: np.ndarray | None,
-    items: np.ndarray | None,
-    histories: tuple[np.ndarray, np.ndarray] | None,
-    columns: Mapping[str, ColumnData] | None,
-) -> int:
-    sizes = [len(part) for part in (users, items) if part is not None] + [len(column) for column in (columns or {}).values()]
-    if histories is not None:
-        sizes.append(len(histories[0]) - 1)
-    rows = max(sizes, default=0) if 0 not in sizes else 0
-    wrong = [size for size in sizes if size not in (1, rows)]
-    if wrong or (histories is not None and len(histories[0]) - 1 != rows) or any(len(c) != rows for c in (columns or {}).values()):
-        raise ContractError(f"users, items, histories and columns disagree on the number of rows: {sizes}")
-    return rows
-
-
-def _spread(rows: np.ndarray | None, count: int, size: int) -> np.ndarray:
-    if rows is None:
-        return np.zeros(count, np.int64)
-    known = np.asarray(rows, dtype=np.int64)
-    known = np.where((known >= 0) & (known < size), known, 0)
-    return np.broadcast_to(known, count) if len(known) != count else known

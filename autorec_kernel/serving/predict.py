@@ -25,18 +25,22 @@ _ROWS = 4096
 Catalogue = Callable[[Sequence[Request]], np.ndarray]
 
 
-def tells(state: ServingState, names: Iterable[str], keys: np.ndarray) -> np.ndarray:
+def tells(state: ServingState, names: Iterable[str], keys: np.ndarray, *, sides: bool = False) -> np.ndarray:
     """Return bool [n]: whether a model that reads these features is told more of users than their history, by user keys int64 [n].
 
-    Of users of training it is as soon as it reads ids or user features (or nothing at all). Of strangers, where their own events were
-    folded in and it reads what events change, or where a side table says something of them.
+    Of users of training it is as soon as it reads ids or user features (or nothing at all); of strangers, where their own events were
+    folded in and it reads what events change.
+
+    Args:
+        sides: Whether a side table that says something of a stranger is enough. It is for rankers, which predict for him by it; lists of
+            retrievers for such users were measured to be worse than what is popular.
     """
     found = [state.schema[name] for name in names]
     read = [one for one in found if one.depends in ("user", "pair") and one.kind != "history"]
     told = (keys > 0) & (keys < state.users.size) & (not found or bool(read))
     told |= np.isin(keys, state.later[:, 0]) & (not found or any(one.dynamic for one in read))
     strangers = np.flatnonzero(keys >= state.users.size)
-    for table in (state.tables[one.name] for one in read if len(strangers) and one.depends == "user" and not one.dynamic):
+    for table in (state.tables[one.name] for one in read if sides and len(strangers) and one.depends == "user" and not one.dynamic):
         own = strangers[keys[strangers] < len(table)]
         told[own] |= (table[keys[own]] != table[0]).reshape(len(own), table[0].size).any(axis=1)
     return told

@@ -122,7 +122,8 @@ class Recommender:
         fades), which is near the scale of the models' scores.
         """
         keys = np.array([request.row for request in requests], dtype=np.int64)
-        told, known = tells(self.state, self.graph.inputs, keys), (keys > 0) & (keys < self.state.users.size)
+        told = tells(self.state, self.graph.inputs, keys, sides=self.role == "ranker")
+        known = (keys > 0) & (keys < self.state.users.size)
         facts = {"reads_history": reads_history(self.graph, self.state.schema), "folds_in": self._fold_in is not None}
         ways = [way(one, known=bool(a), told=bool(b), **facts) for one, a, b in zip(requests, known, told, strict=True)]
         chosen = np.asarray(self.state.popularity, dtype=np.float32) / np.float32(max(1, self.state.users.size - 1))

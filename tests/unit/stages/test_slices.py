@@ -19,8 +19,8 @@ def features(item: str = "film") -> Any:
     return SimpleNamespace(
         rows=lambda split: np.arange(6),
         rows_at=lambda side, rows: {"user": USERS, "item": ITEMS}[side][rows],
-        schema=SimpleNamespace(user="who", item=item),
-        evaluation=lambda split: SimpleNamespace(users=USERS),
+        schema=SimpleNamespace(user="who", item=item, users=4),
+        evaluation=lambda split: SimpleNamespace(users=np.array([1, 0, 2, 7, 0, 3])),  # 7: a stranger whom a side table names
     )
 
 

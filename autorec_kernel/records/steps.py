@@ -100,9 +100,9 @@ def _bag(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> np
 
 
 def _words(frame: Frame, inputs: tuple[str, ...], params: Mapping[str, Any]) -> Ragged:
-    """The first `most` words of a text: runs of letters and digits, in lower case."""
-    column, most = frame.texts(inputs[0]), int(params["most"])
-    found = [_WORD.findall(str(text).lower())[:most] for text in column.values]
+    """The first `most` words of a text: runs of letters and digits, in lower case; `reversed`: the last ones, from its end."""
+    column, most, order = frame.texts(inputs[0]), int(params["most"]), -1 if params.get("reversed") else 1
+    found = [_WORD.findall(str(text).lower())[::order][:most] for text in column.values]
     index = {word: code for code, word in enumerate(sorted(set(chain.from_iterable(found))))}
     words = np.array([*index, None], dtype=object)[:-1]
     codes = np.fromiter((index[word] for word in chain.from_iterable(found)), np.int32)

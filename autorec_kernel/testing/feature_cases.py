@@ -172,7 +172,8 @@ def _item_table(token: str) -> Table:
     year = rng.integers(1950, 2020, _ITEMS).astype(np.float64)
     year[3] = np.nan
     brand = Coded(rng.integers(-1, 5, _ITEMS).astype(np.int32), _texts("brand", 5, token))
-    title = Coded(np.arange(_ITEMS, dtype=np.int32), _texts("A title of", _ITEMS, token))
+    names = [f"{text} ({1960 + 5 * (number % 9)})" for number, text in enumerate(_texts("A title of", _ITEMS, token))]
+    title = Coded(np.arange(_ITEMS, dtype=np.int32), np.array(names, dtype=object))
     genres = _ragged(rng, _ITEMS, "genre", token)
     columns: dict[str, Any] = {
         "item_id": ids,

@@ -29,7 +29,7 @@ class Activity:
     """Reads the events of a user or an item strictly before the row, by a global clock.
 
     Gives, on log scales: the time since the last event (the gap), the time since the first one, the mean gap between events; a window each:
-    the number of events, and, with a label, the window's mean minus the mean of everything before (the trend).
+    the number of events, and, with a label, the window's mean minus the mean of everything before, which it is shrunk to (the trend).
     """
 
     class Config(LabelConfig):
@@ -88,8 +88,8 @@ class Activity:
             Step("as_of", read, f"sum.{name}", {**window, "column": 2}),
             Step("as_of", read, f"known.{name}.all", {"table": "events", "column": 1}),
             Step("as_of", read, f"sum.{name}.all", {"table": "events", "column": 2}),
-            Step("ratio", (f"sum.{name}", f"known.{name}"), f"mean.{name}", {"strength": _STRENGTH}),
             Step("ratio", (f"sum.{name}.all", f"known.{name}.all"), f"mean.{name}.all", {"strength": _STRENGTH}),
+            Step("ratio", (f"sum.{name}", f"known.{name}", f"mean.{name}.all"), f"mean.{name}", {"strength": _STRENGTH}),
             Step("minus", (f"mean.{name}", f"mean.{name}.all"), f"trend.{name}"),
         ]
 

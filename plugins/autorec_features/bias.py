@@ -23,15 +23,15 @@ from autorec_kernel.space import Float
 __all__ = ["Bias"]
 
 _NEWEST = (("user", 1), ("user", 5), ("user", 20), ("item", 10), ("item", 50))  # means of so many newest labels, shrunk to those of all
+_LATELY = 20  # newest residuals of a user whose mean is taken too
 _OUTPUTS: tuple[tuple[str, Depends], ...] = (
     ("item.quality", "item"),
     ("user.leniency", "user"),
     ("user+item.bias", "pair"),
     ("user+item.mean", "pair"),
     *((f"{entity}.mean.last{count}", "user" if entity == "user" else "item") for entity, count in _NEWEST),
+    (f"user.leniency.last{_LATELY}", "user"),
 )
-
-
 _OWN = 3  # of them are of the user alone, and need no other clock than the user's
 
 
@@ -100,6 +100,7 @@ class Bias:
             Step("plus", (".quality", ".leniency"), ".bias"),
             Step("plus", (".item mean", ".leniency"), ".expected"),
             *chain.from_iterable(_newest(entity, count) for entity, count in _NEWEST),
+            *mean_of(".lately", "user residuals", "@user_key", strength, newest=_LATELY),
         )
         tables = {
             "user means": blank_means("@user_key", users, ".standard"),
@@ -109,7 +110,7 @@ class Bias:
         }
         inputs = ("@user_key", "@item_key", "@clock", options.label)
         newest = [f".{entity} newest {count}" for entity, count in _NEWEST]
-        return Program(inputs, steps, (".quality", ".leniency", ".bias", ".expected", *newest), tables=tables)
+        return Program(inputs, steps, (".quality", ".leniency", ".bias", ".expected", *newest, ".lately"), tables=tables)
 
 
 def _newest(entity: str, count: int) -> tuple[Step, ...]:

@@ -9,10 +9,11 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from autorec_features.base import Fitted, seconds
+from autorec_features.base import Fitted, input_name, seconds
 from autorec_features.folds import out_of_fold
 from autorec_features.keys import BINS, Keys, depends_on, keys_for, training_columns
 from autorec_features.labels import LabelConfig, check_label, has, labelled
+from autorec_features.years import YEAR
 from autorec_kernel.contracts.features import DataProfile, FeatureProposal
 from autorec_kernel.records.as_of import AsOfTable, Measure
 from autorec_kernel.records.features import Feature
@@ -26,7 +27,7 @@ __all__ = ["COUNT_CENTRE", "COUNT_UNIT", "POOLS", "Groups", "min_count", "pairin
 POOLS = {"mean": "mean", "best": "max", "worst": "min"}  # over the values of a list
 COUNT_CENTRE, COUNT_UNIT = 2.0, 0.5  # of a count on a log scale, as in `Counts`
 _MOST = 1000  # categories up to which a column makes pairs
-_NUMBERS = ("numeric", "time")  # kinds that are cut into bins
+_NUMBERS = ("numeric", "time", "text")  # kinds that are cut into bins; of a text its year
 _SEGMENTS = 50  # combinations of two columns up to which an audience is cut by both
 _RARE = 5  # events below which a category of a large column has no row
 
@@ -140,14 +141,15 @@ def pairings(profile: DataProfile) -> Iterator[tuple[tuple[str, ...], int]]:
         for column in usable:
             if column.source in (other, "events") and (column.kind in _NUMBERS or column.distinct <= _MOST):
                 yield (f"@{entity}", _name(column)), _width(column)
-        sizes = {_name(column): _size(column) for column in usable if column.source == other and column.kind != "multi"}
+        sizes = {_name(column): _size(column) for column in usable if column.source == other and column.kind not in ("multi", "text")}
         for one, two in combinations(sizes, 2):
             if sizes[one] * sizes[two] <= _SEGMENTS:
                 yield (f"@{entity}", one, two), 1
 
 
 def _name(column: Column) -> str:
-    return column.name if column.source == "events" else f"{column.source}.{column.name}"
+    name = input_name(column.name, column.source)
+    return f"{name}{YEAR}" if column.kind == "text" else name
 
 
 def _size(column: Column) -> int:

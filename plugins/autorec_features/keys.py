@@ -10,13 +10,14 @@ import numpy as np
 
 from autorec_features.counts import keys_of
 from autorec_features.identity import sorted_vocabulary
+from autorec_features.years import YEAR, year_steps, years_in
 from autorec_kernel.contracts.features import RejectColumn
 from autorec_kernel.records.dataset import MISSING_TIME
 from autorec_kernel.records.features import Depends
 from autorec_kernel.records.program import Step
 from autorec_kernel.records.table import Coded, ColumnData, Ragged, Table, take_or_missing
 
-__all__ = ["BINS", "Keys", "depends_on", "keys_for", "training_columns"]
+__all__ = ["BINS", "Keys", "crossed", "depends_on", "keys_for", "training_columns"]
 
 _WIDTH = 8  # values of a list that count
 _LARGEST = 1 << 19  # rows of a table of pairs; larger spaces are hashed into as many
@@ -33,6 +34,7 @@ class Keys:
         size: Rows, row 0 = unknown included.
         inputs: Columns that the steps read.
         arrays: Vocabularies and edges of the steps.
+        several: Whether a row has several keys.
     """
 
     steps: tuple[Step, ...]
@@ -40,11 +42,7 @@ class Keys:
     size: int
     inputs: tuple[str, ...]
     arrays: Mapping[str, np.ndarray]
-
-    @property
-    def several(self) -> bool:
-        """Whether a row has several keys."""
-        return any(step.op == "bag" for step in self.steps)
+    several: bool = False
 
 
 def training_columns(names: Sequence[str], events: Table, tables: Mapping[str, Table]) -> dict[str, ColumnData]:
@@ -81,20 +79,25 @@ def keys_for(names: Sequence[str], events: Table, tables: Mapping[str, Table], m
     Raises:
         RejectColumn: A column is not there, or has fewer than two categories.
     """
-    return reduce(_crossed, (_single(name, events, tables, min_count) for name in names))
+    return reduce(crossed, (_single(name, events, tables, min_count) for name in names))
 
 
-def _crossed(first: Keys, second: Keys) -> Keys:
+def crossed(first: Keys, second: Keys) -> Keys:
+    """Return the keys of the combinations of two."""
     space = (first.size - 1) * (second.size - 1) + 1
     hashed = {} if space <= _LARGEST else {"buckets": _LARGEST - 1}
     pair = Step("cross", (first.name, second.name), f".{first.name}+{second.name}", {"size": second.size, **hashed})
     steps = (*first.steps, *second.steps, pair)
-    return Keys(steps, pair.output, min(space, _LARGEST), (*first.inputs, *second.inputs), {**first.arrays, **second.arrays})
+    return Keys(
+        steps, pair.output, min(space, _LARGEST), (*first.inputs, *second.inputs), {**first.arrays, **second.arrays}, second.several
+    )
 
 
 def _single(name: str, events: Table, tables: Mapping[str, Table], min_count: int) -> Keys:
     if name in ("@user", "@item"):
         return Keys((), f"{name}_key", keys_of(events, name[1:]), (f"{name}_key",), {})
+    if name.endswith(YEAR):
+        return _of_year(name.removesuffix(YEAR), events, tables)
     column = _own_column(name, events, tables)
     rows = f".{name} row"
     if isinstance(column, np.ndarray):
@@ -109,7 +112,21 @@ def _single(name: str, events: Table, tables: Mapping[str, Table], min_count: in
     if isinstance(column, Ragged):
         params["width"] = int(np.clip(np.diff(column.offsets).max(initial=1), 1, _WIDTH))
     step = Step("bag" if isinstance(column, Ragged) else "lookup", (name,), rows, params)
-    return Keys((step,), rows, vocabulary.size, (name,), {f"{ids}.{part}": array for part, array in vocabulary.arrays().items()})
+    return Keys(
+        (step,),
+        rows,
+        vocabulary.size,
+        (name,),
+        {f"{ids}.{part}": array for part, array in vocabulary.arrays().items()},
+        isinstance(column, Ragged),
+    )
+
+
+def _of_year(name: str, events: Table, tables: Mapping[str, Table]) -> Keys:
+    edges = _edges(years_in(_own_column(name, events, tables), name), f"{name}{YEAR}")
+    steps, year, arrays = year_steps(name)
+    cut = Step("bucketize", (year,), f".{name} band", {"edges": f"{name} edges"})
+    return Keys((*steps, cut), cut.output, len(edges) + 2, (name,), {**arrays, f"{name} edges": edges})
 
 
 def _own_column(name: str, events: Table, tables: Mapping[str, Table]) -> ColumnData:

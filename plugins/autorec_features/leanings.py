@@ -11,10 +11,12 @@ from pydantic import Field
 from autorec_features.base import Fitted, seconds
 from autorec_features.counts import keys_of
 from autorec_features.groups import COUNT_CENTRE, COUNT_UNIT, POOLS, min_count, pairings
-from autorec_features.keys import Keys, depends_on, keys_for, training_columns
+from autorec_features.keys import Keys, crossed, depends_on, keys_for, training_columns
 from autorec_features.labels import LabelConfig, check_label, has, labelled
 from autorec_features.running import blank_means, mean_of
+from autorec_features.standing import STANDINGS, bands
 from autorec_kernel.contracts.features import DataProfile, FeatureProposal
+from autorec_kernel.records.as_of import AsOfTable
 from autorec_kernel.records.features import Feature
 from autorec_kernel.records.program import Program, Step
 from autorec_kernel.records.table import Table
@@ -40,7 +42,10 @@ class Leanings:
         """Options of `Leanings`."""
 
         keys: tuple[str, ...] = Field(
-            ("@user", "items.genres"), min_length=2, max_length=3, description="@user or @item, and columns; the last may hold lists."
+            ("@user", "items.genres"),
+            min_length=2,
+            max_length=3,
+            description="@user or @item, and columns; the last may hold lists; or @user and popularity, or quality, of the item, in bands.",
         )
         label: str = Field("rating", description="Label column.")
         clock: Literal["time", "position"] = Field("time", description="What orders the events: all of them, or those of a user.")
@@ -54,7 +59,8 @@ class Leanings:
         told = labelled(profile)
         if not told or not has(profile, "user", "item") or profile.clock == "none":
             return
-        for keys, width in pairings(profile):
+        standings = [(("@user", name), 1) for name in STANDINGS] if profile.clock == "time" else []
+        for keys, width in (*pairings(profile), *standings):
             if profile.clock == "position" and keys[0] != "@user":
                 continue
             config = cls.Config(keys=keys, clock=profile.clock, **told)
@@ -66,18 +72,26 @@ class Leanings:
         """Add up residuals in order of time; a label that is not numeric is rejected."""
         options = self.config
         check_label(events, options.label)
-        keys = keys_for(options.keys, events, tables, min_count(options.keys, events, tables))
+        items = keys_of(events, "item")
+        keys, more = self._keys(events, tables, items)
         outputs = (*(POOLS if keys.several else ("mean",)), "count")
         users = keys_of(events, "user")
         own = options.clock == "position"
-        blank = self._of_user(keys, outputs, users) if own else self._program(keys, outputs, users, keys_of(events, "item"))
+        blank = self._of_user(keys, outputs, users) if own else self._program(keys, outputs, users, items, more)
         program = blank.fold(training_columns(sorted(blank.columns()), events, tables))
         name = "+".join(key.lstrip("@") for key in options.keys)
         depends = depends_on(options.keys if own else ("@user", "@item"))
         features = [Feature(f"{name}.{out}", "numeric", depends, dynamic=True, family="group") for out in outputs]
         return Fitted(tuple(features), program)
 
-    def _program(self, keys: Keys, outputs: tuple[str, ...], users: int, items: int) -> Program:
+    def _keys(self, events: Table, tables: Mapping[str, Table], items: int) -> tuple[Keys, Mapping[str, AsOfTable]]:
+        names = self.config.keys
+        if names[-1] not in STANDINGS:
+            return keys_for(names, events, tables, min_count(names, events, tables)), {}
+        found, more = bands(names[-1], items, ".standard")
+        return crossed(keys_for(names[:-1], events, tables), found), more
+
+    def _program(self, keys: Keys, outputs: tuple[str, ...], users: int, items: int, more: Mapping[str, AsOfTable]) -> Program:
         options = self.config
         own, other = ("@user_key", "@item_key") if options.keys[0] == "@user" else ("@item_key", "@user_key")
         sizes = {"@user_key": users, "@item_key": items}
@@ -92,6 +106,7 @@ class Leanings:
             *_counted(keys.name),
         )
         tables = {
+            **more,
             "others": blank_means(other, sizes[other], ".standard"),
             "own": blank_means(own, sizes[own], ".residual"),
             "groups": blank_means(keys.name, keys.size, ".residual"),
@@ -108,8 +123,7 @@ class Leanings:
             options.standard(".standard"),
             *mean_of(".own", "own", "@user_key", _STRENGTH),
             *mean_of(".leaning", "groups", keys.name, options.strength, prior=".own"),
-            *(Step("pool", (".leaning", keys.name), f".pooled {name}", {"mode": POOLS[name]}) for name in pools),
-            *(Step("fill", (f".pooled {name}",), f".{name}", {"value": 0.0}) for name in pools),
+            *(step for name in pools for step in _pooled(name, ".leaning", keys.name, POOLS[name])),
             *_counted(keys.name),
         )
         tables = {"own": blank_means("@user_key", users, ".standard"), "groups": blank_means(keys.name, keys.size, ".standard")}
@@ -127,10 +141,14 @@ def _counted(keys: str) -> tuple[Step, ...]:
     )
 
 
-def _prediction(name: str, keys: str) -> tuple[Step, ...]:
-    """Return the steps from leanings to a prediction: over the values of a list, 0 where there is none, with the row's own mean added."""
+def _pooled(name: str, value: str, keys: str, mode: str) -> tuple[Step, ...]:
+    """Return the steps to `.name`: a value over those of a list, 0 where there is none."""
     return (
-        Step("pool", (".leaning", keys), f".pooled {name}", {"mode": POOLS[name]}),
-        Step("fill", (f".pooled {name}",), f".whole {name}", {"value": 0.0}),
-        Step("plus", (f".whole {name}", ".base"), f".{name}"),
+        Step("pool", (value, keys), f".pooled {name}", {"mode": mode}),
+        Step("fill", (f".pooled {name}",), f".{name}", {"value": 0.0}),
     )
+
+
+def _prediction(name: str, keys: str) -> tuple[Step, ...]:
+    """Return the steps from leanings to a prediction: the row's own mean is added."""
+    return (*_pooled(f"whole {name}", ".leaning", keys, POOLS[name]), Step("plus", (f".whole {name}", ".base"), f".{name}"))

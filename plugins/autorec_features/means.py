@@ -21,10 +21,13 @@ from autorec_kernel.space import Float
 __all__ = ["Means"]
 
 _FOLDS = 8
+_OUTPUTS = ("shrunk", "plain")
 
 
 class Means:
     """Shrunk mean: (sum of standardised labels) / (their number + strength), in units of the label's deviation around the prior.
+
+    Beside it the plain mean, 0 where there is no label: where few labels are known both together tell how far to trust them.
 
     Only labels with a smaller clock are read. Where no clock orders other users' events, training rows read the folds of users they
     are not in (items), or the folds of rows they are not in (users without any order); other rows read the whole training part.
@@ -54,10 +57,10 @@ class Means:
         options = self.config
         check_label(events, options.label)
         program = self._program(events)
-        name = f"{options.entity}.mean"
-        feature = Feature(name, "numeric", options.entity, dynamic=True, family="aggregate")
-        training = {} if clock_of(options.entity, options.clock) else {name: self._out_of_fold(events)}
-        return Fitted((feature,), program, training)
+        names = (f"{options.entity}.mean", f"{options.entity}.mean.plain")
+        features = tuple(Feature(name, "numeric", options.entity, dynamic=True, family="aggregate") for name in names)
+        training = {} if clock_of(options.entity, options.clock) else dict(zip(names, self._out_of_fold(events), strict=True))
+        return Fitted(features, program, training)
 
     def _program(self, events: Table, keys: int = 0) -> Program:
         options, entity = self.config, self.config.entity
@@ -67,19 +70,23 @@ class Means:
         steps = (
             Step("as_of", inputs, "count", {"table": "labels", "column": 0}),
             Step("as_of", inputs, "total", {"table": "labels", "column": 1}),
-            Step("ratio", ("total", "count"), "out", {"strength": options.strength}),
+            Step("ratio", ("total", "count"), "shrunk", {"strength": options.strength}),
+            Step("ratio", ("total", "count"), "mean", {"strength": 0.0}),
+            Step("fill", ("mean",), "plain", {"value": 0.0}),
         )
-        return Program(inputs, steps, ("out",), tables={"labels": table})
+        return Program(inputs, steps, _OUTPUTS, tables={"labels": table})
 
-    def _out_of_fold(self, events: Table) -> np.ndarray:
-        """Return float32 [n, 1]: each row's value from the labels of the other folds."""
+    def _out_of_fold(self, events: Table) -> list[np.ndarray]:
+        """Return float32 [n, 1] an output: each row's value from the labels of the other folds."""
         grouping = "@user" if self.config.entity == "item" else "@order"
         fold = np.asarray(events[grouping]) % _FOLDS
         keys = keys_of(events, self.config.entity)
-        values = np.zeros((events.rows, 1), np.float32)
+        values = [np.zeros((events.rows, 1), np.float32) for _ in _OUTPUTS]
         for number in range(_FOLDS):
             inside = np.flatnonzero(fold == number)
             program = self._program(events.take(np.flatnonzero(fold != number)), keys)
             columns = {name: np.asarray(events[name])[inside] for name in program.inputs}
-            values[inside] = np.asarray(run_program(program, columns, ReadContext(len(inside)))["out"])
+            found = run_program(program, columns, ReadContext(len(inside)))
+            for value, name in zip(values, _OUTPUTS, strict=True):
+                value[inside] = np.asarray(found[name])
         return values

@@ -41,4 +41,5 @@ def autorec_feature_ops() -> tuple[ComponentSpec, ...]:
         ComponentSpec("time-parts", "autorec_features.time_parts:TimeParts", "Hour, weekday and month of the event.", tags=("plain",)),
         ComponentSpec("vector", "autorec_features.vector:Vector", "Numeric vectors standardised per dimension.", tags=("raw",)),
         ComponentSpec("words", "autorec_features.words:Words", "Free text as numbers: latent semantic analysis of its words."),
+        ComponentSpec("years", "autorec_features.years:Years", "The year that a text names, as titles do."),
     )

@@ -16,7 +16,7 @@ from autorec_kernel.records.features import Feature
 from autorec_kernel.records.program import Program, Step
 from autorec_kernel.records.table import ColumnData, Table
 
-__all__ = ["Scale", "numbers_of"]
+__all__ = ["Scale", "numbers_of", "scaled"]
 
 _HEAVY = 8.0  # (99.5 % quantile - median) / (75 % quantile - median): 3.8 for a normal, 6.7 for an exponential distribution
 _HUGE = 1e15  # beyond it squares of numbers lose all digits
@@ -53,13 +53,20 @@ class Scale:
         known = value[np.isfinite(value)]
         if not len(known) or known.min() == known.max():
             raise RejectColumn(f"{name!r} is constant" if len(known) else f"{name!r} has no finite value")
-        logged = options.log == "yes" or (options.log == "auto" and _is_heavy(known))
-        program = _program(name, known, logged, bool(np.isnan(value).any()))
-        width = 2 if program.arrays["scale"].size == 2 else 1
-        return Fitted((Feature(name, "numeric", depends_of(options.source), width=width, family="scale"),), program)
+        steps, arrays = scaled(name, value, options.log)
+        width = arrays["scale"].size
+        feature = Feature(name, "numeric", depends_of(options.source), width=width, family="scale")
+        return Fitted((feature,), Program((name,), steps, ("out",), arrays))
 
 
-def _program(name: str, known: np.ndarray, logged: bool, gaps: bool) -> Program:
+def scaled(name: str, value: np.ndarray, log: Literal["auto", "yes", "no"] = "auto") -> tuple[tuple[Step, ...], dict[str, np.ndarray]]:
+    """Return the steps from the value `name` to `out` and their arrays.
+
+    Args:
+        value: float64 [n] of training, with two different finite values at least; NaN = missing.
+    """
+    known, gaps = value[np.isfinite(value)], bool(np.isnan(value).any())
+    logged = log == "yes" or (log == "auto" and _is_heavy(known))
     seen = np.copysign(np.log1p(np.abs(known)), known) if logged else known
     low, high = float(seen.min()), float(seen.max())
     mean = float(np.clip(seen.mean(), low, high))
@@ -71,8 +78,7 @@ def _program(name: str, known: np.ndarray, logged: bool, gaps: bool) -> Program:
     steps.append(Step("affine", ("filled",), "scaled", {"shift": "shift", "scale": "scale"}))
     steps.append(Step("clip", ("scaled",), "out", {"low": -_FAR, "high": _FAR}))
     shift, unit = ([mean, 0.0], [scale, 1.0]) if gaps else ([mean], [scale])
-    arrays = {"shift": np.array(shift), "scale": np.array(unit)}
-    return Program((name,), tuple(steps), ("out",), arrays)
+    return tuple(steps), {"shift": np.array(shift), "scale": np.array(unit)}
 
 
 def _is_heavy(known: np.ndarray) -> bool:

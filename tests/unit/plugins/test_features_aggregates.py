@@ -155,6 +155,30 @@ def test_a_leaning_is_the_mean_residual_of_the_pair_shrunk_to_that_of_its_owner(
     assert (f"{name}.best" in found) == ("genres" in keys[1])
 
 
+@pytest.mark.parametrize("standing", ["@popularity", "@quality"])
+def test_a_leaning_to_popular_or_good_items_is_that_of_their_band_before_the_row(timed: World, standing: str) -> None:
+    config = Leanings.Config(keys=("@user", standing), label="rating", prior=PRIOR, spread=SPREAD, strength=3.0)
+    found = read(fitted_on(Leanings, config, timed)[1], timed)
+    users, items, clock = (np.asarray(timed.events[name]) for name in ("@user", "@item", "@clock"))
+    standard = (np.asarray(timed.events["rating"]) - PRIOR) / SPREAD
+    past = [(items == items[row]) & (clock < clock[row]) for row in range(len(clock))]
+    base = np.array([shrunk(standard[one], 5.0) for one in past])
+    if standing == "@quality":
+        band = np.searchsorted([-0.75, -0.45, -0.15, 0.15, 0.45, 0.75], 1.5 * base, side="right")
+    else:
+        met = np.array([one.sum() for one in past])
+        band = np.searchsorted([-0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 2.5], (np.log1p(met) - 2) / 2, side="right")
+    assert len(np.unique(band)) > 2
+    for row in range(0, len(clock), 9):
+        mine = (users == users[row]) & (clock < clock[row])
+        same = mine & (band == band[row])
+        prior = shrunk((standard - base)[mine], 5.0)
+        expected = base[row] + ((standard - base)[same].sum() + 3.0 * prior) / (same.sum() + 3.0)
+        name = f"user+{standing[1:]}"
+        assert found[f"{name}.mean"][row, 0] == pytest.approx(expected, abs=1e-5)
+        assert found[f"{name}.count"][row, 0] == pytest.approx((np.log1p(same.sum()) - 2) / 2, abs=1e-5)
+
+
 def test_activity_is_counted_over_windows_and_measured_in_hours(timed: World) -> None:
     config = Activity.Config(entity="item", windows=(24.0, 72.0), label="rating", prior=PRIOR, spread=SPREAD)
     _, fitted = fitted_on(Activity, config, timed)
@@ -174,7 +198,8 @@ def test_activity_is_counted_over_windows_and_measured_in_hours(timed: World) ->
         for window, name in ((24, "1d"), (72, "3d")):
             inside = past[hours <= window]
             assert found[f"item.count.{name}"][row, 0] == pytest.approx((np.log1p(len(inside)) - 1) / 2, rel=1e-5, abs=1e-6)
-            trend = standard[inside].sum() / (len(inside) + 5) - standard[past].sum() / (len(past) + 5)
+            whole = standard[past].sum() / (len(past) + 5)
+            trend = (standard[inside].sum() + 5 * whole) / (len(inside) + 5) - whole
             assert found[f"item.trend.{name}"][row, 0] == pytest.approx(trend, rel=1e-5, abs=1e-6)
 
 
@@ -209,15 +234,17 @@ def test_the_bias_of_a_pair_is_the_items_quality_and_the_users_leniency_before_t
             newest = standard[(key == key[row]) & (clock < clock[row])][-count:]
             expected = (newest.sum() + mean_before(key, row, standard)) / (len(newest) + 1)
             assert found[f"{name}.mean.last{count}"][row, 0] == pytest.approx(expected, abs=1e-5)
+        lately = above_item[(users == users[row]) & (clock < clock[row])][-20:]
+        assert found["user.leniency.last20"][row, 0] == pytest.approx(shrunk(lately, 4.0), abs=1e-5)
 
 
-@pytest.mark.parametrize("column", ["year", "popularity"])
+@pytest.mark.parametrize("column", ["year", "@popularity"])
 def test_taste_compares_an_item_with_what_the_user_chose_before(column: str) -> None:
     rated = example_dataset("time", "click")
     clicked = (np.asarray(rated.train["rating"]) >= 4).astype(np.float64)
     place = world(replace(rated, train=rated.train.with_columns({"rating": clicked})), "click")
     _, fitted = fitted_on(Taste, Taste.Config(column=column, strength=2.0, label="rating", prior=0.4, spread=0.5), place)
-    found = read(fitted, place)
+    found, name = read(fitted, place), "taste.items.year" if column == "year" else "taste.popularity"
     users, items, clock, positive = (np.asarray(place.events[name]) for name in ("@user", "@item", "@clock", "@positive"))
     if column == "year":
         years = np.asarray(place.sides.items["year"])
@@ -228,12 +255,12 @@ def test_taste_compares_an_item_with_what_the_user_chose_before(column: str) -> 
     assert 0 < positive.sum() < len(positive)
     for row in range(0, len(clock), 6):
         mean = shrunk(value[(users == users[row]) & (clock < clock[row]) & (positive == 1)], 2.0)
-        assert found[f"taste.{column}.mean"][row, 0] == pytest.approx(mean, abs=1e-5)
+        assert found[f"{name}.mean"][row, 0] == pytest.approx(mean, abs=1e-5)
         gap = value[row] - mean
-        assert found[f"taste.{column}.gap"][row].tolist() == pytest.approx([max(gap, 0), max(-gap, 0)], abs=1e-5)
+        assert found[f"{name}.gap"][row].tolist() == pytest.approx([max(gap, 0), max(-gap, 0)], abs=1e-5)
         weighted = (clicked - 0.4) / 0.5 * value
         slope = shrunk(weighted[(users == users[row]) & (clock < clock[row])], 2.0)
-        assert found[f"taste.{column}.fit"][row, 0] == pytest.approx(slope * value[row], abs=1e-5)
+        assert found[f"{name}.fit"][row, 0] == pytest.approx(slope * value[row], abs=1e-5)
 
 
 def test_columns_of_the_data_may_have_the_names_of_steps(timed: World) -> None:
@@ -241,7 +268,7 @@ def test_columns_of_the_data_may_have_the_names_of_steps(timed: World) -> None:
     events, rng = timed.events.with_columns(renamed), np.random.default_rng(0)
     for op in (
         Groups(Groups.Config(keys=("count",), label="mean")),
-        Taste(Taste.Config(column="quality", label="value")),
+        Taste(Taste.Config(column="@quality", label="value")),
         Bias(Bias.Config(label="value")),
     ):
         assert op.fit(events, timed.tables, rng).outputs

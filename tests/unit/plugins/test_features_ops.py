@@ -166,6 +166,8 @@ def test_means_are_shrunk_to_the_prior_and_see_only_earlier_labels() -> None:
     expected = [0.0, 1 / 3, 1 / 3, 1 / 4]  # (sum of (label - 3) / 2) / (count + 2)
     assert values(fitted, 4, **data)[:, 0] == pytest.approx(expected)
     assert fitted.training_values(Table()) is None
+    plain = run_program(fitted.program(), kernel_columns(data), ReadContext(4))["plain"]
+    assert np.asarray(plain)[:, 0] == pytest.approx([0.0, 1.0, 1.0, 0.5])
 
 
 def test_counts_are_logarithms_of_what_came_before() -> None:

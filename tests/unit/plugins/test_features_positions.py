@@ -87,7 +87,7 @@ def test_taste_of_a_column_reads_the_users_own_past(place: World) -> None:
     positive = np.asarray(place.events["@positive"]) == 1
     for row in range(0, place.events.rows, 3):
         past = own_past(place, row)
-        assert found["taste.year.mean"][row, 0] == pytest.approx(shrunk(value[past[positive[past]]], 2.0), abs=1e-5)
+        assert found["taste.items.year.mean"][row, 0] == pytest.approx(shrunk(value[past[positive[past]]], 2.0), abs=1e-5)
 
 
 @pytest.mark.parametrize(("op", "config"), OWN)
@@ -107,7 +107,7 @@ def test_no_other_users_events_and_no_later_ones_are_read(op: Any, config: Any, 
 
 
 def test_what_mixes_users_is_not_proposed() -> None:
-    assert {p.config.column for clock, _, p in proposals_of(Taste) if clock == "position"} == {"year"}  # type: ignore[attr-defined]
+    assert {p.config.column for clock, _, p in proposals_of(Taste) if clock == "position"} == {"year", "title:year"}  # type: ignore[attr-defined]
     assert {p.config.keys[0] for clock, _, p in proposals_of(Leanings) if clock == "position"} == {"@user"}  # type: ignore[attr-defined]
     assert {clock for clock, _, _ in proposals_of(Sessions)} == {"time"}
     assert "none" not in {clock for op in (Bias, Leanings, Taste) for clock, _, _ in proposals_of(op)}

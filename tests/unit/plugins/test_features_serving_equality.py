@@ -40,7 +40,7 @@ def dataset_of(clock: str, task: str) -> Dataset:
         table.take(np.flatnonzero(table[key].text() != gone))  # type: ignore[union-attr]
         for table, key, gone in ((full.users, "user_id", NEWCOMERS[0]), (full.items, "item_id", NEWCOMERS[1]))
     )
-    items = items.with_columns({"title": coded([f"{WORDS[i % 5]} {WORDS[i % 3]} {i}" for i in range(items.rows)])})
+    items = items.with_columns({"title": coded([f"{WORDS[i % 5]} {WORDS[i % 3]} {i} ({1950 + i})" for i in range(items.rows)])})
     return replace(full, train=train, valid=valid, users=users, items=items)
 
 

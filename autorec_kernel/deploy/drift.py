@@ -52,21 +52,23 @@ def held_out_profile(final: FeatureSet, names: Iterable[str], dataset: Dataset) 
     ranges = gathered(state, names, *known)
     held = dataset.valid.rows > 0
     reference = _asked(dataset.valid, final.columns) if held else known
-    values = _held_out(final, names, dataset.train, reference, ranges) if held else ranges
+    values = _held_out(final, names, dataset, reference, ranges) if held else ranges
     features = [schema[name] for name in names]
     return DriftProfile.of(values, features, ranges=ranges, hashed=_hashed(final), held_out=held, users=reference[0])
 
 
-def _held_out(final: FeatureSet, names: list[str], train: Table, asked: Asked, ranges: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _held_out(
+    final: FeatureSet, names: list[str], dataset: Dataset, asked: Asked, ranges: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
     """Return the inputs of validation rows as the state of the training rows has them, in the terms of the final state.
 
     Sums, ages and means of a state move as it grows. A value that says no more than that of a stranger, or of a stranger with this item,
     is that of the final state, and so is what does not depend on the user: few rows of many are a row's own. Any other one that events
     change becomes the value that stands, among the rows which the final state knows, where it stood among those which the earlier knows.
     """
-    before, (users, items, columns) = state_before(final, names, train), asked
+    before, (users, items, columns) = state_before(final, names, dataset.train, dataset.valid), asked
     nobody, nothing = None if users is None else [None] * len(users), None if items is None else [None] * len(items)
-    values, known = gathered(before, names, users, items, columns), gathered(before, names, *_asked(train, final.columns))
+    values, known = gathered(before, names, users, items, columns), gathered(before, names, *_asked(dataset.train, final.columns))
     moving = [name for name in names if final.schema[name].dynamic and final.schema[name].kind == "numeric"]
     blank, plain = ([gathered(state, moving, nobody, one, columns) for state in (before, final.state())] for one in (nothing, items))
     for name in moving:
@@ -93,7 +95,7 @@ def drift_report(source: Any, recommender: Recommender, *, kernel: Kernel | None
     """
     raw = read_source(source, kernel=kernel)
     if not raw.rows:
-        raise DataError("the table has no rows, and drift compares rows", where=raw.name)
+        raise DataError("the table has no rows, and drift compares rows", where=raw.name, hint="look at how it was filtered or exported")
     schema = Schema.from_json(recommender.schema["columns"])
     found = {role: name for role in ("user", "item") if (name := named(raw, schema, role)) and _is_ids(raw.columns[name])}
     users, items = (

@@ -21,31 +21,55 @@ if TYPE_CHECKING:
 
 __all__ = ["state_before"]
 
+_MANY = 50  # rows of a vocabulary
 
-def state_before(features: FeatureSet, names: Iterable[str], events: Table) -> ServingState:
-    """Return the state of the features `names` after `events`, some of those that `features` was fitted on.
+
+def state_before(features: FeatureSet, names: Iterable[str], events: Table, later: Table) -> ServingState:
+    """Return the state of the features `names` after `events`, where `features` was fitted on these and `later` ones.
 
     Scales, vocabularies and rows are those of `features`. As-of tables hold `events` alone, and what occurs in none of them, a text, a
-    user, an item, reads as unknown; what fitting learned of the others (factors at the last moment before the end, scales) stays.
+    user, an item, reads as unknown, as does a text that would be too rare there to have a row; what fitting learned of the others
+    (factors at the last moment before the end, scales) stays.
     """
-    wanted, told = set(names), prepare(events, features.entities, features.columns, features.protocol, features.task)
-    ops = [_before(op, told, features.sides) for op in features.fitted if not wanted.isdisjoint(f.name for f in op.features)]
+    wanted = set(names)
+    told, more = (prepare(table, features.entities, features.columns, features.protocol, features.task) for table in (events, later))
+    ops = [_before(op, told, more, features.sides) for op in features.fitted if not wanted.isdisjoint(f.name for f in op.features)]
     static = entity_tables(ops, features.sides, dynamic=False)
     return serving_state(features.schema, ops, features.sides, static, told, features.fading.half_life)
 
 
-def _before(op: Fitted, events: Table, sides: Sides) -> Fitted:
+def _before(op: Fitted, events: Table, later: Table, sides: Sides) -> Fitted:
     program = op.program
     if program.tables:
         program = program.fold(event_columns(program.columns(), events, sides), anew=True)
     known = {name: np.unique(np.asarray(events[name])) for name in (USER, ITEM) if name in program.inputs}
     for step in program.steps:
         if step.op in ("lookup", "bag"):
-            rows = events if _varies(program.sources([step.output]), sides) else events.take(_first_of_each(events))
-            columns = event_columns(program.inputs, rows, sides)
-            known[step.output] = np.unique(program.computed([step.output], columns)[step.output]) if columns else np.zeros(0, np.int64)
+            varies = _varies(program.sources([step.output]), sides)
+            parts = (events, later) if varies else (events.take(_first_of_each(events)),)
+            counts = [_counted(program, step.output, part, sides) for part in parts]
+            known[step.output] = _known(*counts) if varies else np.flatnonzero(counts[0])
     end = int(np.asarray(events[CLOCK]).max(initial=0)) if events.rows else 0
     return replace(op, program=_forgetting(program, known, end))
+
+
+def _counted(program: Program, name: str, events: Table, sides: Sides) -> np.ndarray:
+    """Return int64 [rows], how often each row of a vocabulary comes up in a step over some events."""
+    columns = event_columns(program.inputs, events, sides)
+    found = program.computed([name], columns)[name] if columns and events.rows else np.zeros(0, np.int64)
+    return np.bincount(found[found > 0], minlength=1)
+
+
+def _known(before: np.ndarray, later: np.ndarray) -> np.ndarray:
+    """Return the rows that a vocabulary of the events before would hold.
+
+    Where many rows come up just as seldom as any does, so often a text has to come up to be given one.
+    """
+    size = max(len(before), len(later))
+    first, rest = (np.concatenate([part, np.zeros(size - len(part), np.int64)]) for part in (before, later))
+    counts = (first + rest)[first + rest > 0]
+    seldom = int(counts.min(initial=2**62))
+    return np.flatnonzero(first >= (seldom if (counts == seldom).sum() >= _MANY else 1))
 
 
 def _varies(read: Iterable[str], sides: Sides) -> bool:

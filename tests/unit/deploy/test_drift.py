@@ -71,7 +71,7 @@ def later(whole: tuple[Dataset, FeatureSet, FeatureSet], profile: DriftProfile, 
 
 def test_the_state_before_validation_counts_training_alone_and_knows_nobody_else(whole: tuple[Dataset, FeatureSet, FeatureSet]) -> None:
     dataset, early, final = whole
-    before, users, items = state_before(final, names_of(final), dataset.train), table()["user_id"], table()["item_id"]
+    before, users, items = state_before(final, names_of(final), dataset.train, dataset.valid), table()["user_id"], table()["item_id"]
     ids = sorted(set(users)), sorted(set(items))
     known = set(np.asarray(dataset.train["user_id"].text())), set(np.asarray(dataset.train["item_id"].text()))  # type: ignore[union-attr]
     for entity, id_name, count in (("user", "user_id", "user.count"), ("item", "item_id", "item.count")):
@@ -131,8 +131,9 @@ def test_validation_rows_are_held_out_of_any_split(kernel: Kernel, protocol: str
 
 def test_hashed_values_are_told_as_unseen(kernel: Kernel) -> None:
     rng = np.random.default_rng(0)
-    frame = table(6000)
-    frame["tag"] = [f"t{tag:05d}" for tag in np.minimum(rng.geometric(0.001, 6000), 4000)]
+    frame, fresh = table(6000), table(600, seed=1)
+    for one in (frame, fresh):
+        one["tag"] = [f"t{tag:05d}" for tag in np.minimum(rng.geometric(0.001, len(one)), 4000)]
     dataset = open_dataset(frame, task="click", protocol="random")
     plan = [
         {"op": "features/id", "config": {"column": "tag", "min_count": 5, "tail_buckets": 16}, "taken": True, "reason": "", "seconds": 0.0}
@@ -140,9 +141,21 @@ def test_hashed_values_are_told_as_unseen(kernel: Kernel) -> None:
     final = build_features(dataset.final(), kernel, plan=plan, task="click")
     profile = held_out_profile(final, ["tag"], dataset)
     assert profile is not None
-    new = frame[:600].assign(tag=np.where(np.arange(600) % 10 > 0, "new" + frame["tag"][:600], frame["tag"][:600]))
+    new = fresh.assign(tag=np.where(np.arange(600) % 10 > 0, "new" + fresh["tag"], fresh["tag"]))
     whole = (dataset, final, final)
-    fine, loud = (next(f for f in later(whole, profile, rows).features if f.name == "tag") for rows in (frame[:600], new))
+    fine, loud = (next(f for f in later(whole, profile, rows).features if f.name == "tag") for rows in (fresh, new))
     assert fine.unseen == pytest.approx(fine.unseen_before, abs=0.06)
-    assert 0 < fine.unseen_before < 0.75 < loud.unseen
-    assert loud.verdict == "shifted"
+    assert 0 < fine.unseen_before < 0.9 < loud.unseen
+    assert fine.psi < 0.1 <= loud.psi
+
+
+def test_values_that_training_alone_would_not_have_given_a_row_are_unknown_before(kernel: Kernel) -> None:
+    """Of a column of rare values the share without a row is that of a vocabulary of the training part, not of all rows."""
+    rng, frame = np.random.default_rng(1), table(4000)
+    frame["tag"] = [f"t{tag:05d}" for tag in rng.integers(0, 2500, 4000)]
+    dataset = open_dataset(frame, task="click", protocol="random")
+    plan = [{"op": "features/id", "config": {"column": "tag", "min_count": 2}, "taken": True, "reason": "", "seconds": 0.0}]
+    early, final = (build_features(data, kernel, plan=plan, task="click") for data in (dataset, dataset.final()))
+    before, asked = state_before(final, ["tag"], dataset.train, dataset.valid), {"columns": {"tag": dataset.valid["tag"]}}
+    shares = [float((state.inputs(["tag"], **asked)["tag"] == 0).mean()) for state in (before, early.state(), final.state())]
+    assert shares[0] == shares[1] > shares[2] + 0.1

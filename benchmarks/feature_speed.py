@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from autorec_kernel.contracts.features import DataProfile, FeatureProposal
 from autorec_kernel.data import open_dataset
-from autorec_kernel.features import build_features
+from autorec_kernel.features import build_features, feature_ops
 from autorec_kernel.kernel import Kernel
 from autorec_kernel.records.dataset import Dataset
 
 CHUNK = 500_000
 MIB = 1024.0
+_SHORT = 0.01  # seconds below which an estimate is not looked at
 
 
 def movielens(folder: Path) -> Dataset:
@@ -91,11 +94,11 @@ def _write_sides(folder: Path, users: int, items: int, rng: np.random.Generator)
 
 def measure(dataset: Dataset, folder: Path, budget: float | None) -> dict[str, Any]:
     """Build the features into a folder and return seconds, memory and the plan, the dearest op first."""
-    kernel, rows = Kernel.discover(), []
+    ops, estimates = _watching(feature_ops(Kernel.discover()))
     opened = _status("VmRSS")
     wall, cpu = time.perf_counter(), time.process_time()
     with _watched() as peak:
-        features = build_features(dataset, kernel, task="click", folder=folder, budget_seconds=budget, report=rows.append)
+        features = build_features(dataset, ops, task="click", folder=folder, budget_seconds=budget)
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     taken = sorted(features.plan, key=lambda row: -float(row["seconds"]))
     return {
@@ -108,13 +111,44 @@ def measure(dataset: Dataset, folder: Path, budget: float | None) -> dict[str, A
         "features": len(features.schema.features),
         "seconds_outside_ops": round(wall - sum(float(row["seconds"]) for row in taken), 2),
         "load": round(os.getloadavg()[0], 1),
-        "ops": [_told(row) for row in taken],
+        "ops": [_told(row, estimates) for row in taken],
     }
 
 
-def _told(row: dict[str, Any]) -> dict[str, Any]:
-    config = {key: value for key, value in row["config"].items() if key in ("column", "columns", "entity", "source", "label")}
-    return {"op": row["op"], **config, "seconds": row["seconds"], **({} if row["taken"] else {"left_out": row["reason"]})}
+def _told(row: dict[str, Any], estimates: Mapping[str, FeatureProposal]) -> dict[str, Any]:
+    found = {**_named(row["op"], row["config"]), "seconds": row["seconds"], "bytes": row["bytes"]}
+    estimate = estimates[json.dumps(_named(row["op"], row["config"]))]
+    found |= {"estimated_seconds": round(estimate.seconds, 4), "estimated_bytes": estimate.bytes}
+    return found if row["taken"] else {**found, "left_out": row["reason"]}
+
+
+def _named(op: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    return {"op": op, **{key: config[key] for key in ("column", "columns", "keys", "entity", "source") if config.get(key)}}
+
+
+def _watching(ops: Mapping[str, type[Any]]) -> tuple[dict[str, type[Any]], dict[str, FeatureProposal]]:
+    """Return the ops, and a mapping that holds what they proposed once they were asked."""
+    found: dict[str, FeatureProposal] = {}
+
+    def watched(name: str, kind: type[Any]) -> type[Any]:
+        def propose(_: type[Any], profile: DataProfile) -> Iterator[FeatureProposal]:
+            for proposal in kind.propose(profile):
+                found[json.dumps(_named(name, proposal.config.model_dump(mode="json")))] = proposal
+                yield proposal
+
+        return type(kind.__name__, (kind,), {"propose": classmethod(propose)})
+
+    return {name: watched(name, kind) for name, kind in ops.items()}, found
+
+
+def print_estimates(line: Mapping[str, Any]) -> None:
+    """Print measured over estimated seconds and bytes of every op that took a hundredth of a second, the furthest off first."""
+    rows = [row for row in line["ops"] if "left_out" not in row and row["seconds"] >= _SHORT]
+    for row in sorted(rows, key=lambda row: -abs(math.log(row["seconds"] / row["estimated_seconds"]))):
+        size = row["bytes"] / max(row["estimated_bytes"], 1)
+        what = " ".join(str(row[key]) for key in ("column", "columns", "keys", "entity") if key in row)
+        print(f"{row['op']:22s} {what[:44]:44s} {row['seconds']:9.3f} s x{row['seconds'] / row['estimated_seconds']:5.2f}", end="")
+        print(f" {row['bytes'] / 1e6:9.1f} MB x{size:5.2f}")
 
 
 @contextmanager
@@ -155,6 +189,7 @@ def main() -> None:
     source.add_argument("--rows", type=int, help="synthetic rows")
     parser.add_argument("--budget", type=float, help="seconds for the plan; default: no limit")
     parser.add_argument("--out", type=Path, help="file to which the line is added")
+    parser.add_argument("--estimates", action="store_true", help="also print measured over estimated seconds and bytes of every op")
     given = parser.parse_args()
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     with tempfile.TemporaryDirectory() as folder:
@@ -162,8 +197,11 @@ def main() -> None:
         dataset = movielens(given.movielens) if given.movielens else synthetic(Path(folder), given.rows)
         opened = round(time.perf_counter() - start, 2)
         found = {"data": "ml-1m" if given.movielens else "synthetic", "open_seconds": opened}
-        line = json.dumps({**found, **measure(dataset, Path(folder) / "features", given.budget)})
+        measured = {**found, **measure(dataset, Path(folder) / "features", given.budget)}
+    line = json.dumps(measured)
     print(line)
+    if given.estimates:
+        print_estimates(measured)
     if given.out:
         with given.out.open("a") as file:
             file.write(line + "\n")

@@ -52,8 +52,9 @@ class Activity:
         for entity in ("user", "item"):
             if has(profile, entity):
                 cost = seconds(profile.rows * (3 + 2 * len(windows)), 10)
+                size = profile.rows * (56 + 8 * len(windows))
                 reason = f"gaps, frequency and {len(windows)} windows of each {entity} before the row"
-                yield FeatureProposal(cls.Config(entity=entity, windows=windows, **labelled(profile)), cost, reason, profile.rows * 32)
+                yield FeatureProposal(cls.Config(entity=entity, windows=windows, **labelled(profile)), cost, reason, size)
 
     def fit(self, events: Table, tables: Mapping[str, Table], rng: np.random.Generator) -> Fitted:
         """Sort and add up the events; a label that is not numeric is rejected."""

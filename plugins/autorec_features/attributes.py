@@ -54,7 +54,7 @@ class Attributes:
                 min_count=thresholds(column)["min_count"],
             )
             tables = 1 if column.source == "items" else 2
-            cost = seconds(profile.rows, 4 * tables)  # more than the item history's own, which comes first
+            cost = seconds(profile.rows, 2.5 * tables)  # more than the item history's own, which comes first
             yield FeatureProposal(config, cost, f"{column.name} of what the user met, beside the items", 12 * tables * profile.rows)
 
     def fit(self, events: Table, tables: Mapping[str, Table], rng: np.random.Generator) -> Fitted:

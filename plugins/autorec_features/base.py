@@ -17,7 +17,7 @@ from autorec_kernel.records.table import ColumnData, Table
 __all__ = ["Fitted", "Source", "column_of", "depends_of", "entity_rows", "feature_columns", "input_name", "seconds"]
 
 Source = str
-_SECONDS_A_VALUE = 2e-7
+_SECONDS_A_VALUE = 1e-7 / 3  # measured on 10^6 rows and one core; benchmarks/README.md has the ratios
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,4 +78,4 @@ def entity_rows(profile: DataProfile, source: str) -> int:
 
 def seconds(values: int, weight: float = 1.0) -> float:
     """Estimate the seconds that `values` values cost; `weight` 1 is one pass of numpy and one of text look-up."""
-    return 0.001 + values * weight * _SECONDS_A_VALUE
+    return 0.001 / 6 + values * weight * _SECONDS_A_VALUE

@@ -49,7 +49,7 @@ class Factors:
         if profile.clock != "time" or not has(profile, "user", "item"):
             return
         rank, size = 16, (profile.users + profile.items) * 16 * len(_MOMENTS)
-        cost = seconds(profile.rows * rank * len(_MOMENTS), 2) + 0.05
+        cost = seconds(profile.rows * rank * len(_MOMENTS), 2) + 0.05 / 6
         yield FeatureProposal(cls.Config(rank=rank), cost, f"{rank} factors of who chose what, at {len(_MOMENTS)} moments", 8 * size)
 
     def fit(self, events: Table, tables: Mapping[str, Table], rng: np.random.Generator) -> Fitted:

@@ -36,7 +36,7 @@ class History:
     def propose(cls, profile: DataProfile) -> Iterable[FeatureProposal]:
         if profile.schema.role("user") is not None and profile.schema.role("item") is not None:
             config = cls.Config(length=int(profile.facts.get("history_length", 50)))
-            yield FeatureProposal(config, seconds(profile.rows), "users have histories")
+            yield FeatureProposal(config, seconds(profile.rows), "users have histories", profile.rows * 12)
 
     def fit(self, events: Table, tables: Mapping[str, Table], rng: np.random.Generator) -> Fitted:
         """Sort the events."""

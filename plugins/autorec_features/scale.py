@@ -43,7 +43,8 @@ class Scale:
     def propose(cls, profile: DataProfile) -> Iterable[FeatureProposal]:
         for column in feature_columns(profile, "numeric", "time"):
             config = cls.Config(column=column.name, source=column.source)
-            yield FeatureProposal(config, seconds(entity_rows(profile, column.source)), f"{column.name} is {column.kind}")
+            rows = entity_rows(profile, column.source)
+            yield FeatureProposal(config, seconds(rows), f"{column.name} is {column.kind}", 4 * rows)
 
     def fit(self, events: Table, tables: Mapping[str, Table], rng: np.random.Generator) -> Fitted:
         """Learn the scale; a column without two different finite values is rejected."""

@@ -37,7 +37,8 @@ class TimeParts:
     def propose(cls, profile: DataProfile) -> Iterable[FeatureProposal]:
         column = profile.schema.role("time")
         if column is not None and column.kind == "time":
-            yield FeatureProposal(cls.Config(column=column.name), seconds(profile.rows, 2), f"{column.name} is the time of the event")
+            reason = f"{column.name} is the time of the event"
+            yield FeatureProposal(cls.Config(column=column.name), seconds(profile.rows, 2), reason, profile.rows * 8)
 
     def fit(self, events: Table, tables: Mapping[str, Table], rng: np.random.Generator) -> Fitted:
         """Choose the parts; a column with none is rejected."""

@@ -67,12 +67,12 @@ def test_a_file_that_cannot_be_written_ends_the_build(kernel: Kernel, tmp_path: 
         build_features(tiny_dataset(task="rate"), kernel, folder=tmp_path)
 
 
-_LIMIT = 500  # MiB above what the opened data set takes; 3,000 before values and tables went to files in blocks
+_LIMIT = 400  # MiB above what the opened data set takes: 200 measured; 2,800 before values and tables went to files in blocks
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux tells the largest resident size")
-def test_a_million_rows_are_built_in_half_a_gibibyte() -> None:
+def test_a_million_rows_are_built_in_bounded_memory() -> None:
     root = Path(__file__).parents[3]
     command = [sys.executable, "-m", "benchmarks.feature_speed", "--rows", "1000000"]
     told = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})

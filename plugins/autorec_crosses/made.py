@@ -13,7 +13,7 @@ from autorec_kernel.records.features import Depends, Feature
 from autorec_kernel.records.program import Program, Step
 from autorec_kernel.records.table import Table
 
-__all__ = ["Fitted", "Sizes", "fitted", "name_of"]
+__all__ = ["Fitted", "Sizes", "depends_on", "fitted", "name_of"]
 
 _LARGEST = 2.0**62  # ids of combinations beyond it do not fit into int64
 _MIX = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: Fibonacci hashing (Knuth, The Art of Computer Programming 3, section 6.4)
@@ -118,7 +118,7 @@ def _cross(columns: Sequence[Coding], sizes: Sizes) -> _Cross | None:
         size = sizes.buckets + 1
         arrays[f"bucket {name}"] = np.append(0, 1 + _mixed(known) % sizes.buckets)
         steps.append(Step("gather", (f"place {name}",), name, {"table": f"bucket {name}"}))
-    feature = Feature(name, "id", _depends(columns), vocabulary=name, size=size, family="cross")
+    feature = Feature(name, "id", depends_on(columns), vocabulary=name, size=size, family="cross")
     cost = sum(array.nbytes for array in arrays.values()) + sum(column.bytes for column in columns)
     return _Cross(feature, tuple(steps), arrays, cost)
 
@@ -138,7 +138,8 @@ def _mixed(codes: np.ndarray) -> np.ndarray:
     return np.asarray((codes.astype(np.uint64) * _MIX) >> _HIGH).astype(np.int64)
 
 
-def _depends(columns: Sequence[Coding]) -> Depends:
+def depends_on(columns: Sequence[Coding]) -> Depends:
+    """Return what a value of several columns is a function of."""
     found = {column.depends for column in columns}
     if len(found) == 1:
         return found.pop()

@@ -1,4 +1,4 @@
-"""Declares the feature operation that finds crosses."""
+"""Declares the feature operations that find crosses."""
 
 from __future__ import annotations
 
@@ -17,4 +17,5 @@ def autorec_feature_ops() -> tuple[ComponentSpec, ...]:
             "autorec_crosses.crosses:Crosses",
             "Combinations of columns that tell more of the label together than apart.",
         ),
+        ComponentSpec("rates", "autorec_crosses.rates:Rates", "Mean label of pairs of columns that tell more together than apart."),
     )

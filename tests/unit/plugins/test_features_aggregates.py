@@ -126,6 +126,7 @@ def test_pairs_are_leanings_where_a_clock_orders_their_events_and_groups_elsewhe
     assert {keys for clock, keys in groups if clock == "none"} >= pairs
     assert {clock for clock, _ in leanings} == {"time", "position"}
     assert {keys for clock, keys in groups if clock == "time"} >= {("device",), ("items.genres",)}
+    assert {keys for clock, keys in groups if clock != "time" and len(keys) == 1} == {("items.genres",), ("tags",)}  # others are small
     assert not pairs & {keys for clock, keys in groups if clock == "time"}
 
 

@@ -19,6 +19,7 @@ from autorec_kernel.testing.feature_cases import SETTINGS, example_dataset
 ROOT = Path(__file__).parents[3]
 LEARNED = {  # files whose draws begin or sample a search; the equality of feature sets below shows what they leave behind
     "autorec_crosses/crosses.py",
+    "autorec_crosses/rates.py",
     "autorec_crosses/search.py",
     "autorec_features/spectrum.py",
 }

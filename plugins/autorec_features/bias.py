@@ -11,9 +11,11 @@ from pydantic import Field
 
 from autorec_features.base import Fitted, seconds
 from autorec_features.counts import keys_of
+from autorec_features.crossfit import crossfitted
 from autorec_features.keys import training_columns
 from autorec_features.labels import LabelConfig, check_label, has, labelled
 from autorec_features.running import blank_means, mean_of
+from autorec_features.standing import item_mean
 from autorec_kernel.contracts.features import DataProfile, FeatureProposal
 from autorec_kernel.records.features import Depends, Feature
 from autorec_kernel.records.program import Program, Step
@@ -32,7 +34,11 @@ _OUTPUTS: tuple[tuple[str, Depends], ...] = (
     *((f"{entity}.mean.last{count}", "user" if entity == "user" else "item") for entity, count in _NEWEST),
     (f"user.leniency.last{_LATELY}", "user"),
 )
-_OWN = 3  # of them are of the user alone, and need no other clock than the user's
+_OWN: tuple[tuple[str, Depends], ...] = (
+    *((f"user.mean.last{count}", "user") for entity, count in _NEWEST if entity == "user"),
+    ("user.leniency", "pair"),  # what it was measured against is not of the user alone
+    ("user+item.mean", "pair"),
+)
 
 
 class Bias:
@@ -40,8 +46,9 @@ class Bias:
 
     An item's quality is its shrunk mean of (label - the user's mean before that event), a user's leniency that of (label - the item's mean
     before that event). The sum of both, `user+item.bias`, predicts the pair, and so does the item's mean and the user's leniency,
-    `user+item.mean`. Beside them the means of the newest labels. Where only the order inside a user is known, the user's newest labels are
-    all there is: what an item got before is not.
+    `user+item.mean`. Beside them the means of the newest labels. Where only the order inside a user is known, what an item got before is
+    not: the user's newest labels are left, and the leniency beside what other users say of the items, for training rows of those in other
+    folds of users than the row's.
     """
 
     class Config(LabelConfig):
@@ -61,7 +68,8 @@ class Bias:
             return
         config = cls.Config(clock=profile.clock, **told)
         if config.clock == "position":
-            yield FeatureProposal(config, seconds(profile.rows, 20), f"the newest {config.label} of each user", profile.rows * 40)
+            reason = f"{config.label} of each user beyond that of the items, and the newest"
+            yield FeatureProposal(config, seconds(profile.rows, 60), reason, profile.rows * 60)
             return
         reason = f"{config.label} of each item beyond its raters' means, and of each user beyond its items'"
         yield FeatureProposal(config, seconds(profile.rows, 60), reason, profile.rows * 120)
@@ -69,23 +77,33 @@ class Bias:
     def fit(self, events: Table, tables: Mapping[str, Table], rng: np.random.Generator) -> Fitted:
         """Add up labels and residuals in order of time; a label that is not numeric is rejected."""
         check_label(events, self.config.label)
-        users, own = keys_of(events, "user"), self.config.clock == "position"
-        blank = self._of_users(users) if own else self._program(users, keys_of(events, "item"))
+        users = keys_of(events, "user")
+        if self.config.clock == "position":
+            program, values = crossfitted(self._of_users(users), self.config, events, tables)
+            own = tuple(Feature(name, "numeric", depends, dynamic=True, family="aggregate") for name, depends in _OWN)
+            return Fitted(own, program, {feature.name: value for feature, value in zip(own, values, strict=True)})
+        blank = self._program(users, keys_of(events, "item"))
         program = blank.fold(training_columns(sorted(blank.columns()), events, tables))
-        outputs: Iterable[tuple[str, Depends]] = [(f"user.mean.last{count}", "user") for _, count in _NEWEST[:_OWN]] if own else _OUTPUTS
-        features = tuple(Feature(name, "numeric", depends, dynamic=True, family="aggregate") for name, depends in outputs)
+        features = tuple(Feature(name, "numeric", depends, dynamic=True, family="aggregate") for name, depends in _OUTPUTS)
         return Fitted(features, program)
 
     def _of_users(self, users: int) -> Program:
-        newest = _NEWEST[:_OWN]
+        newest = [(entity, count) for entity, count in _NEWEST if entity == "user"]
         steps = (
             self.config.standard(".standard"),
             *mean_of(".user mean", "user means", "@user_key", self.config.strength),
             *chain.from_iterable(_newest(entity, count) for entity, count in newest),
+            item_mean(".item mean"),
+            Step("minus", (".standard", ".item mean"), ".above item"),
+            *mean_of(".leniency", "user residuals", "@user_key", self.config.strength),
+            Step("plus", (".item mean", ".leniency"), ".expected"),
         )
-        tables = {"user means": blank_means("@user_key", users, ".standard")}
-        outputs = tuple(f".{entity} newest {count}" for entity, count in newest)
-        return Program(("@user_key", "@clock", self.config.label), steps, outputs, tables=tables)
+        tables = {
+            "user means": blank_means("@user_key", users, ".standard"),
+            "user residuals": blank_means("@user_key", users, ".above item"),
+        }
+        outputs = (*(f".{entity} newest {count}" for entity, count in newest), ".leniency", ".expected")
+        return Program(("@user_key", "@item", "@clock", self.config.label), steps, outputs, tables=tables)
 
     def _program(self, users: int, items: int) -> Program:
         options, strength = self.config, self.config.strength

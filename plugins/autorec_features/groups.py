@@ -11,7 +11,7 @@ from pydantic import Field
 
 from autorec_features.base import Fitted, input_name, seconds
 from autorec_features.folds import out_of_fold
-from autorec_features.keys import BINS, Keys, depends_on, keys_for, training_columns
+from autorec_features.keys import BINS, WHOLE, Keys, depends_on, keys_for, training_columns
 from autorec_features.labels import LabelConfig, check_label, has, labelled
 from autorec_features.years import YEAR
 from autorec_kernel.contracts.features import DataProfile, FeatureProposal
@@ -145,6 +145,8 @@ def pairings(profile: DataProfile) -> Iterator[tuple[tuple[str, ...], int]]:
         for column in usable:
             if column.source in (other, "events") and (column.kind in _NUMBERS or column.distinct <= _MOST):
                 yield (f"@{entity}", _name(column)), _width(column)
+                if column.kind == "multi":
+                    yield (f"@{entity}", f"{_name(column)}{WHOLE}"), 1
         sizes = {_name(column): _size(column) for column in usable if column.source == other and column.kind not in ("multi", "text")}
         for one, two in combinations(sizes, 2):
             if sizes[one] * sizes[two] <= _SEGMENTS:

@@ -14,14 +14,16 @@ from autorec_features.years import YEAR, year_steps, years_in
 from autorec_kernel.contracts.features import RejectColumn
 from autorec_kernel.records.dataset import MISSING_TIME
 from autorec_kernel.records.features import Depends
-from autorec_kernel.records.program import Step
+from autorec_kernel.records.program import Program, Step
 from autorec_kernel.records.table import Coded, ColumnData, Ragged, Table, take_or_missing
 
-__all__ = ["BINS", "Keys", "crossed", "depends_on", "keys_for", "training_columns"]
+__all__ = ["BINS", "WHOLE", "Keys", "crossed", "depends_on", "keys_for", "training_columns"]
 
 _WIDTH = 8  # values of a list that count
 _LARGEST = 1 << 19  # rows of a table of pairs; larger spaces are hashed into as many
 BINS = 5  # that a number is cut into
+WHOLE = ":whole"  # behind the name of a column of lists: all values of a list together are one key
+_MARKS = 1 << 44  # a list is known by the sum of its values' marks, which float64 holds exactly
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,8 @@ def _single(name: str, events: Table, tables: Mapping[str, Table], min_count: in
         return Keys((), f"{name}_key", keys_of(events, name[1:]), (f"{name}_key",), {})
     if name.endswith(YEAR):
         return _of_year(name.removesuffix(YEAR), events, tables)
+    if name.endswith(WHOLE):
+        return _of_whole(name.removesuffix(WHOLE), events, tables, min_count)
     column = _own_column(name, events, tables)
     rows = f".{name} row"
     if isinstance(column, np.ndarray):
@@ -127,6 +131,27 @@ def _of_year(name: str, events: Table, tables: Mapping[str, Table]) -> Keys:
     steps, year, arrays = year_steps(name)
     cut = Step("bucketize", (year,), f".{name} band", {"edges": f"{name} edges"})
     return Keys((*steps, cut), cut.output, len(edges) + 2, (name,), {**arrays, f"{name} edges": edges})
+
+
+def _of_whole(name: str, events: Table, tables: Mapping[str, Table], min_count: int) -> Keys:
+    """Return the keys of sets of values: the sum of a mark of each value, looked up among the sums that lists have."""
+    column = _own_column(name, events, tables)
+    if not isinstance(column, Ragged):
+        raise RejectColumn(f"{name!r} holds no lists")
+    values = _single(name, events, tables, min_count)
+    marks = np.arange(values.size, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(20)  # 2^64 / golden ratio
+    arrays = {f"{name} marks": (marks % np.uint64(_MARKS)).astype(np.float64), f"{name} ones": np.minimum(np.arange(values.size), 1.0)}
+    steps = (
+        *values.steps,
+        Step("gather", (values.name,), f".{name} each", {"table": f"{name} marks"}),
+        Step("gather", (values.name,), f".{name} one", {"table": f"{name} ones"}),
+        Step("dot", (f".{name} each", f".{name} one"), f".{name} sum"),
+    )
+    sums = Program((name,), steps, (), {**values.arrays, **arrays}).computed([f".{name} sum"], {name: column})[f".{name} sum"]
+    known = np.unique(np.asarray(sums).astype(np.int64))
+    found = f"{name} sums"
+    match = Step("match", (f".{name} sum",), f".{name} whole", {"values": found})
+    return Keys((*steps, match), match.output, len(known) + 1, values.inputs, {**values.arrays, **arrays, found: known[known > 0]})
 
 
 def _own_column(name: str, events: Table, tables: Mapping[str, Table]) -> ColumnData:

@@ -10,11 +10,12 @@ from pydantic import Field
 
 from autorec_features.base import Fitted, seconds
 from autorec_features.counts import keys_of
+from autorec_features.crossfit import crossfitted
 from autorec_features.groups import COUNT_CENTRE, COUNT_UNIT, POOLS, min_count, pairings
-from autorec_features.keys import Keys, crossed, depends_on, keys_for, training_columns
+from autorec_features.keys import Keys, crossed, keys_for, training_columns
 from autorec_features.labels import LabelConfig, check_label, has, labelled
 from autorec_features.running import blank_means, mean_of
-from autorec_features.standing import STANDINGS, bands
+from autorec_features.standing import STANDINGS, bands, item_mean
 from autorec_kernel.contracts.features import DataProfile, FeatureProposal
 from autorec_kernel.records.as_of import AsOfTable
 from autorec_kernel.records.features import Feature
@@ -34,8 +35,8 @@ class Leanings:
     it; its mean by the pair is shrunk to its mean by the user (item), and the mean of the row's own item (user) is added: a prediction of
     the label. Of an item's list (genres) the mean over its values, the best and the worst. Only events with a smaller clock are read.
 
-    Where only the order inside a user is known, what an item got before is not: a user's leanings are then means of the label itself,
-    shrunk to the user's.
+    Where only the order inside a user is known, what an item got before is not: the mean of the event's item is then that of other
+    users, for training rows of those in other folds of users than the row's.
     """
 
     class Config(LabelConfig):
@@ -59,12 +60,12 @@ class Leanings:
         told = labelled(profile)
         if not told or not has(profile, "user", "item") or profile.clock == "none":
             return
-        standings = [(("@user", name), 1) for name in STANDINGS] if profile.clock == "time" else []
+        standings = [(("@user", name), 1) for name in STANDINGS]
         for keys, width in (*pairings(profile), *standings):
             if profile.clock == "position" and keys[0] != "@user":
                 continue
             config = cls.Config(keys=keys, clock=profile.clock, **told)
-            beyond = "user" if profile.clock == "position" else "items" if keys[0] == "@user" else "users"
+            beyond = "items" if keys[0] == "@user" else "users"
             reason = f"{config.label} by {' and '.join(keys)} beyond that of the {beyond}"
             yield FeatureProposal(config, seconds(profile.rows * (width + 2), 14), reason, profile.rows * (width + 2) * 24)
 
@@ -72,23 +73,22 @@ class Leanings:
         """Add up residuals in order of time; a label that is not numeric is rejected."""
         options = self.config
         check_label(events, options.label)
-        items = keys_of(events, "item")
+        users, items = keys_of(events, "user"), keys_of(events, "item")
         keys, more = self._keys(events, tables, items)
         outputs = (*(POOLS if keys.several else ("mean",)), "count")
-        users = keys_of(events, "user")
-        own = options.clock == "position"
-        blank = self._of_user(keys, outputs, users) if own else self._program(keys, outputs, users, items, more)
-        program = blank.fold(training_columns(sorted(blank.columns()), events, tables))
         name = "+".join(key.lstrip("@") for key in options.keys)
-        depends = depends_on(options.keys if own else ("@user", "@item"))
-        features = [Feature(f"{name}.{out}", "numeric", depends, dynamic=True, family="group") for out in outputs]
-        return Fitted(tuple(features), program)
+        features = tuple(Feature(f"{name}.{out}", "numeric", "pair", dynamic=True, family="group") for out in outputs)
+        if options.clock == "time":
+            blank = self._program(keys, outputs, users, items, more)
+            return Fitted(features, blank.fold(training_columns(sorted(blank.columns()), events, tables)))
+        program, values = crossfitted(self._of_user(keys, outputs, users), options, events, tables)
+        return Fitted(features, program, {feature.name: value for feature, value in zip(features, values, strict=True)})
 
     def _keys(self, events: Table, tables: Mapping[str, Table], items: int) -> tuple[Keys, Mapping[str, AsOfTable]]:
         names = self.config.keys
         if names[-1] not in STANDINGS:
             return keys_for(names, events, tables, min_count(names, events, tables)), {}
-        found, more = bands(names[-1], items, ".standard")
+        found, more = bands(names[-1], items, ".standard", self.config.clock)
         return crossed(keys_for(names[:-1], events, tables), found), more
 
     def _program(self, keys: Keys, outputs: tuple[str, ...], users: int, items: int, more: Mapping[str, AsOfTable]) -> Program:
@@ -115,20 +115,21 @@ class Leanings:
         return Program(inputs, steps, tuple(f".{name}" for name in outputs), keys.arrays, tables)
 
     def _of_user(self, keys: Keys, outputs: tuple[str, ...], users: int) -> Program:
-        """Return the program that reads labels of the row's own user alone."""
+        """Return the program that reads the row's own user's past beside what other users say of the items."""
         options = self.config
-        pools = [name for name in outputs if name in POOLS]
         steps = (
             *keys.steps,
             options.standard(".standard"),
+            item_mean(".base"),
+            Step("minus", (".standard", ".base"), ".residual"),
             *mean_of(".own", "own", "@user_key", _STRENGTH),
             *mean_of(".leaning", "groups", keys.name, options.strength, prior=".own"),
-            *(step for name in pools for step in _pooled(name, ".leaning", keys.name, POOLS[name])),
+            *(step for name in outputs if name in POOLS for step in _prediction(name, keys.name)),
             *_counted(keys.name),
         )
-        tables = {"own": blank_means("@user_key", users, ".standard"), "groups": blank_means(keys.name, keys.size, ".standard")}
-        inputs = tuple(dict.fromkeys((*keys.inputs, "@user_key", "@clock", options.label)))
-        return Program(inputs, steps, tuple(f".{name}" for name in outputs), keys.arrays, tables)
+        folded = {"own": blank_means("@user_key", users, ".residual"), "groups": blank_means(keys.name, keys.size, ".residual")}
+        inputs = tuple(dict.fromkeys((*keys.inputs, "@user_key", "@item", "@clock", options.label)))
+        return Program(inputs, steps, tuple(f".{name}" for name in outputs), keys.arrays, folded)
 
 
 def _counted(keys: str) -> tuple[Step, ...]:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
 
 from autorec_features.base import Fitted, column_of, feature_columns, input_name, seconds
 from autorec_features.counts import keys_of
+from autorec_features.crossfit import crossfitted
 from autorec_features.keys import training_columns
 from autorec_features.labels import LabelConfig, check_label, has, labelled
 from autorec_features.scale import numbers_of
-from autorec_features.standing import POPULARITY, QUALITY, STANDINGS, Value
+from autorec_features.standing import FIXED, POPULARITY, QUALITY, STANDINGS, Value
 from autorec_features.years import YEAR, year_steps, years_in
 from autorec_kernel.contracts.features import DataProfile, FeatureProposal, RejectColumn
 from autorec_kernel.records.as_of import AsOfTable, Measure
@@ -33,13 +34,15 @@ class Taste:
     Gives that mean, the item's distance above and below it and, with a label y, the item's x times the user's mean of x y: what a linear
     model of this user alone, one step of gradient from nothing, would say. x is a number or time of the items table, standardised over
     the catalogue of training; or `@popularity`, the logarithm of the item's events before the row; or `@quality`, their shrunk mean label.
-    A column needs the user's own order only, popularity and quality a global clock.
+    A column needs the user's own order only; without a global clock popularity and quality are those among other users, for training
+    rows of those in other folds of users than the row's.
     """
 
     class Config(LabelConfig):
         """Options of `Taste`."""
 
         column: str = Field(POPULARITY, description="Column of the items table, its text column and :year, @popularity or @quality.")
+        clock: Literal["time", "position"] = Field("time", description="What orders the events: all of them, or those of a user.")
         strength: Annotated[float, Float(0.5, 20.0, log=True)] = Field(
             2.0, gt=0, le=1e6, description="Events that the catalogue's mean is worth."
         )
@@ -53,28 +56,32 @@ class Taste:
             return
         numbers = [column.name for column in feature_columns(profile, "numeric", "time") if column.source == "items"]
         told = labelled(profile)
-        made = (POPULARITY, *([QUALITY] if told else [])) if profile.clock == "time" else ()
+        made = (POPULARITY, QUALITY) if told else (POPULARITY,) if profile.clock == "time" else ()
         years = [f"{column.name}{YEAR}" for column in feature_columns(profile, "text") if column.source == "items"]
         for column in (*made, *numbers, *years):
             reason = f"{column.removeprefix('@')} of an item beside what the user chose before"
-            yield FeatureProposal(cls.Config(column=column, **told), seconds(profile.rows, 25), reason, profile.rows * 40)
+            config = cls.Config(column=column, clock=profile.clock, **told)
+            yield FeatureProposal(config, seconds(profile.rows, 25), reason, profile.rows * 40)
 
     def fit(self, events: Table, tables: Mapping[str, Table], rng: np.random.Generator) -> Fitted:
         """Add up the values of positive events; a constant column, or a label that is not numeric, is rejected."""
         if self.config.label:
             check_label(events, self.config.label)
-        items = keys_of(events, "item")
-        made = STANDINGS.get(self.config.column)
-        value = made(items, ".label") if made else self._value(tables["items"])
-        blank = self._program(keys_of(events, "user"), value)
-        program = blank.fold(training_columns(sorted(blank.columns()), events, tables))
+        own = self.config.clock == "position"
+        made = (FIXED if own else STANDINGS).get(self.config.column)
+        value = made(keys_of(events, "item"), ".label") if made else self._value(tables["items"])
+        blank, training = self._program(keys_of(events, "user"), value), list[np.ndarray]()
+        if made and own:
+            program, training = crossfitted(blank, self.config, events, tables)
+        else:
+            program = blank.fold(training_columns(sorted(blank.columns()), events, tables))
         name = f"taste.{self.config.column.removeprefix('@') if made else input_name(self.config.column, 'items')}"
         features = (
-            Feature(f"{name}.mean", "numeric", "user", dynamic=True, family="taste"),
+            Feature(f"{name}.mean", "numeric", "pair" if training else "user", dynamic=True, family="taste"),
             Feature(f"{name}.gap", "numeric", "pair", dynamic=True, width=2, family="taste"),
             Feature(f"{name}.fit", "numeric", "pair", dynamic=True, family="taste"),
         )
-        return Fitted(features[: len(program.outputs)], program)
+        return Fitted(features[: len(program.outputs)], program, {one.name: each for one, each in zip(features, training, strict=False)})
 
     def _value(self, items: Table) -> Value:
         """Return the column, standardised over the catalogue; 0 where it is missing."""

@@ -14,12 +14,15 @@ from autorec_features.activity import Activity
 from autorec_features.bias import Bias
 from autorec_features.factors import Factors
 from autorec_features.groups import Groups
+from autorec_features.keys import keys_for
 from autorec_features.leanings import Leanings
 from autorec_features.sessions import Sessions
 from autorec_features.spectrum import leading
 from autorec_features.taste import Taste
 from autorec_kernel.features.compute import event_columns
-from autorec_kernel.records.table import Coded, Ragged
+from autorec_kernel.records.program import Program
+from autorec_kernel.records.table import Coded, Ragged, Table
+from autorec_kernel.testing.data import ragged
 from autorec_kernel.testing.feature_cases import World, example_dataset, fitted_on, proposals_of, read, world
 
 PRIOR, SPREAD, STRENGTH = 3.0, 2.0, 4.0
@@ -154,6 +157,20 @@ def test_a_leaning_is_the_mean_residual_of_the_pair_shrunk_to_that_of_its_owner(
                 expected = base[row] + (pool(each) if each else 0.0)
                 assert found[f"{name}.{out}"][row, 0] == pytest.approx(expected, abs=1e-5), (row, out)
     assert (f"{name}.best" in found) == ("genres" in keys[1])
+
+
+def test_a_whole_list_is_one_key_whatever_its_order() -> None:
+    lists = [["a", "b"], ["b", "a"], ["a"], [], ["a", "b", "c"], ["a", "zebra"]]
+    items = Table({"genres": ragged(lists[:5])}, 5)
+    keys = keys_for(["items.genres:whole"], Table(), {"items": items})
+    program = Program(keys.inputs, keys.steps, (), keys.arrays)
+    found = program.computed([keys.name], {"items.genres": ragged(lists)})[keys.name].tolist()
+    assert not keys.several
+    assert found[0] == found[1]
+    assert found[3] == 0
+    assert found[5] == found[2]  # an unseen value says nothing
+    assert len({found[0], found[2], found[4]}) == 3
+    assert 1 <= min(found[0], found[2], found[4]) <= max(found) < keys.size
 
 
 @pytest.mark.parametrize("standing", ["@popularity", "@quality"])

@@ -5,6 +5,7 @@ Raw columns: `Coded` text; int64, bool and float64 arrays as they were typed; da
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ def from_arrow(table: pa.Table) -> tuple[dict[str, ColumnData], dict[str, str]]:
     refused: dict[str, str] = {}
     for field, column in zip(table.schema, table.columns, strict=True):
         left_out = (field.metadata or {}).get(b"left out", b"").decode()
+        if re.match(r"@|\.\w", field.name):
+            left_out = f"names that begin with {field.name[0]!r} are the program's own; rename the column to use it"
         raw = None if left_out else raw_column(column)
         if raw is None:
             refused[field.name] = left_out or f"values of type {column.type} are not read"

@@ -17,16 +17,15 @@ import numpy as np
 from autorec_kernel.contracts.features import FeatureOp
 from autorec_kernel.errors import UnknownNameError
 from autorec_kernel.features.association import alone, group_z, rank_z
+from autorec_kernel.features.audit_programs import columns_of, is_own, untrusted
 from autorec_kernel.features.audit_report import AuditReport
 from autorec_kernel.features.build import build_features, feature_ops
 from autorec_kernel.features.compare import affine, alike, monotone, renamed
-from autorec_kernel.features.entities import USER
 from autorec_kernel.features.feature_set import FeatureSet
 from autorec_kernel.features.sample import flooded, later, permuted, sample_of, shuffled
 from autorec_kernel.records.bags import same_width
 from autorec_kernel.records.dataset import ORDER, Dataset
 from autorec_kernel.records.features import Feature
-from autorec_kernel.records.program import Program, Step
 from autorec_kernel.records.table import Coded
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ class _Audit:
     distributions: Mapping[str, str]
 
     def found(self, part: str, feature: Feature, text: str) -> None:
-        self.report.add(part, feature, _columns(self.features, feature), self.distributions, text)
+        self.report.add(part, feature, columns_of(self.features, feature), self.distributions, text)
 
 
 def audit(
@@ -90,6 +89,7 @@ def audit(
         return build_features(changed, ops, plan=features.plan, seed=seed, task=features.task)
 
     one = _Audit(features, sample, fit, fit(sample), rng, report, {row.id: row.distribution for row in rows})
+    _programs(one)
     if sample.train.rows < _FEWEST:
         for part in ("future", "own label"):
             report.skip(part, f"the data has fewer than {_FEWEST} rows", len(features.schema.features))
@@ -101,13 +101,20 @@ def audit(
     return report
 
 
+def _programs(one: _Audit) -> None:
+    """Read the programs, whatever the training values say: an op may give others than its program gives for later rows."""
+    for feature in one.features.schema.features:
+        for part, text in untrusted(one.features, feature):
+            one.found(part, feature, text)
+
+
 def _future(one: _Audit) -> None:
     """Poison later events and compare what earlier rows read."""
     clock, schema = one.sample.protocol.clock, one.features.schema
     if clock == "none":
         one.report.skip("future", "no clock orders the rows", len(schema.features))
         return
-    judged = [f for f in schema.features if clock == "time" or _is_own(one.features, f)]
+    judged = [f for f in schema.features if clock == "time" or is_own(one.features, f)]
     if len(judged) < len(schema.features):
         one.report.skip("future", "without a common clock other users' events have no order", len(schema.features) - len(judged))
     rebuilt = {f.name for f in one.base.schema.features}
@@ -135,13 +142,15 @@ def _compare(
         old = one.base.schema[name]
         new = next((f for f in changed.schema.features if f.name == name), None)
         whole = [_values(built, name) for built in (one.base, changed)] if new else []
+        if new is None:
+            one.report.skip("future", "its name is another one where later rows are changed")
         if new is None or (kind == "flooded" and _is_unsure(old, new)):
             continue
         before, after = same_width(whole) if old.kind in ("bag", "history") else whole
         if before.shape != after.shape or not np.array_equal(before[late], after[late]):
             reached.add(name)
         compared[name] += 1
-        several = len(_columns(one.base, old)) > 1
+        several = len(columns_of(one.base, old)) > 1
         if before.shape != after.shape or not _same(old, before[~late], after[~late], kind, several):
             told = "get other values" if kind == "permuted" else "belong to other users and items"
             one.found("future", old, f"feature {name!r} reads the future: its values on earlier rows change when later rows {told}")
@@ -185,6 +194,8 @@ def _knowing(one: _Audit, judged: list[Feature], labels: list[str]) -> dict[tupl
     mixed = shuffled(one.sample, one.rng)
     built = one.fit(mixed)
     rebuilt = {f.name for f in built.schema.features}
+    if lost := sum(feature.name not in rebuilt for feature in judged):
+        one.report.skip("own label", "its name is another one where labels are shuffled", lost)
     found = {}
     for feature in (f for f in judged if f.name in rebuilt):
         values = _values(built, feature.name)
@@ -213,7 +224,7 @@ def _too_good(one: _Audit, dataset: Dataset, accepted: set[str]) -> None:
     judged = [f for f in features.schema.features if f.kind in ("numeric", "id") and f.name not in entities]
     if len(judged) < len(features.schema.features):
         report.skip("too good", "ids of users and items, and lists", len(features.schema.features) - len(judged))
-    covered = {_columns(features, feature) for feature in judged}
+    covered = {columns_of(features, feature) for feature in judged}
     columns = [c for c in dataset.schema.features("events") if (c.name,) not in covered and c.name in dataset.train]
     for task, link in features.schema.tasks.items():
         label = features.labels_at(task, rows).astype(np.float64)
@@ -226,7 +237,7 @@ def _too_good(one: _Audit, dataset: Dataset, accepted: set[str]) -> None:
             values = features.row_inputs([feature.name], rows)[feature.name][known]
             parts = [values] if feature.kind == "id" else list(values.T)
             worth = max(alone(part, label[known], one.rng, numeric=feature.kind == "numeric", binary=link == "logit") for part in parts)
-            _tell(one, feature, _columns(features, feature), worth, task, link, accepted)
+            _tell(one, feature, columns_of(features, feature), worth, task, link, accepted)
         for column in columns:
             value = dataset.train[column.name]
             if isinstance(value, Coded) or (isinstance(value, np.ndarray) and value.ndim == 1):
@@ -256,28 +267,3 @@ def _values(features: FeatureSet, name: str) -> np.ndarray:
     feature = features.schema[name]
     lengths = {name: min(_STEPS, feature.width)} if feature.kind == "history" else {}
     return features.row_inputs([name], np.arange(features.parts["train"].rows), lengths=lengths)[name]
-
-
-def _columns(features: FeatureSet, feature: Feature) -> tuple[str, ...]:
-    """Return the columns that a feature is made of: those its program reads on the way to it."""
-    program, steps = _way(features, feature)
-    read = {name for step in steps for name in step.inputs}
-    return tuple(name for name in program.inputs if name in read and not name.startswith("@"))
-
-
-def _is_own(features: FeatureSet, feature: Feature) -> bool:
-    """Whether a feature tells of its user alone: it reads no table in which other users' events stand without an order."""
-    program, steps = _way(features, feature)
-    tables = [program.tables[step.params["table"]] for step in steps if step.op == "as_of"]
-    return feature.depends == "user" and all(table.time or table.key == USER for table in tables)
-
-
-def _way(features: FeatureSet, feature: Feature) -> tuple[Program, list[Step]]:
-    """Return the program that makes a feature, and its steps on the way to it, last first."""
-    op = next(op for op in features.fitted if any(f.name == feature.name for f in op.features))
-    wanted, steps = {op.output(feature.name)}, []
-    for step in reversed(op.program.steps):
-        if step.output in wanted:
-            wanted |= set(step.inputs)
-            steps.append(step)
-    return op.program, steps

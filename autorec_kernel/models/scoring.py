@@ -51,7 +51,7 @@ def evaluate_ranking(
         queries = answers.queries(users, histories) if vectors is not None else None
         for part in _spans(len(users), max(1, _CELLS // features.schema.items)):
             inside = slice(several.start + part.start, several.start + part.stop)
-            found = answers.vectors_scores(queries[part]) if queries is not None else answers.read(users[part], _span(histories, part))
+            found = answers.vectors_scores(queries[part]) if queries is not None else answers.scores(users[part], _span(histories, part))
             scores = answers.completed(found, users[part], histories[0][part.start : part.stop + 1])
             seen = _span(evaluation.seen, inside) if exclude_seen else None
             judge.add(users[part], scores, _span(evaluation.positives, inside), seen, scratch=True)
@@ -88,6 +88,10 @@ class _Answers:
             tensors = to_tensors(without_padding(arrays, self._state.schema), "cpu")
             (output,) = self._network.serve(*(tensors[name] for name in self._network.inputs))
         return np.asarray(output.numpy())
+
+    def scores(self, users: np.ndarray, histories: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        """Return float32 [A, N], catalogue scores; users with like lengths are read together."""
+        return self._by_length(users, histories) if self._network.lengths else self.read(users, histories)
 
     def queries(self, users: np.ndarray, histories: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
         """Return float32 [A, D] or [A, K, D], the vectors of users; who reads ids folds in the users that training never saw."""

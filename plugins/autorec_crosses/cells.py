@@ -80,14 +80,14 @@ class Judge:
         found = self._scaled(self._means(cells))
         return np.where(cells.codes > 0, found, 0.0)
 
-    def gain(self, cells: Cells) -> float:
-        """Return by how much a held-out row's log-likelihood (of normal labels: in units of their variance) exceeds the prior's."""
+    def gains(self, cells: Cells) -> np.ndarray:
+        """Return float64 [known], by how much each held-out row's log-likelihood (normal: by the labels' variance) exceeds the prior's."""
         mean = np.where(cells.codes > 0, self._means(cells), self.prior)[self.known]
         label = self.label[self.known]
         if not self.binary:
-            return float(((label - self.prior) ** 2 - (label - mean) ** 2).mean() / (2 * self.unit**2))
+            return np.asarray(((label - self.prior) ** 2 - (label - mean) ** 2) / (2 * self.unit**2))
         mean = np.clip(mean, _SURE, 1 - _SURE)
-        return float((label * np.log(mean / self.prior) + (1 - label) * np.log((1 - mean) / (1 - self.prior))).mean())
+        return np.asarray(np.where(label > 0, np.log(mean / self.prior), np.log((1 - mean) / (1 - self.prior))))
 
     def _means(self, cells: Cells) -> np.ndarray:
         size, both = cells.known + 1, cells.codes * _FOLDS + self.fold

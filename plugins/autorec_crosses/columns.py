@@ -128,7 +128,7 @@ def _column(name: str, events: Table, tables: Mapping[str, Table]) -> ColumnData
 
 
 def _step(name: str, base: str, part: str, column: Coded | np.ndarray, rules: Rules) -> tuple[Step, dict[str, np.ndarray], int]:
-    output = f"code {name}"
+    output = f".code {name}"
     if part:
         return Step("calendar", (base,), output, {"part": part}), {}, _PARTS[part] + 1
     edges = None if isinstance(column, Coded) else _edges(name, column, rules)

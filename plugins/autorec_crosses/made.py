@@ -13,7 +13,7 @@ from autorec_kernel.records.features import Depends, Feature
 from autorec_kernel.records.program import Program, Step
 from autorec_kernel.records.table import Table
 
-__all__ = ["Fitted", "Sizes", "depends_on", "fitted", "name_of"]
+__all__ = ["Fitted", "Sizes", "depends_on", "fitted", "name_of", "quoted"]
 
 _LARGEST = 2.0**62  # ids of combinations beyond it do not fit into int64
 _MIX = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: Fibonacci hashing (Knuth, The Art of Computer Programming 3, section 6.4)
@@ -62,7 +62,12 @@ class Fitted:
 
 def name_of(parts: tuple[str, ...]) -> str:
     """Return the name of a cross: `cross(device,timestamp.hour)`."""
-    return f"cross({','.join(parts)})"
+    return f"cross({','.join(map(quoted, parts))})"
+
+
+def quoted(column: str) -> str:
+    """Return a column's name as names of crosses hold it: in quotes where it has a comma, a quote or a bracket."""
+    return repr(column) if set(column) & set(",'\"()") else column
 
 
 def fitted(chosen: Sequence[tuple[str, ...]], codings: Mapping[str, Coding], sizes: Sizes, config: ComponentConfig) -> Fitted:
@@ -104,7 +109,7 @@ def _cross(columns: Sequence[Coding], sizes: Sizes) -> _Cross | None:
     name, steps = name_of(tuple(column.name for column in columns)), [column.step for column in columns]
     codes, value = columns[0].codes.astype(np.int64), columns[0].step.output
     for number, column in enumerate(columns[1:], 2):
-        output = "product " + ",".join(part.name for part in columns[:number])
+        output = f".product {name_of(tuple(part.name for part in columns[:number]))}"
         steps.append(Step("cross", (value, column.step.output), output, {"size": column.size}))
         codes = np.where((codes == 0) | (column.codes == 0), 0, (codes - 1) * (column.size - 1) + column.codes)
         value = output
@@ -113,11 +118,11 @@ def _cross(columns: Sequence[Coding], sizes: Sizes) -> _Cross | None:
         return None
     arrays, size = {f"known {name}": known}, len(known) + 1
     hashed = len(known) > sizes.max_size
-    steps.append(Step("match", (value,), f"place {name}" if hashed else name, {"values": f"known {name}"}))
+    steps.append(Step("match", (value,), f".place {name}" if hashed else name, {"values": f"known {name}"}))
     if hashed:
         size = sizes.buckets + 1
         arrays[f"bucket {name}"] = np.append(0, 1 + _mixed(known) % sizes.buckets)
-        steps.append(Step("gather", (f"place {name}",), name, {"table": f"bucket {name}"}))
+        steps.append(Step("gather", (f".place {name}",), name, {"table": f"bucket {name}"}))
     feature = Feature(name, "id", depends_on(columns), vocabulary=name, size=size, family="cross")
     cost = sum(array.nbytes for array in arrays.values()) + sum(column.bytes for column in columns)
     return _Cross(feature, tuple(steps), arrays, cost)

@@ -12,7 +12,8 @@ from pydantic import Field
 
 from autorec_crosses.cells import Cells, Judge
 from autorec_crosses.columns import Coding, Rules, candidate_names, coded_column
-from autorec_crosses.made import depends_on
+from autorec_crosses.contingency import t_value
+from autorec_crosses.made import depends_on, quoted
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.contracts.features import DataProfile, FeatureProposal, RejectColumn
 from autorec_kernel.records.features import Feature
@@ -26,6 +27,7 @@ _FEWEST = 100  # labelled rows below which nothing is told from chance
 _PAIRS = 2000  # that are looked at: those of the columns that tell most alone, where there are more
 _SECONDS_A_VALUE = 1.5e-8  # of one pair in the search
 _FAR = 6.0
+_SURE = 2.0  # standard errors by which a pair tells a held-out row more than the better of its columns
 Pair = tuple[str, str]
 
 
@@ -104,20 +106,23 @@ class Rates:
         if len(rows) > options.sample:
             rows = np.sort(rng.choice(rows, options.sample, replace=False))
         seen = judge.of(rows)
-        alone = {coding.name: seen.gain(Cells.of(coding.codes[rows], coding.size)) for coding in codings}
-        first = sorted(codings, key=lambda coding: (-alone[coding.name], coding.name))[: int((2 * _PAIRS) ** 0.5)]
+        alone = {coding.name: seen.gains(Cells.of(coding.codes[rows].astype(np.int64), coding.size)) for coding in codings}
+        first = sorted(codings, key=lambda coding: (-alone[coding.name].mean(), coding.name))[: int((2 * _PAIRS) ** 0.5)]
         beyond: dict[Pair, float] = {}
         for one, two in combinations(sorted(first, key=lambda coding: coding.name), 2):
             cells = _cells(one, two, rows).frequent(options.min_count)
             if cells.known <= options.max_size:
-                beyond[one.name, two.name] = seen.gain(cells) - max(alone[one.name], alone[two.name])
+                better = max(alone[one.name], alone[two.name], key=lambda gains: float(gains.mean()))
+                more = seen.gains(cells) - better
+                if t_value(more) > _SURE:
+                    beyond[one.name, two.name] = float(more.mean())
         return list(self._spread(beyond))
 
     def _spread(self, beyond: Mapping[Pair, float]) -> Iterator[Pair]:
         used: dict[str, int] = {}
         kept = 0
         for pair in sorted(beyond, key=lambda one: (-beyond[one], one)):
-            if kept == self.config.limit or beyond[pair] <= 0:
+            if kept == self.config.limit:
                 return
             if all(used.get(name, 0) < self.config.spread for name in pair):
                 used |= {name: used.get(name, 0) + 1 for name in pair}
@@ -129,7 +134,7 @@ class Rates:
         arrays: dict[str, np.ndarray] = {}
         training, features = {}, []
         for pair, cells in made:
-            name = f"rate({','.join(pair)})"
+            name = f"rate({','.join(map(quoted, pair))})"
             frequent = cells.frequent(self.config.min_count)
             for step in (*_coded(codings[pair[0]]), *_coded(codings[pair[1]]), *_read(name, pair, codings)):
                 steps[step.output] = step
@@ -168,13 +173,13 @@ def _cells(one: Coding, two: Coding, rows: np.ndarray | slice = slice(None)) -> 
 
 def _coded(coding: Coding) -> tuple[Step, Step]:
     """Return the steps to a column's codes from 1 on, 1 = missing or unknown."""
-    return coding.step, Step("affine", (coding.step.output,), f"level {coding.name}", {"shift": -1.0, "scale": 1.0})
+    return coding.step, Step("affine", (coding.step.output,), f".level {coding.name}", {"shift": -1.0, "scale": 1.0})
 
 
 def _read(name: str, pair: Pair, codings: Mapping[str, Coding]) -> tuple[Step, ...]:
-    levels = tuple(f"level {one}" for one in pair)
+    levels = tuple(f".level {one}" for one in pair)
     return (
-        Step("cross", levels, f"cell {name}", {"size": codings[pair[1]].size + 1}),
-        Step("match", (f"cell {name}",), f"place {name}", {"values": f"known {name}"}),
-        Step("gather", (f"place {name}",), name, {"table": f"rates {name}"}),
+        Step("cross", levels, f".cell {name}", {"size": codings[pair[1]].size + 1}),
+        Step("match", (f".cell {name}",), f".place {name}", {"values": f"known {name}"}),
+        Step("gather", (f".place {name}",), name, {"table": f"rates {name}"}),
     )

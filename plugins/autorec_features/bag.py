@@ -54,6 +54,6 @@ class Bag:
         lengths = np.diff(column.offsets) if isinstance(column, Ragged) else np.ones(1, np.int64)
         width = int(min(max(lengths.max(initial=1), 1), options.max_length))
         feature = Feature(name, "bag", depends_of(options.source), vocabulary=name, size=vocabulary.size, width=width, family="bag")
-        step = Step("bag", (name,), "rows", {"vocabulary": "values", "width": width})
+        step = Step("bag", (name,), ".rows", {"vocabulary": "values", "width": width})
         arrays = {f"values.{part}": array for part, array in vocabulary.arrays().items()}
-        return Fitted((feature,), Program((name,), (step,), ("rows",), arrays))
+        return Fitted((feature,), Program((name,), (step,), (".rows",), arrays))

@@ -67,7 +67,7 @@ class Bins:
         scale, edges = _edges(known, options.bins, options.scale)
         if len(edges) < 2:
             raise RejectColumn(f"{name!r} falls into {len(edges) + 1} bins: nearly all of its values are equal")
-        program = Program((name,), (Step("bucketize", (name,), "bin", {"edges": "edges"}),), ("bin",), {"edges": edges})
+        program = Program((name,), (Step("bucketize", (name,), ".bin", {"edges": "edges"}),), (".bin",), {"edges": edges})
         told = f"{name}.bin"
         feature = Feature(told, "id", depends_of(options.source), vocabulary=told, size=len(edges) + 2, family="bins")
         return Fitted((feature,), program, config=options.model_copy(update={"scale": scale}))

@@ -83,9 +83,9 @@ class Identity:
             family="id",
         )
         arrays = {f"ids.{part}": array for part, array in vocabulary.arrays().items()}
-        steps: tuple[Step, ...] = (Step("lookup", (name,), "row", {"vocabulary": "ids"}),)
+        steps: tuple[Step, ...] = (Step("lookup", (name,), ".row", {"vocabulary": "ids"}),)
         if buckets:
-            steps += (Step("hash", (name, "row"), "row or bucket", {"buckets": buckets, "salt": name, "size": vocabulary.size}),)
+            steps += (Step("hash", (name, ".row"), ".row or bucket", {"buckets": buckets, "salt": name, "size": vocabulary.size}),)
         program = Program((name,), steps, (steps[-1].output,), arrays)
         if not options.tail_buckets:
             return Fitted((feature,), program)

@@ -57,11 +57,11 @@ class Scale:
         steps, arrays = scaled(name, value, options.log)
         width = arrays["scale"].size
         feature = Feature(name, "numeric", depends_of(options.source), width=width, family="scale")
-        return Fitted((feature,), Program((name,), steps, ("out",), arrays))
+        return Fitted((feature,), Program((name,), steps, (".out",), arrays))
 
 
 def scaled(name: str, value: np.ndarray, log: Literal["auto", "yes", "no"] = "auto") -> tuple[tuple[Step, ...], dict[str, np.ndarray]]:
-    """Return the steps from the value `name` to `out` and their arrays.
+    """Return the steps from the value `name` to `.out` and their arrays.
 
     Args:
         value: float64 [n] of training, with two different finite values at least; NaN = missing.
@@ -73,11 +73,11 @@ def scaled(name: str, value: np.ndarray, log: Literal["auto", "yes", "no"] = "au
     mean = float(np.clip(seen.mean(), low, high))
     deviation = float(seen.std())
     scale = 1.0 / deviation if deviation > 0 else 0.0
-    steps = [Step("log1p", (name,), "log")] if logged else []
-    steps.append(Step("clip", (steps[-1].output if steps else name,), "cut", {"low": low, "high": high}))
-    steps.append(Step("fill", ("cut",), "filled", {"value": mean, "indicator": gaps}))
-    steps.append(Step("affine", ("filled",), "scaled", {"shift": "shift", "scale": "scale"}))
-    steps.append(Step("clip", ("scaled",), "out", {"low": -_FAR, "high": _FAR}))
+    steps = [Step("log1p", (name,), ".log")] if logged else []
+    steps.append(Step("clip", (steps[-1].output if steps else name,), ".cut", {"low": low, "high": high}))
+    steps.append(Step("fill", (".cut",), ".filled", {"value": mean, "indicator": gaps}))
+    steps.append(Step("affine", (".filled",), ".scaled", {"shift": "shift", "scale": "scale"}))
+    steps.append(Step("clip", (".scaled",), ".out", {"low": -_FAR, "high": _FAR}))
     shift, unit = ([mean, 0.0], [scale, 1.0]) if gaps else ([mean], [scale])
     return tuple(steps), {"shift": np.array(shift), "scale": np.array(unit)}
 

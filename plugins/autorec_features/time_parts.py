@@ -49,9 +49,9 @@ class TimeParts:
         parts = [part for part in _PARTS if _can_teach(column, part)]
         if not parts:
             raise RejectColumn(f"{name!r} spans too little to teach an hour, a weekday or a month")
-        steps = tuple(Step("calendar", (name,), part, {"part": part, "cyclic": cyclic}) for part in parts)
+        steps = tuple(Step("calendar", (name,), f".{part}", {"part": part, "cyclic": cyclic}) for part in parts)
         outputs = tuple(_feature(f"{name}.{part}", part, cyclic) for part in parts)
-        return Fitted(outputs, Program((name,), steps, tuple(parts)))
+        return Fitted(outputs, Program((name,), steps, tuple(step.output for step in steps)))
 
 
 def _feature(name: str, part: str, cyclic: bool) -> Feature:

@@ -52,10 +52,10 @@ class Vector:
             raise RejectColumn(f"{name!r} is the same vector everywhere")
         scale = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 1e-12)
         steps = (
-            Step("clip", (name,), "bounded", {"low": -_HUGE, "high": _HUGE}),
-            Step("fill", ("bounded",), "filled", {"value": "mean"}),
-            Step("affine", ("filled",), "scaled", {"shift": "mean", "scale": "scale"}),
-            Step("clip", ("scaled",), "out", {"low": -_FAR, "high": _FAR}),
+            Step("clip", (name,), ".bounded", {"low": -_HUGE, "high": _HUGE}),
+            Step("fill", (".bounded",), ".filled", {"value": "mean"}),
+            Step("affine", (".filled",), ".scaled", {"shift": "mean", "scale": "scale"}),
+            Step("clip", (".scaled",), ".out", {"low": -_FAR, "high": _FAR}),
         )
         feature = Feature(name, "numeric", depends_of(options.source), width=column.shape[1], family="scale")
-        return Fitted((feature,), Program((name,), steps, ("out",), {"mean": rows.mean(axis=0), "scale": scale}))
+        return Fitted((feature,), Program((name,), steps, (".out",), {"mean": rows.mean(axis=0), "scale": scale}))

@@ -120,7 +120,7 @@ def _program(name: str, vocabulary: Vocabulary, vectors: np.ndarray, most: int, 
         Step("pool", (".each", ".rows"), ".mean"),
         Step("affine", (".mean",), ".scaled", {"shift": "shift", "scale": "scale"}),
         Step("fill", (".scaled",), ".whole", {"value": 0.0}),
-        Step("clip", (".whole",), "out", {"low": -_FAR, "high": _FAR}),
+        Step("clip", (".whole",), ".out", {"low": -_FAR, "high": _FAR}),
     )
     arrays = {f"ids.{part}": array for part, array in vocabulary.arrays().items()} | {"vectors": vectors, **(scale or {})}
-    return Program((name,), steps, ("out",), arrays)
+    return Program((name,), steps, (".out",), arrays)

@@ -86,6 +86,27 @@ GOOD: Mapping[str, tuple[Callable[[], pd.DataFrame], Mapping[str, Any], tuple[st
         {},
         (),
     ),
+    "names-of-linked-data": (
+        lambda: frame(
+            **{"@type": lambda n: f"t{n % 3}", "@id": lambda n: f"x{n}", "@clock": lambda n: n * 0.5, "kind": lambda n: f"k{n % 3}"}
+        ),
+        {},
+        ("kind",),
+    ),
+    "names-of-steps": (
+        lambda: frame(
+            **{"out": lambda n: n * 0.5 % 7, "row": lambda n: f"r{n % 3}", "log": lambda n: n % 5 * 1.5, ".value": lambda n: n * 1.0}
+        ).assign(rows=[[f"a{n % 3}", "b"] for n in range(ROWS)]),
+        {},
+        ("out", "row", "log", "rows"),
+    ),
+    "names-with-commas": (
+        lambda: frame(
+            **{"a": lambda n: f"v{n % 2}", "b,c": lambda n: f"v{n % 3}", "a,b": lambda n: f"v{n % 5}", "c": lambda n: f"v{n % 7}"}
+        ),
+        {},
+        ("a", "b,c", "a,b", "c"),
+    ),
     "names-that-are-numbers": (lambda: frame(**{"0": lambda n: n * 0.5}).rename(columns={"0": 0}), {}, ()),
     "infinities": (lambda: frame(price=lambda n: (np.inf, -np.inf, 1.0, 2.0, np.nan)[n % 5]), {}, ("price",)),
     "huge-integers": (lambda: frame(big=lambda n: 2**63 + n, small=lambda n: -(2**62) + n), {}, ()),

@@ -21,7 +21,7 @@ def fit(column: ColumnData, **options: Any) -> Any:
 
 
 def rows_of(fitted: Any, column: ColumnData) -> list[int]:
-    return np.asarray(run_program(fitted.program(), {"x": column}, ReadContext(len(column)))["bin"]).tolist()
+    return np.asarray(run_program(fitted.program(), {"x": column}, ReadContext(len(column)))[".bin"]).tolist()
 
 
 def test_quantile_bins_hold_equally_many_training_rows() -> None:
@@ -62,7 +62,7 @@ def test_numbers_that_are_mostly_equal_get_log_bins_and_others_quantiles() -> No
 def test_missing_numbers_read_row_zero_and_far_ones_the_outer_bins() -> None:
     fitted = fit(np.arange(100.0), bins=4)
     assert rows_of(fitted, np.array([np.nan, -np.inf, -5.0, 1e300, np.inf])) == [0, 1, 1, 4, 4]
-    assert not np.asarray(run_program(fitted.program(), {}, ReadContext(3))["bin"]).any()
+    assert not np.asarray(run_program(fitted.program(), {}, ReadContext(3))[".bin"]).any()
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ def test_a_bag_keeps_its_longest_row_up_to_the_limit() -> None:
     fitted = fit(Bag(Bag.Config(column="g")), tables)
     assert fitted.outputs[0].width == 3 and fitted.outputs[0].depends == "item"
     short = fit(Bag(Bag.Config(column="g", max_length=2)), tables)
-    assert run_program(short.program(), {"items.g": column}, ReadContext(3))["rows"].tolist() == [[1, 2], [2, 0], [0, 0]]  # type: ignore[union-attr]
+    assert run_program(short.program(), {"items.g": column}, ReadContext(3))[".rows"].tolist() == [[1, 2], [2, 0], [0, 0]]  # type: ignore[union-attr]
     with pytest.raises(RejectColumn, match="1 values"):
         fit(Bag(Bag.Config(column="g", min_count=2)), tables)
 

@@ -99,7 +99,7 @@ def test_fitting_with_the_written_config_decides_the_same() -> None:
 
 
 def test_a_program_without_a_tail_is_what_it_was() -> None:
-    assert fit(coded(["a", "b", "a"])).program().steps == (Step("lookup", ("x",), "row", {"vocabulary": "ids"}),)
+    assert fit(coded(["a", "b", "a"])).program().steps == (Step("lookup", ("x",), ".row", {"vocabulary": "ids"}),)
     assert fit(coded(["a", "b", "a"])).config is None
 
 

@@ -21,7 +21,7 @@ def values(texts: list[str | None], **options: object) -> tuple[np.ndarray, obje
         Table(), {"users": Table(), "items": Table({"title": column}, len(column))}, np.random.default_rng(0)
     )
     given = coded(texts)
-    return np.asarray(run_program(fitted.program(), {"items.title": given}, ReadContext(len(given)))["out"]), fitted
+    return np.asarray(run_program(fitted.program(), {"items.title": given}, ReadContext(len(given)))[".out"]), fitted
 
 
 def test_texts_about_one_thing_are_near_and_others_are_far() -> None:

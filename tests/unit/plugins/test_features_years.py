@@ -26,7 +26,9 @@ def fitted(texts: list[str | None]) -> Any:
 
 def test_the_last_year_of_a_text_is_its_year_and_a_text_without_one_is_flagged() -> None:
     program = fitted(FILMS).program()
-    found = np.asarray(run_program(program, {"items.title": coded([*FILMS, None, "Novecento (1976)", "room 3000"])}, ReadContext(9))["out"])
+    found = np.asarray(
+        run_program(program, {"items.title": coded([*FILMS, None, "Novecento (1976)", "room 3000"])}, ReadContext(9))[".out"]
+    )
     years = np.array([*READ, np.nan, 1976.0, np.nan])
     known = np.array(READ[:5])
     assert found[:, 0] == pytest.approx(np.nan_to_num((years - known.mean()) / known.std()), abs=1e-5)

@@ -10,11 +10,12 @@ from autorec_kernel.cli.progress import plain_text
 
 __all__ = ["print_features"]
 
+_FEW = 4  # columns that are named; of more their number
 _UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
 def print_features(found: Mapping[str, Any]) -> None:
-    """Print an explanation in four tables: families, plan, features, audit."""
+    """Print an explanation: families, plan, features, what was left out and what a number of features is worth, audit."""
     taken = [row for row in found["plan"] if row["taken"]]
     size = sum(row.get("bytes", 0) for row in taken)
     emit(
@@ -28,6 +29,8 @@ def print_features(found: Mapping[str, Any]) -> None:
     emit("")
     emit_table(("FEATURE", "FAMILY", "KIND", "DEPENDS ON", "WIDTH", "OP", "SCORE", "REASON"), [_feature(row) for row in found["features"]])
     emit("")
+    for line in _selection(found["selection"]):
+        emit(plain_text(line))
     for line in _audit(found["audit"]):
         emit(plain_text(line))
 
@@ -41,7 +44,8 @@ def _families(features: Iterable[Mapping[str, Any]]) -> Iterable[tuple[str, ...]
 
 
 def _planned(row: Mapping[str, Any]) -> tuple[str, ...]:
-    about = next((row["config"][name] for name in ("column", "columns", "entity") if row["config"].get(name)), "")
+    about = next((row["config"][name] for name in ("column", "columns", "keys", "entity") if row["config"].get(name)), "")
+    about = about if isinstance(about, str) else ", ".join(about) if len(about) <= _FEW else f"{len(about)} columns"
     cost = f"{row['seconds']:.3f}" if row["taken"] else ""
     size = _size(row.get("bytes", 0)) if row.get("bytes") else ""
     return row["op"], plain_text(str(about)), "yes" if row["taken"] else "no", cost, size, plain_text(row["reason"])
@@ -51,8 +55,17 @@ def _feature(row: Mapping[str, Any]) -> tuple[str, ...]:
     width = f"{row['size']:,} rows" if row["kind"] != "numeric" else str(row["width"])
     score = "" if row["score"] is None else f"{row['score']:.4g}"
     moment = " at its time" if row["dynamic"] else ""
-    reason = row["reason"] if row["kept"] else f"left out: {row['reason']}"
-    return plain_text(row["name"]), row["family"], row["kind"], row["depends"] + moment, width, row["op"], score, plain_text(reason)
+    return plain_text(row["name"]), row["family"], row["kind"], row["depends"] + moment, width, row["op"], score, plain_text(row["reason"])
+
+
+def _selection(told: Mapping[str, Any]) -> Iterable[str]:
+    if not told["selector"]:
+        yield f"selection: every feature is kept: {told['note'] or 'no selector was asked'}"
+    for name, reason in told["dropped"].items():
+        yield f"selection: left out {name}: {reason}"
+    if told["curve"]:
+        points = ", ".join(f"{row['features']}: {row['value']:.4g}" for row in told["curve"])
+        yield f"selection: {told['curve'][0]['metric']} of {told['curve'][0]['model']} on the best features, by their number: {points}"
 
 
 def _audit(audit: Mapping[str, Any] | None) -> Iterable[str]:

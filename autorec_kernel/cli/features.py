@@ -137,11 +137,11 @@ def _explained(
 ) -> dict[str, Any]:
     told = chosen or {}
     rows = [
-        {**one, "score": told.get("scores", {}).get(one["name"]), "kept": one["name"] not in told.get("dropped", {}), "reason": why}
+        {**one, "score": told.get("scores", {}).get(one["name"]), "reason": told.get("reasons", {}).get(one["name"], "")}
         for one in features
-        for why in [told.get("dropped", {}).get(one["name"]) or told.get("reasons", {}).get(one["name"], "")]
     ]
-    return {"folder": folder, "task": task, "seconds": seconds, "plan": plan, "features": rows, "audit": audit}
+    selection = {name: told.get(name, empty) for name, empty in (("selector", ""), ("note", ""), ("dropped", {}), ("curve", []))}
+    return {"folder": folder, "task": task, "seconds": seconds, "plan": plan, "features": rows, "selection": selection, "audit": audit}
 
 
 def _read(path: Path) -> dict[str, Any] | None:
@@ -187,10 +187,10 @@ def _watched(
         )
         shown.stage("features", "looking for leaks")
         report = audited(dataset, found, kernel, plan, out).to_json()
-        features = [asdict(feature) for feature in found.schema.features]
         shown.stage("features", "asking which are worth keeping")
-        selected(found, kernel, plan, out)
-    return _explained(found.plan, features, plan.task, found.seconds, report, None, None if out is None else str(out))
+        chosen = asdict(selected(found, kernel, plan, out))
+        features = [asdict(feature) for feature in found.schema.features]
+    return _explained(found.plan, features, plan.task, found.seconds, report, chosen, None if out is None else str(out))
 
 
 def _of(config: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from autorec_kernel.files import atomic_write
 if TYPE_CHECKING:
     from autorec_kernel.contracts.features import FeatureOp
     from autorec_kernel.features import AuditReport, FeatureSet
+    from autorec_kernel.features.selection import Selection
     from autorec_kernel.kernel import Kernel
     from autorec_kernel.recipe import Recipe
     from autorec_kernel.records.dataset import Dataset
@@ -106,7 +107,7 @@ def audited(dataset: Dataset, features: FeatureSet, kernel: Kernel, recipe: Reci
 
 def selected(
     features: FeatureSet, kernel: Kernel, recipe: Recipe, folder: Path | None, seconds: float = _CURVE_SECONDS, share: float | None = None
-) -> None:
+) -> Selection:
     """Narrow a feature set to the features worth keeping, ranked; beside its files when it lies in a folder.
 
     Args:
@@ -125,6 +126,7 @@ def selected(
     _log.info(
         "kept %d of %d features", len(found.kept), len(found.kept) + len(found.dropped), extra={"event": {"event": "selection", **told}}
     )
+    return found
 
 
 def narrowed(features: FeatureSet, folder: Path) -> FeatureSet:

@@ -43,7 +43,8 @@ class Counts:
         for entity in ("user", "item"):
             if profile.schema.role(entity) is not None:
                 config = cls.Config(entity=entity, clock=profile.clock)
-                yield FeatureProposal(config, seconds(profile.rows, 10), f"events of each {entity} before the row", profile.rows * 20)
+                reason = f"events of each {entity} {'before the row' if clock_of(entity, config.clock) else 'but the row'}"
+                yield FeatureProposal(config, seconds(profile.rows, 10), reason, profile.rows * 20)
 
     def fit(self, events: Table, tables: Mapping[str, Table], rng: np.random.Generator) -> Fitted:
         """Sort and count the events."""

@@ -65,7 +65,8 @@ class Groups:
             folds = 1 if _clock_of(keys, profile.clock) else 3
             cost = seconds(profile.rows * width * folds, 12)
             what = "mean label and count" if told else "count"
-            yield FeatureProposal(config, cost, f"{what} by {' and '.join(keys)} before the row", profile.rows * (width * 24 + 8))
+            whose = "before the row" if folds == 1 else "of other folds"
+            yield FeatureProposal(config, cost, f"{what} by {' and '.join(keys)} {whose}", profile.rows * (width * 24 + 8))
 
     def fit(self, events: Table, tables: Mapping[str, Table], rng: np.random.Generator) -> Fitted:
         """Sort and add up the events of every group."""

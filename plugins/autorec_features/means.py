@@ -50,7 +50,7 @@ class Means:
         for entity in ("user", "item"):
             if told and has(profile, entity):
                 config = cls.Config(entity=entity, clock=profile.clock, **told)
-                reason = f"mean {config.label} of each {entity} before the row"
+                reason = f"mean {config.label} of each {entity} {'before the row' if clock_of(entity, config.clock) else 'of other folds'}"
                 yield FeatureProposal(config, seconds(profile.rows, 12), reason, profile.rows * 32)
 
     def fit(self, events: Table, tables: Mapping[str, Table], rng: np.random.Generator) -> Fitted:

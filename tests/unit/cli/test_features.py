@@ -37,18 +37,27 @@ def test_explain_reads_the_folder_and_prints_the_same(autorec: Autorec, table: P
         assert again == told.removesuffix(f"next: autorec features explain {out}\n")
     code, stated, _ = autorec("features", "explain", out, "--json")
     found = json.loads(stated)
-    assert code == 0 and found.keys() == {"folder", "task", "seconds", "plan", "features", "audit"}
+    assert code == 0 and found.keys() == {"folder", "task", "seconds", "plan", "features", "selection", "audit"}
     assert all({"op", "config", "seconds", "bytes", "taken", "reason"} == row.keys() for row in found["plan"])
 
 
 def test_explain_shows_what_a_selector_thought(autorec: Autorec, table: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     autorec("features", table, "--task", "rate", "--out", out)
-    chosen = {"scores": {"price": 0.25}, "reasons": {"item.count": "worth it"}, "dropped": {"price": "of no use"}}
+    curve = [{"features": 1, "metric": "auc", "value": 0.5, "model": "boosted trees"}]
+    chosen = {
+        "selector": "one",
+        "scores": {"price": 0.25},
+        "reasons": {"item.count": "worth it"},
+        "dropped": {"tags": "of no use"},
+        "curve": curve,
+    }
     (out / "selection.json").write_text(json.dumps(chosen))
     _, told, _ = autorec("features", "explain", out)
     (line,) = [line for line in told.splitlines() if line.startswith("price ")]
-    assert "0.25" in line and line.endswith("left out: of no use")
+    assert "0.25" in line
+    assert "selection: left out tags: of no use" in told
+    assert "selection: auc of boosted trees on the best features, by their number: 1: 0.5" in told
     assert any(line.startswith("item.count ") and line.endswith("worth it") for line in told.splitlines())
 
 

@@ -201,6 +201,19 @@ def test_without_a_clock_a_rows_mean_does_not_change_with_its_own_label(entity: 
     assert np.ptp(before) > 0
 
 
+@pytest.mark.parametrize("clock", ["none", "position"])
+def test_without_a_common_clock_an_items_mean_leaves_out_all_labels_of_the_rows_user(clock: str) -> None:
+    rng = np.random.default_rng(3)
+    data = events([0] * 90, rng.integers(1, 9, 90).tolist(), rng.integers(1, 5, 90).tolist(), rng.integers(1, 6, 90).tolist())
+    op = Means(Means.Config(entity="item", clock=clock, prior=3.0))
+    before = fit(op, **data).training_values(Table())
+    mine = data["at_user"] == 4
+    after = fit(op, **{**data, "rating": np.where(mine, 6.0 - data["rating"], data["rating"])}).training_values(Table())
+    for name in ("item.mean", "item.mean.plain"):
+        assert np.array_equal(after[name][mine], before[name][mine])
+        assert not np.array_equal(after[name][~mine], before[name][~mine])
+
+
 @pytest.mark.parametrize("entity", ["user", "item"])
 @pytest.mark.parametrize("clock", ["time", "position", "none"])
 def test_shuffled_labels_teach_nothing(entity: str, clock: str) -> None:

@@ -111,6 +111,28 @@ def test_a_column_is_in_few_pairs_and_pairs_that_tell_no_more_than_a_column_are_
         fit(table(rng.permutation(np.tile([0.0, 1.0], 2000)), **columns), strength=1.0)
 
 
+def test_limits_of_pairs_and_of_their_cells_are_kept() -> None:
+    rng = np.random.default_rng(8)
+    columns = {f"x{number}": rng.integers(0, 4, 4000) for number in range(5)}
+    label = (sum(codes > 1 for codes in columns.values()) > 2).astype(np.float64)  # every pair tells more than its columns
+    events = table(label, **columns)
+    assert len(fit(events).config.chosen) == 10
+    assert fit(events, limit=3).config.chosen == fit(events).config.chosen[:3]
+    with pytest.raises(RejectColumn, match="no pair"):
+        fit(events, max_size=15)  # a pair has 16 cells
+
+
+def test_rows_without_a_label_say_nothing(clicks: Table) -> None:
+    lost = np.arange(800) % 5 == 0
+    label = np.where(lost, np.nan, np.asarray(clicks["label"]))
+    some = fit(clicks.with_columns({"label": label}), chosen=(("a", "b"),))
+    fewer = fit(clicks.take(np.flatnonzero(~lost)), chosen=(("a", "b"),))
+    assert np.allclose(read(some, clicks)[PAIR], read(fewer, clicks)[PAIR], atol=1e-6)
+    told = some.training_values(clicks)[PAIR][~lost, 0]
+    owner = fewer.training_values(clicks)[PAIR][:, 0]
+    assert np.allclose(told, owner, atol=1e-6)
+
+
 def test_what_a_search_decided_is_written_down_and_decides_the_same(clicks: Table) -> None:
     rng = np.random.default_rng(7)
     events = clicks.with_columns({"number": rng.normal(size=800)})

@@ -26,7 +26,7 @@ __all__ = ["COUNT_CENTRE", "COUNT_UNIT", "POOLS", "Groups", "min_count", "pairin
 
 POOLS = {"mean": "mean", "best": "max", "worst": "min"}  # over the values of a list
 COUNT_CENTRE, COUNT_UNIT = 2.0, 0.5  # of a count on a log scale, as in `Counts`
-_SMALL = 64  # categories of a column up to which its rows tell themselves
+_SMALL, _ENOUGH = 64, 20_000  # categories of a column up to which, and rows from which, its rows tell themselves
 _MOST = 1000  # categories up to which a column makes pairs
 _NUMBERS = ("numeric", "time", "text")  # kinds that are cut into bins; of a text its year
 _SEGMENTS = 50  # combinations of two columns up to which an audience is cut by both
@@ -131,9 +131,10 @@ def _usable(profile: DataProfile) -> list[Column]:
 
 
 def _singles(profile: DataProfile) -> list[tuple[tuple[str, ...], int]]:
-    """Return the columns; without a clock of all users a small one's row tells what its mean label does, without noise."""
+    """Return the columns; without a clock of all users a small one's row tells what its mean label does, without noise, if rows abound."""
     columns = [column for column in _usable(profile) if column.kind not in _NUMBERS]
-    told = [column for column in columns if profile.clock == "time" or column.kind == "multi" or column.distinct > _SMALL]
+    every = profile.clock == "time" or profile.rows < _ENOUGH
+    told = [column for column in columns if every or column.kind == "multi" or column.distinct > _SMALL]
     return [((_name(column),), _width(column)) for column in told]
 
 

@@ -19,8 +19,10 @@ from autorec_features.leanings import Leanings
 from autorec_features.sessions import Sessions
 from autorec_features.spectrum import leading
 from autorec_features.taste import Taste
+from autorec_kernel.contracts.features import DataProfile
 from autorec_kernel.features.compute import event_columns
 from autorec_kernel.records.program import Program
+from autorec_kernel.records.schema import Column, Schema
 from autorec_kernel.records.table import Coded, Ragged, Table
 from autorec_kernel.testing.data import ragged
 from autorec_kernel.testing.feature_cases import World, example_dataset, fitted_on, proposals_of, read, world
@@ -129,8 +131,15 @@ def test_pairs_are_leanings_where_a_clock_orders_their_events_and_groups_elsewhe
     assert {keys for clock, keys in groups if clock == "none"} >= pairs
     assert {clock for clock, _ in leanings} == {"time", "position"}
     assert {keys for clock, keys in groups if clock == "time"} >= {("device",), ("items.genres",)}
-    assert {keys for clock, keys in groups if clock != "time" and len(keys) == 1} == {("items.genres",), ("tags",)}  # others are small
     assert not pairs & {keys for clock, keys in groups if clock == "time"}
+
+
+def test_without_a_clock_small_columns_of_many_rows_tell_themselves() -> None:
+    kinds = {"y": ("label", "numeric", 2), "small": ("feature", "categorical", 64), "large": ("feature", "categorical", 65)}
+    columns = tuple(Column(name, role=role, kind=kind, distinct=many) for name, (role, kind, many) in kinds.items())  # type: ignore[arg-type]
+    for clock, rows, expected in (("none", 20_000, {"large"}), ("none", 19_999, {"small", "large"}), ("time", 20_000, {"small", "large"})):
+        profile = DataProfile(Schema(columns), rows, 0, 0, clock, "click", {"label_mean": 0.5, "label_std": 0.5})
+        assert {proposal.config.keys[0] for proposal in Groups.propose(profile)} == expected
 
 
 @pytest.mark.parametrize("keys", [("@user", "items.genres"), ("@item", "users.country"), ("@user", "items.brand")])

@@ -10,7 +10,7 @@ from scipy.special import logit
 __all__ = ["Cells", "Judge"]
 
 _FOLDS = 8
-_SURE = 1e-6  # chances are kept that far from 0 and 1
+_LEAST = 1e-6  # chances are kept that far from 0 and 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,7 +86,7 @@ class Judge:
         label = self.label[self.known]
         if not self.binary:
             return np.asarray(((label - self.prior) ** 2 - (label - mean) ** 2) / (2 * self.unit**2))
-        mean = np.clip(mean, _SURE, 1 - _SURE)
+        mean = np.clip(mean, _LEAST, 1 - _LEAST)
         return np.asarray(np.where(label > 0, np.log(mean / self.prior), np.log((1 - mean) / (1 - self.prior))))
 
     def _means(self, cells: Cells) -> np.ndarray:
@@ -97,5 +97,5 @@ class Judge:
 
     def _scaled(self, mean: np.ndarray) -> np.ndarray:
         if self.binary:
-            return np.asarray(logit(np.clip(mean, _SURE, 1 - _SURE)) - logit(self.prior))
+            return np.asarray(logit(np.clip(mean, _LEAST, 1 - _LEAST)) - logit(self.prior))
         return np.asarray((mean - self.prior) / self.unit)

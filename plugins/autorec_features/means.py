@@ -10,17 +10,17 @@ from pydantic import Field
 
 from autorec_features.base import Fitted, seconds
 from autorec_features.counts import clock_of, keys_of
+from autorec_features.folds import out_of_fold
 from autorec_features.labels import LabelConfig, check_label, has, labelled
 from autorec_kernel.contracts.features import DataProfile, FeatureProposal
 from autorec_kernel.records.as_of import AsOfTable
 from autorec_kernel.records.features import Feature
-from autorec_kernel.records.program import Program, ReadContext, Step, run_program
+from autorec_kernel.records.program import Program, Step
 from autorec_kernel.records.table import Table
 from autorec_kernel.space import Float
 
 __all__ = ["Means"]
 
-_FOLDS = 8
 _OUTPUTS = ("shrunk", "plain")
 
 
@@ -60,8 +60,8 @@ class Means:
         program = self._program(events)
         names = (f"{options.entity}.mean", f"{options.entity}.mean.plain")
         features = tuple(Feature(name, "numeric", options.entity, dynamic=True, family="aggregate") for name in names)
-        training = {} if clock_of(options.entity, options.clock) else dict(zip(names, self._out_of_fold(events), strict=True))
-        return Fitted(features, program, training)
+        training = {} if clock_of(options.entity, options.clock) else self._out_of_fold(events)
+        return Fitted(features, program, {name: training[output] for name, output in zip(names, _OUTPUTS, strict=True) if training})
 
     def _program(self, events: Table, keys: int = 0) -> Program:
         options, entity = self.config, self.config.entity
@@ -77,17 +77,8 @@ class Means:
         )
         return Program(inputs, steps, _OUTPUTS, tables={"labels": table})
 
-    def _out_of_fold(self, events: Table) -> list[np.ndarray]:
-        """Return float32 [n, 1] an output: each row's value from the labels of the other folds."""
-        grouping = "@user" if self.config.entity == "item" else "@order"
-        fold = np.asarray(events[grouping]) % _FOLDS
+    def _out_of_fold(self, events: Table) -> Mapping[str, np.ndarray]:
+        """Return output → float32 [n, 1]: each row's value from the labels of the other folds."""
         keys = keys_of(events, self.config.entity)
-        values = [np.zeros((events.rows, 1), np.float32) for _ in _OUTPUTS]
-        for number in range(_FOLDS):
-            inside = np.flatnonzero(fold == number)
-            program = self._program(events.take(np.flatnonzero(fold != number)), keys)
-            columns = {name: np.asarray(events[name])[inside] for name in program.inputs}
-            found = run_program(program, columns, ReadContext(len(inside)))
-            for value, name in zip(values, _OUTPUTS, strict=True):
-                value[inside] = np.asarray(found[name])
-        return values
+        fold = np.asarray(events["@user" if self.config.entity == "item" else "@order"])
+        return out_of_fold(lambda rows: self._program(events.take(rows), keys), events, fold, _OUTPUTS)

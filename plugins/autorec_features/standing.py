@@ -82,19 +82,15 @@ def item_mean(output: str) -> Step:
     return Step("gather", ("@item",), output, {"table": _MEANS})
 
 
-def _fixed_quality(items: int, label: str) -> Value:
-    del items, label
-    steps = (item_mean(".got"), Step("affine", (".got",), ".value", {"shift": 0.0, "scale": 1.5}))
-    return Value(("@item",), steps, edges=_QUALITY_EDGES)
-
-
-def _fixed_popularity(items: int, label: str) -> Value:
-    del items, label
-    return Value(("@item",), (Step("gather", ("@item",), ".value", {"table": _COUNTS}),), edges=_POPULARITY_EDGES)
-
-
 STANDINGS: Mapping[str, Callable[[int, str], Value]] = {POPULARITY: _popularity, QUALITY: _quality}
-FIXED: Mapping[str, Callable[[int, str], Value]] = {POPULARITY: _fixed_popularity, QUALITY: _fixed_quality}
+FIXED: Mapping[str, Value] = {  # by arrays of `said`
+    POPULARITY: Value(("@item",), (Step("gather", ("@item",), ".value", {"table": _COUNTS}),), edges=_POPULARITY_EDGES),
+    QUALITY: Value(
+        ("@item",),
+        (item_mean(".got"), Step("affine", (".got",), ".value", {"shift": 0.0, "scale": 1.5})),
+        edges=_QUALITY_EDGES,
+    ),
+}
 
 
 def bands(name: str, items: int, label: str, clock: str = "time") -> tuple[Keys, Mapping[str, AsOfTable]]:
@@ -105,6 +101,6 @@ def bands(name: str, items: int, label: str, clock: str = "time") -> tuple[Keys,
         label: Value of the program that holds the standardised label.
         clock: time: as of the row; position: by arrays of `said`.
     """
-    value = (STANDINGS if clock == "time" else FIXED)[name](items, label)
+    value = STANDINGS[name](items, label) if clock == "time" else FIXED[name]
     steps = (*value.steps, Step("bucketize", (".value",), ".band", {"edges": "bands"}))
     return Keys(steps, ".band", len(value.edges) + 2, value.inputs, {"bands": np.array(value.edges)}), value.tables

@@ -68,8 +68,8 @@ class Taste:
         if self.config.label:
             check_label(events, self.config.label)
         own = self.config.clock == "position"
-        made = (FIXED if own else STANDINGS).get(self.config.column)
-        value = made(keys_of(events, "item"), ".label") if made else self._value(tables["items"])
+        made = self.config.column in STANDINGS
+        value = self._standing(keys_of(events, "item")) if made else self._value(tables["items"])
         blank, training = self._program(keys_of(events, "user"), value), list[np.ndarray]()
         if made and own:
             program, training = crossfitted(blank, self.config, events, tables)
@@ -82,6 +82,10 @@ class Taste:
             Feature(f"{name}.fit", "numeric", "pair", dynamic=True, family="taste"),
         )
         return Fitted(features[: len(program.outputs)], program, {one.name: each for one, each in zip(features, training, strict=False)})
+
+    def _standing(self, items: int) -> Value:
+        name = self.config.column
+        return STANDINGS[name](items, ".label") if self.config.clock == "time" else FIXED[name]
 
     def _value(self, items: Table) -> Value:
         """Return the column, standardised over the catalogue; 0 where it is missing."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pytest
 
+from autorec_features.base import Fitted
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.contracts.features import DataProfile, FeatureProposal
 from autorec_kernel.features import audit, build_features
@@ -17,19 +17,6 @@ from autorec_kernel.records.features import Feature
 from autorec_kernel.records.program import Program, Step
 from autorec_kernel.records.table import Table
 from autorec_kernel.testing.data import tiny_dataset
-
-
-@dataclass
-class Fitted:
-    outputs: tuple[Feature, ...]
-    made: Program
-    training: Mapping[str, np.ndarray] = field(default_factory=dict)
-
-    def program(self) -> Program:
-        return self.made
-
-    def training_values(self, events: Table) -> Mapping[str, np.ndarray] | None:
-        return self.training or None
 
 
 class Op:

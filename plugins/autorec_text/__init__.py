@@ -1,0 +1,1 @@
+"""What texts mean: dense vectors by a sentence encoder that the user gives."""

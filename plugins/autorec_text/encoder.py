@@ -82,7 +82,10 @@ class Encoder:
 
     def _tokens(self, text: str) -> np.ndarray:
         readable = text.strip()[: _LETTERS * self.most].encode("utf-8", "replace").decode("utf-8")
-        return np.array(self._tokenizer.encode(readable).ids, dtype=np.int64)
+        try:
+            return np.array(self._tokenizer.encode(readable).ids, dtype=np.int64)
+        except Exception as error:  # tokenizers raises plain Exceptions
+            raise UsageError(f"the tokenizer cannot read a text: {str(error)[:300]}", where=str(self.files.tokenizer)) from error
 
     def _vectors(self, ids: np.ndarray) -> np.ndarray:
         """Return float32 [n, hidden] of texts int64 [n, tokens]."""

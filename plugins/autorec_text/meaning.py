@@ -154,7 +154,7 @@ def _program(name: str, texts: list[str], values: np.ndarray) -> Program:
         Step("match", (".hash",), ".row", {"values": "hashes"}),
         Step("gather", (".row",), ".exact", {"table": "texts"}),
         Step("gather", (".row",), ".own", {"table": "own"}),
-        *word_steps(name),
+        *word_steps(name, values.shape[1]),
         Step("gather", (".rows",), ".each", {"table": "vectors"}),
         Step("pool", (".each", ".rows"), ".mean"),
         Step("fill", (".mean",), ".whole", {"value": 0.0}),

@@ -15,7 +15,7 @@ __all__ = ["FAR", "dimensions", "word_steps", "word_vectors"]
 FAR = 10.0  # deviations beyond which a value is cut
 _FLAT = 1e-3  # share of the largest deviation below which a direction tells nothing
 _WORDS = 20_000  # the most frequent ones are kept
-_READ = 32  # words of a text that are read
+_READ = 512  # words of a text that are read, times dimensions: what a row takes while it is computed
 _RIDGE = 0.1  # penalty of the squared vectors of words (on 9,123 titles of films, better than 0.3 and 1)
 _ROUNDS = 50
 
@@ -37,11 +37,16 @@ def dimensions(vectors: np.ndarray, width: int) -> np.ndarray:
     return np.asarray(np.clip(found[:, told] / deviation[told], -FAR, FAR), dtype=np.float32)
 
 
-def word_steps(name: str) -> tuple[Step, ...]:
-    """Return the steps from a text column to `.rows`: int64 [n, words], rows of its words in the vocabulary `words`."""
+def word_steps(name: str, width: int) -> tuple[Step, ...]:
+    """Return the steps from a text column to `.rows`, int64 [n, w]: rows of its first words in the vocabulary `words`.
+
+    Args:
+        width: Dimensions of the words' vectors; with more of them fewer words are read, 16 at 32 dimensions.
+    """
+    most = max(4, _READ // width)
     return (
-        Step("words", (name,), ".words", {"most": _READ}),
-        Step("bag", (".words",), ".rows", {"vocabulary": "words", "width": _READ}),
+        Step("words", (name,), ".words", {"most": most}),
+        Step("bag", (".words",), ".rows", {"vocabulary": "words", "width": most}),
     )
 
 
@@ -58,9 +63,10 @@ def word_vectors(texts: list[str], values: np.ndarray) -> tuple[Vocabulary, np.n
         The words, at most 20,000, and float32 [words + 1, d], row 0 zeros.
     """
     column = Coded(np.arange(len(texts), dtype=np.int32), np.array([*texts, None], dtype=object)[:-1])
-    vocabulary = _vocabulary(column)
+    steps = word_steps("text", values.shape[1])
+    vocabulary = _vocabulary(column, steps[:1])
     arrays = {f"words.{part}": array for part, array in vocabulary.arrays().items()}
-    rows = np.asarray(Program(("text",), word_steps("text"), (), arrays).computed([".rows"], {"text": column})[".rows"])
+    rows = np.asarray(Program(("text",), steps, (), arrays).computed([".rows"], {"text": column})[".rows"])
     place, step = np.nonzero(rows)
     shares = csr_matrix((1.0 / (rows != 0).sum(axis=1)[place], (place, rows[place, step])), shape=(len(texts), vocabulary.size))
     damp = float(np.sqrt(_RIDGE))
@@ -68,9 +74,9 @@ def word_vectors(texts: list[str], values: np.ndarray) -> tuple[Vocabulary, np.n
     return vocabulary, np.stack(found, axis=1).astype(np.float32)
 
 
-def _vocabulary(column: Coded) -> Vocabulary:
+def _vocabulary(column: Coded, steps: tuple[Step, ...]) -> Vocabulary:
     """Return the words of the texts, those of the most texts first to be kept, in order of the alphabet."""
-    words = Program(("text",), word_steps("text")[:1], ()).computed([".words"], {"text": column})[".words"]
+    words = Program(("text",), steps, ()).computed([".words"], {"text": column})[".words"]
     texts = np.repeat(np.arange(len(column)), np.diff(words.offsets))
     each = np.unique(np.stack([words.values.codes, texts]), axis=1)[0]
     counts = np.bincount(each, minlength=len(words.values.values))

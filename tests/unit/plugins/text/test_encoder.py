@@ -1,0 +1,187 @@
+"""The encoder: mean pooling as the recipe says, whatever else is in the batch, and refusals that name the file and the fix."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import TensorProto
+
+from autorec_kernel.errors import PluginError, UsageError
+from autorec_text.encoder import Encoder, encoder_of
+from autorec_text.files import files_of
+
+TEXTS = ["Rocket moon", "the baker and the oven", "bread", "a star of the moon", "zebra now", "moon"]
+
+
+def test_vectors_are_the_mean_of_all_tokens_at_length_one(fake: Any) -> None:
+    found = Encoder(files_of(str(fake.folder)), 32).encode(TEXTS)
+    expected = np.stack([fake.oracle(text.lower().split()) for text in TEXTS])
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_a_text_has_the_same_bytes_alone_and_among_others(fake: Any) -> None:
+    files = files_of(str(fake.folder))
+    together = Encoder(files, 32).encode([*TEXTS, *(f"{text} now" for text in TEXTS)])
+    alone = [Encoder(files, 32).encode([text])[0] for text in TEXTS]
+    assert np.stack(alone).tobytes() == together[: len(TEXTS)].tobytes()
+
+
+def test_the_batches_are_bounded_and_every_text_has_its_place(fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    whole = Encoder(files_of(str(fake.folder)), 32).encode(TEXTS)
+    monkeypatch.setattr("autorec_text.encoder._BATCH", 8)
+    small = Encoder(files_of(str(fake.folder)), 32)
+    run = small._run
+    monkeypatch.setattr(small, "_run", lambda ids: sizes.append(ids.size) or run(ids))
+    assert small.encode(TEXTS).tobytes() == whole.tobytes()
+    assert max(sizes) <= 8
+
+
+def test_long_texts_are_cut_and_padding_in_the_file_is_not_used(fake: Any) -> None:
+    encoder = Encoder(files_of(str(fake.folder)), 8)
+    long = " ".join(["moon"] * 100_000)
+    np.testing.assert_allclose(encoder.encode([long])[0], fake.oracle(["moon"] * 6), atol=1e-6)  # [CLS] and [SEP] are two of the eight
+    assert len(encoder._tokens("moon")) == 3
+
+
+def test_texts_that_are_no_unicode_are_read_all_the_same(fake: Any) -> None:
+    found = Encoder(files_of(str(fake.folder)), 32).encode(["\ud800 moon", "🚀 \x00", "moon"])
+    assert np.isfinite(found).all()
+
+
+def test_a_text_without_a_token_has_no_vector(fake: Any) -> None:
+    import tokenizers
+
+    bare = tokenizers.Tokenizer(tokenizers.models.WordLevel({"moon": 5, "[UNK]": 1}, unk_token="[UNK]"))
+    bare.normalizer = tokenizers.normalizers.Replace("zebra", "")
+    bare.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    bare.save(str(fake.folder / "tokenizer.json"))
+    found = Encoder(files_of(str(fake.folder)), 32).encode(["zebra", "moon"])
+    assert np.isnan(found[0]).all()
+    assert np.isfinite(found[1]).all()
+
+
+@pytest.mark.parametrize("options", [{"inputs": ("input_ids", "attention_mask")}, {"inputs": ("input_ids",)}, {"kind": TensorProto.INT32}])
+def test_graphs_with_other_inputs_give_the_same(make_encoder: Callable[..., Any], options: dict[str, Any]) -> None:
+    one, two = make_encoder("one"), make_encoder("two", **options)
+    found = [Encoder(files_of(str(fake.folder)), 32).encode(TEXTS) for fake in (one, two)]
+    assert found[0].tobytes() == found[1].tobytes()
+
+
+@pytest.mark.parametrize("hidden", [1, 3, 40])
+def test_any_hidden_size_will_do(make_encoder: Callable[..., Any], hidden: int) -> None:
+    assert Encoder(files_of(str(make_encoder(hidden=hidden).folder)), 32).encode(TEXTS).shape == (len(TEXTS), hidden)
+
+
+def test_what_the_graph_pooled_itself_is_taken(make_encoder: Callable[..., Any]) -> None:
+    fake = make_encoder(pooled=True)
+    (found,) = Encoder(files_of(str(fake.folder)), 32).encode(["moon"])
+    highest = np.tanh(fake.table[[2, 5, 3]]).max(axis=0)
+    np.testing.assert_allclose(found, highest / np.linalg.norm(highest), atol=1e-6)
+
+
+def test_the_graph_may_lie_in_a_folder_of_its_own(make_encoder: Callable[..., Any]) -> None:
+    fake = make_encoder(inside="onnx")
+    assert files_of(str(fake.folder)) == files_of(str(fake.folder / "onnx")).__class__(
+        fake.folder / "onnx" / "model.onnx", fake.folder / "tokenizer.json"
+    )
+    assert files_of(str(fake.folder / "onnx")).tokenizer == fake.folder / "tokenizer.json"
+
+
+def test_the_digest_tells_another_model_and_another_tokenizer(make_encoder: Callable[..., Any]) -> None:
+    one, same, other = (make_encoder(name, seed=seed) for name, seed in (("one", 0), ("same", 0), ("other", 1)))
+    first = files_of(str(one.folder)).digest()
+    assert first == files_of(str(same.folder)).digest() != files_of(str(other.folder)).digest()
+    (same.folder / "model.onnx_data").write_bytes(b"weights beside the graph")
+    assert first != files_of(str(same.folder)).digest()
+
+
+def test_the_last_encoder_stays_loaded_and_does_not_read_a_text_twice(fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = files_of(str(fake.folder))
+    encoder = encoder_of(files, 32, files.digest())
+    first = encoder.encode(TEXTS)
+    again = encoder_of(files, 32, files.digest())
+    assert again is encoder
+    monkeypatch.setattr(again, "_vectors", None)  # would raise
+    assert again.encode(TEXTS[::-1]).tobytes() == first[::-1].tobytes()
+
+
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        ("no folder", "is no folder"),
+        ("model.onnx", "holds no model.onnx"),
+        ("tokenizer.json", "holds no tokenizer.json"),
+    ],
+)
+def test_a_folder_that_holds_no_encoder_is_refused_with_the_fix(fake: Any, broken: str, told: str) -> None:
+    folder = fake.folder / "elsewhere" if broken == "no folder" else fake.folder
+    if broken != "no folder":
+        (fake.folder / broken).unlink()
+    with pytest.raises(UsageError, match=told) as caught:
+        files_of(str(folder))
+    assert str(folder) in caught.value.message
+    assert caught.value.where == "AUTOREC_TEXT_MODEL"
+    assert "model.onnx" in caught.value.hint
+    assert "tokenizer.json" in caught.value.hint
+
+
+def test_files_that_are_damaged_are_refused_by_name(fake: Any) -> None:
+    for name, told in (("model.onnx", "cannot load the graph"), ("tokenizer.json", "tokenizer cannot be read")):
+        kept = (fake.folder / name).read_bytes()
+        (fake.folder / name).write_bytes(b"{}")
+        with pytest.raises(UsageError, match=told) as caught:
+            Encoder(files_of(str(fake.folder)), 32)
+        assert caught.value.where == str(fake.folder / name)
+        (fake.folder / name).write_bytes(kept)
+
+
+def test_a_graph_that_is_no_sentence_encoder_is_refused(make_encoder: Callable[..., Any]) -> None:
+    for name, options, told in (
+        ("floats", {"kind": TensorProto.FLOAT, "inputs": ("attention_mask",)}, "cannot load|inputs"),
+        ("pixels", {"inputs": ("input_ids", "pixel_values")}, "pixel_values"),
+        ("number", {"rank": 1}, "none is"),
+    ):
+        with pytest.raises(UsageError, match=told):
+            Encoder(files_of(str(make_encoder(name, **options).folder)), 32)
+
+
+def test_a_tokenizer_of_another_model_is_refused(fake: Any) -> None:
+    import tokenizers
+
+    words = {"moon": 5, "[UNK]": 1, "far": 400}
+    tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="[UNK]")).save(str(fake.folder / "tokenizer.json"))
+    with pytest.raises(UsageError, match="cannot read 1 texts of 1 tokens") as caught:
+        Encoder(files_of(str(fake.folder)), 32).encode(["far"])
+    assert "tokenizer.json" in caught.value.hint
+
+
+def test_a_tokenizer_that_cannot_read_a_text_is_named(fake: Any) -> None:
+    import tokenizers
+
+    tokenizers.Tokenizer(tokenizers.models.WordLevel({"moon": 5})).save(str(fake.folder / "tokenizer.json"))  # no word for the unknown
+    with pytest.raises(UsageError, match="cannot read a text") as caught:
+        Encoder(files_of(str(fake.folder)), 32)
+    assert caught.value.where == str(fake.folder / "tokenizer.json")
+
+
+def test_without_the_package_the_extra_is_named(fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with pytest.raises(PluginError) as caught:
+        Encoder(files_of(str(fake.folder)), 32)
+    assert 'pip install "autorec-kernel[text]"' in caught.value.hint
+
+
+def test_nothing_asks_a_network(fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise AssertionError("a socket was asked for")
+
+    monkeypatch.setattr("socket.socket", refused)
+    monkeypatch.setattr("socket.getaddrinfo", refused)
+    assert np.isfinite(Encoder(files_of(str(Path(fake.folder))), 32).encode(TEXTS)).all()

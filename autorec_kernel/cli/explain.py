@@ -76,6 +76,7 @@ def _audit(audit: Mapping[str, Any] | None) -> Iterable[str]:
     yield f"audit: {len(audit['findings']) or 'no'} leaks on a sample of {audit['rows']:,} rows, {audit['seconds']:.2f} s; judged {judged}"
     for part, reasons in audit["skipped"].items():
         yield from (f"audit: {part}: {count} features not judged: {reason}" for reason, count in reasons.items())
+    yield from (f"audit: not judged: {name}: {why}" for name, why in audit.get("unfitted", {}).items())
     if audit["not_reached"]:
         yield f"audit: no poison changed {', '.join(audit['not_reached'])}"
     yield from (f"audit: accepted: {row['text']}" for row in audit["accepted"])

@@ -6,10 +6,11 @@ feature may still know its own row's. *too good*: no column alone may explain th
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +21,7 @@ from autorec_kernel.features.association import alone, group_z, rank_z
 from autorec_kernel.features.audit_programs import columns_of, is_own, untrusted
 from autorec_kernel.features.audit_report import AuditReport
 from autorec_kernel.features.build import build_features, feature_ops
-from autorec_kernel.features.compare import affine, alike, monotone, renamed
+from autorec_kernel.features.compare import affine, alike, monotone, recut, renamed
 from autorec_kernel.features.feature_set import FeatureSet
 from autorec_kernel.features.sample import flooded, later, permuted, sample_of, shuffled
 from autorec_kernel.records.bags import same_width
@@ -33,12 +34,14 @@ if TYPE_CHECKING:
 
 __all__ = ["audit"]
 
-_ROWS, _FEWEST, _STEPS = 5000, 50, 50
+_log = logging.getLogger(__name__)
+_ROWS, _FEWEST = 5000, 50
 _CUTS = {"permuted": (permuted, 0.8), "flooded": (flooded, 0.95)}
 _OWN_CUT = 0.5  # of a user's events, where only their order is known: histories may be short
 _ERRORS = 5.0  # standard errors of an unrelated column
 _PLAIN_ROWS, _FEWEST_OF_A_CLASS, _TOO_GOOD = 10_000, 20, 0.99
 _KEY = 0xA0D17
+_NOTHING = "the sample has nothing to fit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,7 @@ def audit(
 
     one = _Audit(features, sample, fit, fit(sample), rng, report, {row.id: row.distribution for row in rows})
     _programs(one)
+    _unfitted(one)
     if sample.train.rows < _FEWEST:
         for part in ("future", "own label"):
             report.skip(part, f"the data has fewer than {_FEWEST} rows", len(features.schema.features))
@@ -108,6 +112,15 @@ def _programs(one: _Audit) -> None:
             one.found(part, feature, text)
 
 
+def _unfitted(one: _Audit) -> None:
+    """Name the features that an op makes of all rows and not of the sample: only their programs, and what they tell alone, are judged."""
+    plans, made = zip(one.features.plan, one.base.plan, strict=True), {feature.name for feature in one.base.schema.features}
+    lost = {now["op"]: now["reason"] for row, now in plans if row["taken"] and not now["taken"]}
+    one.report.unfitted = {f.name: lost.get(f.op, "its op makes others of it") for f in one.features.schema.features if f.name not in made}
+    for name, why in one.report.unfitted.items():
+        _log.warning("the audit cannot make feature %r of its sample, and does not judge it: %s", name, why)
+
+
 def _future(one: _Audit) -> None:
     """Poison later events and compare what earlier rows read."""
     clock, schema = one.sample.protocol.clock, one.features.schema
@@ -117,10 +130,9 @@ def _future(one: _Audit) -> None:
     judged = [f for f in schema.features if clock == "time" or is_own(one.features, f)]
     if len(judged) < len(schema.features):
         one.report.skip("future", "without a common clock other users' events have no order", len(schema.features) - len(judged))
-    rebuilt = {f.name for f in one.base.schema.features}
-    if any(f.name not in rebuilt for f in judged):
-        one.report.skip("future", "the sample has nothing to fit", sum(f.name not in rebuilt for f in judged))
-    names = [f.name for f in judged if f.name in rebuilt]
+    names = [f.name for f in judged if f.name not in one.report.unfitted]
+    if len(names) < len(judged):
+        one.report.skip("future", _NOTHING, len(judged) - len(names))
     reached, compared = set[str](), Counter[str]()
     for kind, (poison, share) in _CUTS.items():
         if kind == "flooded" and clock != "time":
@@ -141,45 +153,47 @@ def _compare(
     for name in names:
         old = one.base.schema[name]
         new = next((f for f in changed.schema.features if f.name == name), None)
+        several = len(columns_of(one.base, old)) > 1
         whole = [_values(built, name) for built in (one.base, changed)] if new else []
         if new is None:
             one.report.skip("future", "its name is another one where later rows are changed")
-        if new is None or (kind == "flooded" and _is_unsure(old, new)):
+        if new is None or (kind == "flooded" and _is_unsure(old, new, several)):
             continue
         before, after = same_width(whole) if old.kind in ("bag", "history") else whole
-        if before.shape != after.shape or not np.array_equal(before[late], after[late]):
+        if before.shape != after.shape or not np.array_equal(before[late], after[late], equal_nan=True):
             reached.add(name)
         compared[name] += 1
-        several = len(columns_of(one.base, old)) > 1
         if before.shape != after.shape or not _same(old, before[~late], after[~late], kind, several):
             told = "get other values" if kind == "permuted" else "belong to other users and items"
             one.found("future", old, f"feature {name!r} reads the future: its values on earlier rows change when later rows {told}")
 
 
-def _is_unsure(old: Feature, new: Feature) -> bool:
-    """Whether a flood may change a feature rightly: vocabularies and their numbers follow what is frequent."""
-    return old != new or (old.kind in ("id", "bag") and not old.dynamic)
+def _is_unsure(old: Feature, new: Feature, several: bool) -> bool:
+    """Whether a flood may change a feature rightly: vocabularies of lists, or of pairs of columns, follow what is frequent."""
+    counted = old.kind in ("id", "bag") and not old.dynamic
+    return replace(old, size=new.size if counted else old.size) != new or (counted and (several or old.kind == "bag"))
 
 
 def _same(feature: Feature, old: np.ndarray, new: np.ndarray, kind: str, several: bool) -> bool:
     if feature.dynamic or feature.kind == "history" or np.array_equal(old, new):
         return alike(old, new) if feature.kind == "numeric" else np.array_equal(old, new)
     if feature.kind != "numeric":
-        return several and feature.kind == "id" and renamed(old, new)
+        return feature.kind == "id" and (recut(old, new) if kind == "flooded" else several and renamed(old, new))
     rule = affine if kind == "permuted" else monotone
     return all(rule(a, b) for a, b in zip(old.T, new.T, strict=True))
 
 
 def _own_label(one: _Audit) -> None:
     """Shuffle the labels and ask every feature for its row's; what it seems to know it must know a second time."""
-    labels, features = [column.name for column in one.sample.schema.labels], one.base.schema.features
+    train, features = one.sample.train, one.base.schema.features
+    labels = [label.name for label in one.sample.schema.labels if np.isfinite(np.asarray(train[label.name], dtype=np.float64)).any()]
     if not labels:
         one.report.skip("own label", "there is no label column", len(features))
         return
-    unfit = [f for f in features if f.kind not in ("numeric", "id")]
-    if unfit:
-        one.report.skip("own label", "lists have no one value", len(unfit))
     judged = [f for f in features if f.kind in ("numeric", "id")]
+    for reason, count in (("lists have no one value", len(features) - len(judged)), (_NOTHING, len(one.report.unfitted))):
+        if count:
+            one.report.skip("own label", reason, count)
     first = _knowing(one, judged, labels)
     again = _knowing(one, [f for f in judged if f.name in {name for name, _ in first}], labels) if first else {}
     for (name, label), z in first.items():
@@ -202,16 +216,13 @@ def _knowing(one: _Audit, judged: list[Feature], labels: list[str]) -> dict[tupl
         for label in labels:
             own = np.asarray(mixed.train[label], dtype=np.float64)
             known = np.isfinite(own)
-            columns = [values] if feature.kind == "id" else list(values.T)
-            scores = [_z(feature, column[known], own[known], one.rng) for column in columns if known.any()]
-            z = max(scores, key=abs, default=0.0)
+            if feature.kind == "id":
+                z = group_z(values[known], own[known], one.rng)
+            else:
+                z = max((rank_z(column, own[known]) for column in values[known].T), key=abs)
             if abs(z) > _ERRORS:
                 found[feature.name, label] = z
     return found
-
-
-def _z(feature: Feature, values: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> float:
-    return max(group_z(values, label, rng), 0.0) if feature.kind == "id" else rank_z(values, label)
 
 
 def _too_good(one: _Audit, dataset: Dataset, accepted: set[str]) -> None:
@@ -264,6 +275,4 @@ def _enough(label: np.ndarray, binary: bool) -> bool:
 
 def _values(features: FeatureSet, name: str) -> np.ndarray:
     """Return the values of every training row, as a model sees them."""
-    feature = features.schema[name]
-    lengths = {name: min(_STEPS, feature.width)} if feature.kind == "history" else {}
-    return features.row_inputs([name], np.arange(features.parts["train"].rows), lengths=lengths)[name]
+    return features.row_inputs([name], np.arange(features.parts["train"].rows))[name]

@@ -40,6 +40,7 @@ class AuditReport:
         judged: Part → features judged.
         skipped: Part → reason → features that it does not judge (of a whole part: all of them).
         not_reached: Features that no poison changed anywhere: of them nothing is known.
+        unfitted: Feature → why its op does not make it of the sample.
         accepted: Findings that the caller accepts.
     """
 
@@ -48,6 +49,7 @@ class AuditReport:
     judged: dict[str, int] = field(default_factory=dict)
     skipped: dict[str, dict[str, int]] = field(default_factory=dict)
     not_reached: list[str] = field(default_factory=list)
+    unfitted: dict[str, str] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     accepted: list[Finding] = field(default_factory=list)
 
@@ -59,9 +61,10 @@ class AuditReport:
     def summary(self) -> str:
         """Return one line."""
         judged = ", ".join(f"{count} features for {part}" for part, count in self.judged.items())
-        left = "; ".join(f"{part}: {count} not judged, {why}" for part, rows in self.skipped.items() for why, count in rows.items())
+        left = [f"{part}: {count} not judged, {why}" for part, rows in self.skipped.items() for why, count in rows.items()]
+        left = [*left, f"not judged: {', '.join(self.unfitted)}"] if self.unfitted else left
         found = f"{len(self.findings)} leak" + ("s" if len(self.findings) > 1 else "") if self.findings else "no leak"
-        return f"audit on {self.rows:,} rows: {found}; judged {judged or 'nothing'}" + (f" ({left})" if left else "")
+        return f"audit on {self.rows:,} rows: {found}; judged {judged or 'nothing'}" + (f" ({'; '.join(left)})" if left else "")
 
     def check(self) -> None:
         """Raise the first finding, if there is one.

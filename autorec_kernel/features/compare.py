@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["affine", "alike", "monotone", "renamed"]
+__all__ = ["affine", "alike", "monotone", "recut", "renamed"]
 
 
 def affine(old: np.ndarray, new: np.ndarray) -> bool:
     """Return whether one affine map takes all old values to the new ones: a scale fitted on the training view may move.
 
     Args:
-        old, new: float [n].
+        old, new: float [n]; what is no finite number must stay as it is, here and below.
     """
-    if np.array_equal(old, new):
-        return True
+    same, old, new = _numbers(old, new)
+    if not same or np.array_equal(old, new):
+        return same
     if np.ptp(old) == 0 or np.ptp(new) == 0:
         return bool(np.ptp(old) == np.ptp(new))
-    slope, offset = np.polyfit(old.astype(np.float64), new.astype(np.float64), 1)
+    slope, offset = np.polyfit(old, new, 1)
     return bool(slope > 0 and np.abs(slope * old + offset - new).max() <= 1e-5 * max(1.0, float(np.ptp(new))))
 
 
@@ -27,7 +28,8 @@ def alike(old: np.ndarray, new: np.ndarray) -> bool:
     Args:
         old, new: float [n, …].
     """
-    return bool(np.allclose(old, new, rtol=0.0, atol=1e-6 * max(1.0, float(np.ptp(old)) if old.size else 0.0)))
+    same, old, new = _numbers(old, new)
+    return same and (not old.size or bool(np.abs(old - new).max() <= 1e-6 * max(1.0, float(np.ptp(old)))))
 
 
 def monotone(old: np.ndarray, new: np.ndarray) -> bool:
@@ -36,12 +38,30 @@ def monotone(old: np.ndarray, new: np.ndarray) -> bool:
     Args:
         old, new: float [n].
     """
-    order = np.lexsort((new, old))
-    old, new = old[order], new[order]
-    slack = 1e-6 * max(1.0, float(np.ptp(new)))
-    highest = np.maximum.accumulate(new)
+    same, old, new = _numbers(old, new)
+    if not same or not len(old):
+        return same
+    old, new = np.sort(old), new[np.argsort(old)]
     first = np.searchsorted(old, old)  # rows with a smaller old value end here
-    return bool((new[first > 0] >= highest[first[first > 0] - 1] - slack).all())
+    below = np.maximum.accumulate(new)[first[first > 0] - 1]
+    return bool((new[first > 0] >= below - 1e-6 * max(1.0, float(np.ptp(new)))).all())
+
+
+def recut(old: np.ndarray, new: np.ndarray) -> bool:
+    """Return whether rows of a vocabulary, or of bins, are what fitting it anew may make of them.
+
+    Beside 0, bins may move their edges, so that no two rows change places; or rows may change their numbers and one row of each side
+    may hold what is too rare for one of its own.
+
+    Args:
+        old, new: integers [n].
+    """
+    kept = (old != 0) & (new != 0)
+    if monotone(old[kept], new[kept]):
+        return True
+    pairs = np.unique(np.stack([old[kept], new[kept]]), axis=1)
+    rare = [side == np.bincount(side).argmax() for side in pairs]  # that of most partners
+    return renamed(*pairs[:, ~(rare[0] | rare[1])])
 
 
 def renamed(old: np.ndarray, new: np.ndarray) -> bool:
@@ -53,3 +73,10 @@ def renamed(old: np.ndarray, new: np.ndarray) -> bool:
     kept = (old != 0) & (new != 0)
     pairs = np.unique(np.stack([old[kept], new[kept]]), axis=1)
     return bool(len(np.unique(pairs[0])) == len(np.unique(pairs[1])) == pairs.shape[1])
+
+
+def _numbers(old: np.ndarray, new: np.ndarray) -> tuple[bool, np.ndarray, np.ndarray]:
+    """Return (whether what is no finite number is as it was; float64, the numbers of both)."""
+    known = np.isfinite(old)
+    same = np.array_equal(np.where(known, 0.0, old), np.where(np.isfinite(new), 0.0, new), equal_nan=True)
+    return same, *((side[known].astype(np.float64) for side in (old, new)) if same else (old, new))

@@ -96,11 +96,11 @@ def flooded(dataset: Dataset, late: np.ndarray, rng: np.random.Generator) -> Dat
     """Return the data set with most late rows given to three users and three items of earlier rows."""
     table, columns = dataset.train, {}
     for column in (dataset.schema.role("user"), dataset.schema.role("item")):
-        early = np.flatnonzero(~late)
+        codes = texts(table[column.name]).codes if column is not None else np.zeros(0, np.int64)
+        _, first = np.unique(codes, return_index=True)  # rows are in order of time: the first of each id keeps it
+        early = first[~late[first] & (codes[first] >= 0)]
         if column is None or not len(early):
             continue
-        codes = texts(table[column.name]).codes
-        _, first = np.unique(codes, return_index=True)  # rows are in order of time: the first of each id keeps it
         source = np.arange(table.rows)
         moved = np.setdiff1d(np.flatnonzero(late), first)
         source[moved] = rng.choice(rng.choice(early, _DONORS), len(moved))

@@ -39,7 +39,9 @@ class Factors:
         """Options of `Factors`; `moments` are what `fit` writes down."""
 
         rank: Annotated[int, Choice(8, 16, 32)] = Field(16, ge=1, le=256, description="Factors kept.")
-        moments: tuple[int, ...] = Field((), description="Clocks at which the factors are computed; empty = by shares of the events.")
+        moments: tuple[int, ...] = Field(
+            (), description="Clocks at which the factors are computed; by shares of the events where no row would read any of these."
+        )
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -56,9 +58,11 @@ class Factors:
         """Compute the factors of every moment; data on which no moment has enough positive events is rejected."""
         clock = np.asarray(events["@clock"]).astype(np.float64)  # as the program compares it
         kept = (np.asarray(events["@positive"]) != 0) & (np.asarray(events["@user"]) > 0) & (np.asarray(events["@item"]) > 0)
-        moments = self.config.moments or _moments(np.asarray(events["@clock"]))
+        moments = self.config.moments
+        if not any(float(moment) <= clock.max() for moment, _ in _known(moments, clock, kept)):
+            moments = _moments(np.asarray(events["@clock"]))  # of other events than those of the plan, such as the sample of the audit
         users, items = keys_of(events, "user"), keys_of(events, "item")
-        known = [(moment, rows) for moment in moments if len(rows := np.flatnonzero(kept & (clock < float(moment)))) >= _FEWEST]
+        known = _known(moments, clock, kept)
         if not known:
             raise RejectColumn(f"no moment has {_FEWEST} positive events before it")
         pairs = np.asarray(events["@user"]), np.asarray(events["@item"])
@@ -66,6 +70,12 @@ class Factors:
         program = _program([moment for moment, _ in known], tables_of)
         feature = Feature("user+item.factors", "numeric", "pair", dynamic=True, family="factors")
         return Fitted((feature,), program, config=self.config.model_copy(update={"moments": tuple(moments)}))
+
+
+def _known(moments: Iterable[int], clock: np.ndarray, kept: np.ndarray) -> list[tuple[int, np.ndarray]]:
+    """Return the moments with enough events of `kept` (bool [n]) before them, and the rows of these."""
+    found = ((moment, np.flatnonzero(kept & (clock < float(moment)))) for moment in moments)
+    return [(moment, rows) for moment, rows in found if len(rows) >= _FEWEST]
 
 
 def _moments(clock: np.ndarray) -> tuple[int, ...]:

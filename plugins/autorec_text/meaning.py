@@ -56,7 +56,7 @@ class Meaning:
         column: str = Field("title", description="Text column.")
         source: Literal["events", "users", "items"] = Field("items", description="Table that holds it.")
         width: Annotated[int, Choice(16, 32, 64)] = Field(32, ge=1, le=1024, description="Dimensions kept.")
-        max_tokens: int = Field(128, ge=8, le=8192, description="Tokens of a text that are read.")
+        max_tokens: int = Field(64, ge=8, le=8192, description="Tokens of a text that are read.")
         max_texts: int = Field(50_000, ge=2, le=2**31, description="Different texts above which the column is turned down.")
         model: str = Field("", description=f"Folder of the encoder; empty = the one that {VARIABLE} names.")
         digest: str = Field("", description="SHA-256 of the encoder's files, written down by fitting; empty = any.")

@@ -241,6 +241,8 @@ def test_a_vocabulary_fitted_anew_has_one_row_for_the_rare_and_bins_keep_their_o
     ids = np.repeat(np.arange(1, 9), 3)
     other = np.where(ids > 5, 9, 20 - ids)
     assert recut(ids, other) and recut(other, ids) and recut(ids, np.where(ids > 5, 0, 20 - ids))
+    both = np.where(ids > 6, 0, np.where(ids > 4, 30, 20 - ids))
+    assert recut(ids, both) and recut(both, ids), "unknown, and a row for the rare"
     assert recut(np.where(ids == 2, 9, 20 - ids), np.where(ids % 4 == 1, 30, ids))
     assert recut(ids, (ids + 3) // 2) and recut((ids + 3) // 2, ids) and not recut(ids, 9 - (ids + 3) // 2)
     assert not recut(ids, np.array([3, 5, 1])[ids % 3]) and not recut(np.array([3, 5, 1])[ids % 3], ids)

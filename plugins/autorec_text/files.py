@@ -57,7 +57,7 @@ def files_of(folder: str) -> EncoderFiles:
     """
     place = Path(folder).expanduser()
     if not place.is_dir():
-        raise UsageError(f"the text encoder is to be in {str(place)!r}, which is no folder", where=VARIABLE, hint=_HINT)
+        raise UsageError(f"{str(place)!r} is no folder, and so holds no text encoder", where=VARIABLE, hint=_HINT)
     graph = next((path for path in (place / "model.onnx", place / "onnx" / "model.onnx") if path.is_file()), None)
     tokenizer = next((path for path in (place / "tokenizer.json", place.parent / "tokenizer.json") if path.is_file()), None)
     if graph is None or tokenizer is None:

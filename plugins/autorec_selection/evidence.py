@@ -169,8 +169,8 @@ def _inflation(
 ) -> np.ndarray:
     """Return float64 [V, V], the statistic of pairs with a shuffled partner over its degrees of freedom, at least 1.
 
-    One shuffled copy of all readings is paired with the real ones; the ratios are averaged over the pairs of each reading (a reading has
-    one factor of its own, and its partner another), because single pairs scatter.
+    One shuffled copy of all readings is paired with the real ones. Single pairs scatter: a reading has one factor of its own, the mean
+    of its pairs, and its partner another, so that two readings of users are as uncertain as the users are few.
     """
     real, starts, labels, classes = counted
     made: dict[str, np.ndarray] = {}
@@ -178,5 +178,5 @@ def _inflation(
         made[feature.name] = shuffled(groups_of(feature, sample), sample.rows, rng)
     copies = [View(view.feature, view.what, view.codes[made[view.feature]], view.size) for view in views]
     ratio = pair_statistics(real, one_hot(copies, some)[0], starts, labels, classes) / np.maximum(freedom, 1.0)
-    by_copy = np.maximum(ratio.mean(0), 1.0)
-    return np.asarray(np.maximum(by_copy[:, None], by_copy[None, :]))
+    both = np.outer(ratio.mean(1), ratio.mean(0)) / max(float(ratio.mean()), 1e-12)
+    return np.asarray(np.maximum(np.maximum(both, both.T), 1.0))

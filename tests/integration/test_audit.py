@@ -175,9 +175,23 @@ def test_what_is_not_judged_is_counted_with_its_reason(first_party: Kernel) -> N
     small = opened(frame(40))
     report = audited(small, first_party)
     assert "the data has fewer than 50 rows" in report.skipped["future"] and report.judged.keys() == set()
+    whole = opened(frame())
+    features = build_features(whole, first_party, task="rate")
+    lists = [one.name for one in features.schema.features if one.kind in ("bag", "history") or one.name in ("user_id", "item_id")]
+    assert audit(whole, features, first_party).skipped["too good"] == {"ids of users and items, and lists": len(lists)} and len(lists) > 2
     implicit = open_dataset(frame().drop(columns="rating"))
     report = audit(implicit, build_features(implicit, first_party), first_party)
     assert "there is no label column" in report.skipped["own label"]
+
+
+@pytest.mark.parametrize(("clock", "task"), [("time", "rate"), ("position", "recommend"), ("none", "rate")])
+def test_every_feature_is_judged_or_counted_with_a_reason(first_party: Kernel, clock: str, task: str) -> None:
+    dataset = tiny_dataset(task=task, clock=clock)  # type: ignore[arg-type]
+    features = build_features(dataset, first_party, task=task)
+    report = audit(dataset, features, first_party)
+    for part in ("future", "own label"):
+        assert report.judged.get(part, 0) + sum(report.skipped.get(part, {}).values()) == len(features.schema.features), part
+    assert 0 < report.judged.get("future", 0) < len(features.schema.features) or clock != "position"
 
 
 def test_a_poison_that_reaches_nothing_is_told(first_party: Kernel) -> None:

@@ -90,6 +90,18 @@ def test_positions_make_the_later_half_of_each_user_late() -> None:
     assert not later(tiny_dataset(task="rate", clock="none"), 0.8).any()
 
 
+def test_the_later_half_of_a_user_is_the_second_of_two_events_and_the_last_of_three() -> None:
+    user = np.repeat(np.arange(20), 3 + np.arange(20) % 5)
+    table = pd.DataFrame({"user_id": user, "item_id": np.arange(len(user)) % 23, "place": np.arange(len(user))})
+    dataset = open_dataset(table, task="recommend", roles={"place": "position"})
+    users, late = texts(dataset, "user_id"), later(dataset, 0.5)
+    sizes = {np.count_nonzero(users == one) for one in np.unique(users)}
+    assert {1, 2, 3, 4} <= sizes
+    for one in np.unique(users):
+        count = np.count_nonzero(users == one)
+        assert late[users == one].tolist() == [2 * place >= count for place in range(count)]
+
+
 def test_shuffling_moves_labels_and_nothing_else() -> None:
     dataset = tiny_dataset(task="rate")
     mixed = shuffled(dataset, rng())

@@ -27,6 +27,7 @@ def autorec_feature_ops() -> tuple[ComponentSpec, ...]:
         ComponentSpec("groups", "autorec_features.groups:Groups", "Count and mean label of categories, and of a user's or an item's own."),
         ComponentSpec("history", "autorec_features.history:History", "The last positive items of the user before the row.", tags=("raw",)),
         ComponentSpec("id", "autorec_features.identity:Identity", "Row of a user, item or category in a sorted vocabulary.", tags=("raw",)),
+        ComponentSpec("latent", "autorec_features.latent:Latent", "What the user said of other items, through factors of these."),
         ComponentSpec(
             "leanings", "autorec_features.leanings:Leanings", "A user's mean of a genre, an audience's of an item, beyond the rest."
         ),

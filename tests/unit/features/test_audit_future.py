@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,14 @@ LAST = (0.8, 1.01)
 
 def test_a_number_that_follows_who_meets_what_later_is_found_though_it_keeps_its_order() -> None:
     assert found(data(), planted(lambda events: positive(events) ** (1 + mixed(events, between(events, *LAST))))) == {"future"}
+
+
+def test_a_finding_says_what_the_poison_was() -> None:
+    pairs = planted(lambda events: positive(events) ** (1 + mixed(events, between(events, *LAST))))
+    count = planted(lambda events: np.sin(positive(events) * commonest(events, between(events, 0, 1))))
+    for made, told in ((pairs, "when later rows get other values"), (count, "when later rows belong to other users and items")):
+        (finding,) = report_of(data(), made).findings
+        assert finding.text == f"feature 'planted' reads the future: its values on earlier rows change {told}"
 
 
 def test_a_number_whose_unit_follows_the_training_view_is_none() -> None:
@@ -155,6 +164,24 @@ def test_a_point_in_time_id_may_not_change_at_all() -> None:
     dataset = data()
     anew = planted(lambda events: by_item(events, HONEST["numbered anew by what is frequent"](events)), "id", "item", dynamic=True)
     assert found(dataset, anew) == {"future"}
+
+
+def test_point_in_time_values_are_the_same_up_to_rounding_and_ids_to_the_last_one() -> None:
+    for step, parts in ((2e-7, set()), (1e-4, {"future"})):
+        number = planted(lambda events, step=step: np.sin(place(events)) + step * mixed(events, between(events, *LAST)), dynamic=True)
+        assert found(data(), number) == parts
+    far = planted(
+        lambda events: 4_000_000 * (np.arange(events.rows) % 2) + 1 + int(4 * mixed(events, between(events, *LAST))), "id", dynamic=True
+    )
+    assert found(data(), far) == {"future"}
+
+
+def test_where_all_events_share_a_moment_nothing_is_later() -> None:
+    dataset = data()
+    moment = np.full(dataset.train.rows, np.asarray(dataset.train["@clock"])[0])
+    at_once = replace(dataset, train=dataset.train.with_columns({"@clock": moment}))
+    report = report_of(at_once, planted(noise))
+    assert report.judged["future"] == 0 and report.skipped["future"] == {"its last rows are all there is": 2}
 
 
 def test_lists_may_follow_what_is_frequent_and_nothing_else() -> None:

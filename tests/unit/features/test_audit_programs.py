@@ -53,6 +53,15 @@ class CountsNow(Op):
         return Fitted((Feature("met", "numeric", "item", True, family="aggregate"),), program)
 
 
+class CountsEver(CountsNow):
+    """DEFECT: all events of the item, whenever they were: the table is read at no moment."""
+
+    def fit(self, events: Table, tables: Mapping[str, Table], rng: np.random.Generator) -> Fitted:
+        fitted = super().fit(events, tables, rng)
+        steps = (Step("as_of", ("@item_key",), "out", {"table": "met"}),)
+        return Fitted(fitted.outputs, Program(("@item_key",), steps, ("out",), tables=fitted.made.tables))
+
+
 class HistoryNow(Op):
     """DEFECT: the history holds the row's own item."""
 
@@ -67,7 +76,12 @@ class HistoryNow(Op):
 
 @pytest.mark.parametrize(
     ("op", "kind", "told"),
-    [(Honest, "own label", "its own row's 'rating'"), (CountsNow, "future", "by '@clock' at 'now'"), (HistoryNow, "future", "by '@order'")],
+    [
+        (Honest, "own label", "its own row's 'rating'"),
+        (CountsNow, "future", "by '@clock' at 'now'"),
+        (CountsEver, "future", "by '@clock' at 'no moment'"),
+        (HistoryNow, "future", "by '@order'"),
+    ],
 )
 @pytest.mark.parametrize("task", ["rate", "recommend"])
 def test_a_program_that_cannot_be_trusted_is_named(op: Any, kind: str, told: str, task: Any) -> None:

@@ -35,7 +35,7 @@ def data(rows: int = 3000, task: Any = "rate", *, clock: str = "time", users: in
 
 
 def planted(
-    make: Make, kind: Any = "numeric", depends: Any = "row", *, dynamic: bool = False, size: int = 0, pair: tuple[str, str] | None = None
+    make: Make, kind: Any = "numeric", depends: Any = "row", *, dynamic: bool = False, size: int = 0, pair: tuple[str, ...] = ()
 ) -> Any:
     """Return an op of one feature `planted`, whose program gives zeros and whose training rows have the values of `make`.
 
@@ -43,7 +43,7 @@ def planted(
 
     Args:
         size: Rows of the vocabulary; 0 = as many as the values say.
-        pair: Numbers of the events that the program reads; None = it reads the place of the row.
+        pair: One or two numbers of the events that the program reads; none = it reads the place of the row.
     """
 
     class Planted:
@@ -67,10 +67,11 @@ def planted(
                 look_up = Step("gather", (f"@{depends}",), "out", {"table": "values"})
                 return Fitted((feature,), Program((f"@{depends}",), (look_up,), ("out",), {"values": values}))
             arrays = {"zeros": np.zeros((1, *values.shape[1:]), values.dtype), "edges": np.zeros(1)}
-            binned = tuple(Step("bucketize", (name,), f".{name}", {"edges": "edges"}) for name in pair or ())
-            both = (*binned, Step("cross", tuple(step.output for step in binned), ".row", {"size": 3})) if pair else ()
-            told = Step("gather", (".row" if pair else "@order",), "out", {"table": "zeros"})  # a row beyond the table reads row 0
-            return Fitted((feature,), Program(pair or ("@order",), (*both, told), ("out",), arrays), {"planted": values})
+            binned = tuple(Step("bucketize", (name,), f".{name}", {"edges": "edges"}) for name in pair)
+            both = (Step("cross", tuple(step.output for step in binned), ".row", {"size": 3}),) if len(pair) > 1 else ()
+            row = (*both, *binned)[0].output if pair else "@order"
+            told = Step("gather", (row,), "out", {"table": "zeros"})  # a row beyond the table reads row 0
+            return Fitted((feature,), Program(pair or ("@order",), (*binned, *both, told), ("out",), arrays), {"planted": values})
 
     return Planted
 

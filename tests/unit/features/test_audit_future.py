@@ -143,6 +143,8 @@ def test_the_same_bins_of_two_columns_are_not_judged_by_a_flood() -> None:
     two = data(price=np.random.default_rng(1).normal(size=3000), weight=np.random.default_rng(2).normal(size=3000))
     binned = planted(lambda events: by_item(events, COUNTED["quantiles"](events)), "id", pair=("price", "weight"))
     assert found(two, binned) == set()
+    one = planted(lambda events: by_item(events, COUNTED["quantiles"](events)), "id", pair=("price",))
+    assert found(two, one) == {"future"}
 
 
 def test_numbers_of_an_id_may_follow_the_pairs_of_its_columns_and_of_one_column_may_not() -> None:
@@ -152,6 +154,7 @@ def test_numbers_of_an_id_may_follow_the_pairs_of_its_columns_and_of_one_column_
 
     two = data(price=np.random.default_rng(1).normal(size=3000), weight=np.random.default_rng(2).normal(size=3000))
     assert found(two, planted(numbered, "id", size=98, pair=("price", "weight"))) == set()
+    assert found(two, planted(numbered, "id", size=98, pair=("price",))) == {"future"}
     assert found(two, planted(numbered, "id", size=98)) == {"future"}
 
     def merged(events: Table) -> np.ndarray:

@@ -60,4 +60,17 @@ def fixed_genes(genes: Iterable[Gene], fixed: Mapping[str, Any], owners: Mapping
         role, when = owners[owner]
         if name not in names:
             kept.append(Gene(name, Choice((value,)), value, role, when))
-    return kept
+    return _possible(kept)
+
+
+def _possible(genes: Sequence[Gene]) -> list[Gene]:
+    """Return the genes without those that no value of their parent wakes any more."""
+    kept, gone = dict[str, Gene](), set[str]()
+    for gene in genes:
+        above = kept.get(gene.parent or "")
+        when = gene.when if above is None else tuple(value for value in gene.when if above.domain.contains(value))
+        if gene.parent in gone or (gene.parent is not None and not when):
+            gone.add(gene.name)
+        else:
+            kept[gene.name] = replace(gene, when=when)
+    return list(kept.values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autorec_kernel.space.config_genes import config_values, genes_of
+from autorec_kernel.space.config_genes import Under, config_values, genes_of
 from autorec_kernel.space.domains import Bool, Choice, Domain, Float, Floats, Int, Ints, Scalar, Size, Value, domain_from_json
 from autorec_kernel.space.gene import Gene
 from autorec_kernel.space.genotype import Genotype
@@ -21,6 +21,7 @@ __all__ = [
     "Scalar",
     "SearchSpace",
     "Size",
+    "Under",
     "Value",
     "config_values",
     "domain_from_json",

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.errors import ContractError
-from autorec_kernel.space import Bool, Choice, Float, Gene, Int, Ints, SearchSpace, config_values, genes_of
+from autorec_kernel.space import Bool, Choice, Float, Gene, Int, Ints, SearchSpace, Under, config_values, genes_of
 
 
 class Config(ComponentConfig):
@@ -56,6 +56,42 @@ def test_a_searched_field_without_default_is_refused() -> None:
 
     with pytest.raises(ContractError, match="needs a default"):
         genes_of(Required, "m")
+
+
+class Conditional(ComponentConfig):
+    operation: Annotated[str, Choice("network", "attention", "mean")] = "network"
+    width: Annotated[int, Choice(8, 16), Under("operation", "network", "attention")] = 16
+    heads: Annotated[int, Choice(1, 2, 4), Under("operation", "attention")] = 1
+    placed: Annotated[bool, Bool(), Under("heads", 2, 4)] = True
+
+
+def test_a_field_under_another_is_a_gene_only_while_that_has_one_of_the_values() -> None:
+    space = SearchSpace([Gene("model", Choice("m", "n"), "m"), *genes_of(Conditional, "m", "model", ("m",))])
+    assert [(gene.name, gene.parent, gene.when) for gene in space.genes[1:]] == [
+        ("m.operation", "model", ("m",)),
+        ("m.width", "m.operation", ("network", "attention")),
+        ("m.heads", "m.operation", ("attention",)),
+        ("m.placed", "m.heads", (2, 4)),
+    ]
+    assert list(space.canonical({"m.operation": "mean"})) == ["model", "m.operation"]
+    assert list(space.canonical({"m.operation": "attention", "m.heads": 2})) == [gene.name for gene in space.genes]
+    assert space.size == len(list(space.points())) == 1 + (2 + 2 * (1 + 2 + 2) + 1)
+    assert all(Conditional(**config_values(point, "m")) for point in space.points())
+
+
+def test_without_a_prefix_a_condition_names_the_field() -> None:
+    assert [gene.parent for gene in genes_of(Conditional, "")] == [None, "operation", "operation", "heads"]
+
+
+@pytest.mark.parametrize("mark", [Under("operations", "a"), Under("operation", "c"), Under("operation"), Under("later", 1)])
+def test_a_condition_that_no_earlier_searched_field_can_meet_names_the_field(mark: Under) -> None:
+    class Wrong(ComponentConfig):
+        operation: Annotated[str, Choice("a", "b")] = "a"
+        heads: Annotated[int, Choice(1, 2), mark] = 1
+        later: Annotated[int, Choice(1, 2)] = 1
+
+    with pytest.raises(ContractError, match=r"Wrong\.heads: it is under"):
+        genes_of(Wrong, "m")
 
 
 def test_the_room_imports_neither_pydantic_nor_numpy() -> None:

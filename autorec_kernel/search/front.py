@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import attrgetter
 
 import numpy as np
 
 from autorec_kernel.records.trial import Trial
 
-__all__ = ["crowding", "dominance_ranks", "front_of", "order_best_first"]
+__all__ = ["crowding", "dominance_ranks", "front_of", "knee_of", "order_best_first"]
 
 
 def dominance_ranks(values: np.ndarray) -> np.ndarray:
@@ -54,14 +55,35 @@ def order_best_first(trials: Sequence[Trial]) -> list[Trial]:
     return [judged[i] for i in keys]
 
 
-def front_of(trials: Sequence[Trial]) -> tuple[Trial, ...]:
-    """Return the complete trials that no other beats in metric, predicted latency and bytes at once, best metric first."""
+def front_of(trials: Sequence[Trial], merit: Callable[[Trial], float] = attrgetter("value")) -> tuple[Trial, ...]:
+    """Return the complete trials that no other beats in metric, predicted latency and bytes at once, best metric first.
+
+    Args:
+        merit: The metric, larger is better; by default the first objective.
+    """
     judged = [trial for trial in trials if trial.status == "complete" and trial.objectives]
     if not judged:
         return ()
-    values = np.array([(trial.value, -trial.cost.latency_ms, -float(trial.cost.bytes)) for trial in judged])
-    kept = [trial for trial, free in zip(judged, _undominated(values), strict=True) if free]
-    return tuple(sorted(kept, key=lambda trial: (-trial.value, trial.number)))
+    kept = [trial for trial, free in zip(judged, _undominated(_priced(judged, merit)), strict=True) if free]
+    return tuple(sorted(kept, key=lambda trial: (-merit(trial), trial.number)))
+
+
+def knee_of(front: Sequence[Trial], merit: Callable[[Trial], float] = attrgetter("value")) -> Trial | None:
+    """Return the trial of a front that lies farthest beyond the plane through its best points, each objective scaled to [0, 1].
+
+    That is the largest sum of scaled metric, latency and bytes (Das 1999, "On characterizing the knee of the Pareto curve"); among equals
+    the first. None for an empty front.
+    """
+    if not front:
+        return None
+    values = _priced(front, merit)
+    spread = np.ptp(values, axis=0)
+    scaled = (values - values.min(axis=0)) / np.where(spread > 0, spread, 1.0)
+    return front[int(np.argmax(scaled.sum(axis=1)))]
+
+
+def _priced(trials: Sequence[Trial], merit: Callable[[Trial], float]) -> np.ndarray:
+    return np.array([(merit(trial), -trial.cost.latency_ms, -float(trial.cost.bytes)) for trial in trials])
 
 
 def _undominated(values: np.ndarray) -> np.ndarray:

@@ -88,20 +88,23 @@ class Search:
         baselines, blueprints = first_proposals(self.space, self.offers)
         self._batch(0, self._affordable(baselines), ladder=(1.0,))
         self.baselines = {trial.number: str(trial.genotype[str(trial.genotype["pipeline"])]) for trial in self.trials}
-        index, idle = 1, 0
+        index, asked, idle = 1, 0, 0
         while idle < _IDLE_BATCHES and self._open(index):
             fresh = len(self._known)
-            wanted = self._room(index, len(blueprints) or self.settings.batch)
+            ladder, size = self.settings.bracket(asked)
+            wanted = self._room(index, len(blueprints) or size)
             if blueprints:
                 now, blueprints = blueprints[:wanted], blueprints[wanted:]
                 self._batch(index, now, ladder=(1.0,))
             else:
-                self._batch(index, self._asked(index, wanted), ladder=self.settings.shares)
+                self._batch(index, self._asked(index, wanted), ladder=ladder)
+                asked += 1
                 idle = idle + 1 if len(self._known) == fresh else 0
             index += 1
         self.stopped_by = self.stopped_by or ("space exhausted" if idle >= _IDLE_BATCHES else "trials")
         self.journal.flush()
-        return SearchResult(self.best, front_of(self.trials), tuple(self.trials), time.monotonic() - started, self.stopped_by)
+        front = front_of(self.trials, self.settings.goal.merit)
+        return SearchResult(self.best, front, tuple(self.trials), time.monotonic() - started, self.stopped_by)
 
     # --- budget -----------------------------------------------------------------------------------------------------------------
 
@@ -257,7 +260,7 @@ class Search:
             status=found.status,
             rung=rung,
             metrics=found.metrics,
-            objectives=self._objectives(found),
+            objectives=self.settings.goal.of(found),
             cost=found.cost,
             measured=found.measured,
             error=found.error,
@@ -272,12 +275,6 @@ class Search:
         self.kernel.observe("trial_finished", trial=settled)
         if self.progress is not None:
             self.progress(settled, self)
-
-    def _objectives(self, found: Evaluation) -> tuple[float, ...]:
-        value = found.metrics.get(self.settings.metric)
-        if found.status != "complete" or value is None or not math.isfinite(value):
-            return ()
-        return (value if self.settings.maximise else -value,)
 
     def _seconds(self) -> float | None:
         return None if self.elapsed is None else round(self.elapsed(), 3)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from autorec_kernel.contracts.evaluator import Task
+from autorec_kernel.search.objectives import Objective, Objectives
 
 __all__ = ["SearchSettings"]
 
@@ -27,7 +29,10 @@ class SearchSettings:
         batch: Proposals asked for at a time; the same for any number of workers.
         shares: Rung ladder: shares of a full training, rising to 1.
         eta: Of each batch and rung, the best 1/eta go on.
+        schedule: halving = every batch climbs the whole ladder; hyperband = batch after batch starts a rung higher, and is smaller
+            (Li et al. 2018, algorithm 1, with the largest bracket as long as a batch).
         maximise: Whether the metric is better when larger; else its negative is the objective.
+        objectives, weights: What trials are compared by; see `Objectives`.
         parallel: Tasks submitted at a time, one a worker, so that none waits while its share of the time goes by; 0 = all at once.
         keep: Best trials whose weights are kept (`Keeper`); 0 = the weights of all.
         speed: Measured speed of this machine relative to the device profile; only used to predict seconds.
@@ -45,6 +50,9 @@ class SearchSettings:
     batch: int = 4
     shares: tuple[float, ...] = (0.34, 1.0)
     eta: int = 3
+    schedule: Literal["halving", "hyperband"] = "halving"
+    objectives: tuple[Objective, ...] = ("metric",)
+    weights: Mapping[str, float] = field(default_factory=dict)
     evaluator: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     limits: Mapping[str, float] = field(default_factory=dict)
@@ -54,6 +62,20 @@ class SearchSettings:
     parallel: int = 0
     keep: int = 5
     speed: float = 1.0
+
+    @property
+    def goal(self) -> Objectives:
+        """Return what a trial's values are made of."""
+        return Objectives(self.metric, self.maximise, self.objectives, self.weights, self.limits)
+
+    def bracket(self, index: int) -> tuple[tuple[float, ...], int]:
+        """Return the ladder and the size of the strategy's batch number `index`, from 0.
+
+        A bracket of k of the K rungs starts with ceil(K / k eta^(k - 1)) candidates for each ceil(eta^(K - 1)) of the whole ladder's.
+        """
+        whole = len(self.shares)
+        left = whole - (index % whole if self.schedule == "hyperband" else 0)
+        return self.shares[whole - left :], math.ceil(self.batch * whole / left * self.eta ** (left - whole))
 
     def task_for(self, trial: int, rung: int, share: float, genotype: Mapping[str, Any], parent: int | None, left: float | None) -> Task:
         """Return the task of one trial at one rung; `left` = seconds until the search ends, of which the trial's refit takes its part."""

@@ -44,7 +44,7 @@ def search(place: Workplace, features: FeatureSet, submit: Submit) -> tuple[Sear
     fitting, space = space_of(kernel, recipe, features.schema)
     settings = _settings(place)
     strategy = kernel.create("search-strategy", strategy_of(place))
-    session, broken = guarded(lambda: strategy.start(space, [settings.metric]))
+    session, broken = guarded(lambda: strategy.start(space, settings.goal.told))
     if broken or session is None:
         raise PluginError(f"search strategy {strategy_of(place)!r} cannot start: {broken}", hint="--strategy ID chooses another")
     place.journal.flush()

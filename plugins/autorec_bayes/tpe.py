@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections import ChainMap
+from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import optuna
 from pydantic import Field
 
 from autorec_bayes.encoding import decode, encode, suggester
+from autorec_bayes.numbers import Numbers, evolved, regressed
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.records.trial import Proposal, Trial
 from autorec_kernel.space import Genotype, SearchSpace
@@ -31,10 +33,15 @@ class TreeParzen:
     Within a batch the proposals not yet evaluated count as bad (constant liar), so that a batch spreads out. A proposal that was
     made before is replaced by a neighbour of it. Failed trials enter the study as failed: TPE learns nothing from them, but they
     are not proposed again.
+
+    With `sampler = "gp"` or `"cma"` every other proposal keeps the options, lengths and parents of the best trial and moves its
+    numbers alone, by a Gaussian process or CMA-ES over the trials of that choice; all proposals do where there is nothing else to choose.
     """
 
     class Config(ComponentConfig):
         """Options of the estimator."""
+
+        sampler: Literal["tpe", "gp", "cma"] = Field("tpe", description="What moves the numbers of the best choice: TPE, or gp or cma too.")
 
         startup: int = Field(10, ge=1, le=100_000, description="Trials, foreign ones included, before the model speaks.")
         candidates: int = Field(24, ge=1, le=100_000, description="Draws from the good density per proposal.")
@@ -63,30 +70,53 @@ class TreeParzenSession:
         self._space = space
         self._objectives = objectives
         self._told: dict[int, Trial] = {}  # by number: a promoted trial replaces its lower rung
-        self._known: set[Genotype] = set()
+        self._known: dict[Genotype, None] = {}
 
     def tell(self, trials: Sequence[Trial]) -> None:
         """Take a batch; trials of other spaces are left out."""
-        self._known.update(trial.genotype for trial in trials)
+        self._known.update(dict.fromkeys(trial.genotype for trial in trials))
         self._told.update({trial.number: trial for trial in sorted(trials, key=_rung) if self._space.admits(trial.genotype)})
 
     def ask(self, count: int, rng: np.random.Generator) -> tuple[Proposal, ...]:
         """Return `count` proposals: random ones at first, then draws from the densities."""
-        taken = set(self._known)
+        taken = ChainMap({}, self._known)
         if sum(map(self._usable, self._told.values())) < self._config.startup:
             return tuple(Proposal(self._fresh(None, taken, rng), reason="startup draw") for _ in range(count))
         with _quiet():
-            study = self._study(int(rng.integers(2**31)))
-            return tuple(Proposal(self._fresh(self._suggest(study), taken, rng), reason="tpe draw") for _ in range(count))
+            drawn = self._drawn(count, int(rng.integers(2**31)))
+        return tuple(Proposal(self._fresh(genotype, taken, rng), reason=reason) for genotype, reason in drawn)
 
-    def _fresh(self, genotype: Genotype | None, taken: set[Genotype], rng: np.random.Generator) -> Genotype:
+    def _drawn(self, count: int, seed: int) -> list[tuple[Genotype, str]]:
+        """Return what the samplers say, with who said it; repeats are possible."""
+        local = self._local(count, seed) if self._config.sampler != "tpe" else []
+        if len(local) < count:
+            study = self._study(seed)
+            local += [(self._suggest(study), "tpe draw") for _ in range(count - len(local))]
+        return local
+
+    def _local(self, count: int, seed: int) -> list[tuple[Genotype, str]]:
+        """Return draws that keep the choice of the best trial: every other proposal, all where there is no other choice."""
+        ranks = self._ranks(list(self._told.values()))
+        best = self._told[min(ranks, key=lambda number: (ranks[number], number))]
+        numbers = Numbers(self._space, best.genotype)
+        wanted = (count + len(self._told) % 2) // 2 if numbers.fixed else count
+        if not numbers.free or not wanted:
+            return []
+        same = [(trial, numbers.of(trial.genotype)) for trial in self._history() if trial.number in ranks]
+        told = [(params, trial.objectives) for trial, params in same if params is not None]
+        losses = [float(ranks[trial.number]) for trial, params in same if params is not None]
+        kind = self._config.sampler
+        drawn = regressed(numbers, told, wanted, seed) if kind == "gp" else evolved(numbers, told, losses, wanted, seed)
+        return [(numbers.genotype(params), f"{kind} draw") for params in drawn]
+
+    def _fresh(self, genotype: Genotype | None, taken: MutableMapping[Genotype, None], rng: np.random.Generator) -> Genotype:
         """Return `genotype`, or a neighbour of it, or a random draw: the first that is new, and take it."""
         found, tries = genotype, 0
         while genotype is not None and found in taken and tries < _MOVES:
             found, tries = self._space.mutate(genotype, rng, 1 + tries // 4), tries + 1
         if found is None or found in taken:
             found = self._space.sample_new(rng, taken)
-        taken.add(found)
+        taken[found] = None
         return found
 
     def _suggest(self, study: optuna.Study) -> Genotype:

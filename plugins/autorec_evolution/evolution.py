@@ -1,9 +1,10 @@
-"""Evolution as a strategy: the population is computed from the told trials, never carried along."""
+"""Evolution as a strategy: the population is a function of the told batches."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import ChainMap
+from collections.abc import MutableMapping, Sequence
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -25,7 +26,8 @@ class Evolution:
     """Aging evolution (Real et al. 2019) for one objective, NSGA-II (Deb et al. 2002) for several.
 
     Children come from crossover, mutation or both; the first parent's number is in the proposal. Failed trials never become
-    parents, and nothing is proposed twice while the space has new points.
+    parents, and nothing is proposed twice while the space has new points. The defaults were fixed on synthetic tables
+    (`benchmarks/strategies.py`).
     """
 
     class Config(ComponentConfig):
@@ -33,9 +35,9 @@ class Evolution:
 
         population: int = Field(24, ge=2, le=100_000, description="Size of the living population.")
         startup: int = Field(12, ge=1, le=100_000, description="Usable trials, foreign ones included, before the first child.")
-        tournament: int = Field(6, ge=1, le=100_000, description="Individuals that compete to be a parent (one objective).")
-        crossover: float = Field(0.3, ge=0.0, le=1.0, description="Chance that a child has two parents.")
-        mutation: float = Field(0.3, ge=0.0, le=1.0, description="Chance of each further gene to change in a mutation.")
+        tournament: int = Field(12, ge=1, le=100_000, description="Individuals that compete to be a parent (one objective).")
+        crossover: float = Field(0.6, ge=0.0, le=1.0, description="Chance that a child has two parents.")
+        mutation: float = Field(0.0, ge=0.0, le=1.0, description="Chance of each further gene to change in a mutation.")
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -46,7 +48,7 @@ class Evolution:
 
 
 class EvolutionSession:
-    """Keeps the told trials; every batch selects its population from them.
+    """Keeps the population that survived the told batches: parents and children together (the plus selection of NSGA-II).
 
     Args:
         config: Options of the evolution.
@@ -60,33 +62,36 @@ class EvolutionSession:
         self._fitness = fitness_class(objectives)
         self._objectives = objectives
         self._box = toolbox_for(space, objectives, config.tournament)
-        self._told: dict[int, Individual] = {}  # by number: a promoted trial replaces its lower rung
-        self._known: set[Genotype] = set()
+        self._alive: dict[int, Individual] = {}  # by number: a promoted trial replaces its lower rung
+        self._usable: set[int] = set()
+        self._known: dict[Genotype, None] = {}
 
     def tell(self, trials: Sequence[Trial]) -> None:
-        """Take a batch; trials of other spaces and trials without finite objectives do not breed."""
-        self._known.update(trial.genotype for trial in trials)
-        usable = (trial for trial in sorted(trials, key=_rung) if self._usable(trial) and self._space.admits(trial.genotype))
-        self._told.update({trial.number: Individual(trial, self._fitness(trial.objectives)) for trial in usable})
+        """Take a batch and let the population survive it; strangers and trials without finite objectives do not breed."""
+        self._known.update(dict.fromkeys(trial.genotype for trial in trials))
+        bred = [trial for trial in sorted(trials, key=_rung) if self._breeds(trial)]
+        self._usable.update(trial.number for trial in bred)
+        pool = self._alive | {trial.number: Individual(trial, self._fitness(trial.objectives)) for trial in bred}
+        alive = self._box.survive([pool[number] for number in sorted(pool)], self._config.population) if pool else []
+        self._alive = {one.number: one for one in alive}
 
     def ask(self, count: int, rng: np.random.Generator) -> tuple[Proposal, ...]:
         """Return `count` proposals: random ones at first, then children of the population."""
-        taken = set(self._known)
-        if len(self._told) < self._config.startup:
+        taken = ChainMap({}, self._known)
+        if len(self._usable) < self._config.startup:
             return tuple(self._stranger(taken, rng) for _ in range(count))
         with local_random(rng):
-            alive = self._box.survive([self._told[number] for number in sorted(self._told)], self._config.population)
-            parents = self._box.parents(alive, 2 * count)
+            parents = self._box.parents([self._alive[number] for number in sorted(self._alive)], 2 * count)
         return tuple(self._child(a, b, taken, rng) for a, b in zip(parents[::2], parents[1::2], strict=True))
 
-    def _child(self, a: Individual, b: Individual, taken: set[Genotype], rng: np.random.Generator) -> Proposal:
+    def _child(self, a: Individual, b: Individual, taken: MutableMapping[Genotype, None], rng: np.random.Generator) -> Proposal:
         mated = a.genotype != b.genotype and rng.random() < self._config.crossover
         start = self._box.mate(a.genotype, b.genotype, rng) if mated else a.genotype
         reason = f"crossover of {a.number} and {b.number}" if mated else f"mutation of {a.number}"
         child = start if mated and rng.random() < 0.5 else self._mutant(start, rng)
         for _ in range(_TRIES):
             if child not in taken:
-                taken.add(child)
+                taken[child] = None
                 return Proposal(child, parent=a.number, reason=reason)
             child = self._mutant(child, rng)
         return self._stranger(taken, rng)
@@ -96,13 +101,14 @@ class EvolutionSession:
         mutant: Genotype = self._box.mutate(genotype, rng, 1 + further)
         return mutant
 
-    def _stranger(self, taken: set[Genotype], rng: np.random.Generator) -> Proposal:
+    def _stranger(self, taken: MutableMapping[Genotype, None], rng: np.random.Generator) -> Proposal:
         drawn = self._space.sample_new(rng, taken)
-        taken.add(drawn)
+        taken[drawn] = None
         return Proposal(drawn, reason="random draw")
 
-    def _usable(self, trial: Trial) -> bool:
-        return len(trial.objectives) == self._objectives and all(map(math.isfinite, trial.objectives))
+    def _breeds(self, trial: Trial) -> bool:
+        finite = len(trial.objectives) == self._objectives and all(map(math.isfinite, trial.objectives))
+        return finite and self._space.admits(trial.genotype)
 
 
 def _rung(trial: Trial) -> int:

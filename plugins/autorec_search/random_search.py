@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -24,21 +25,21 @@ class RandomSession:
 
     def __init__(self, space: SearchSpace) -> None:
         self._space = space
-        self._known: set[Genotype] = set()
+        self._known: dict[Genotype, None] = {}
 
     def ask(self, count: int, rng: np.random.Generator) -> tuple[Proposal, ...]:
         """Return `count` draws, new and distinct while the space has new points."""
-        taken = set(self._known)
+        taken: ChainMap[Genotype, None] = ChainMap({}, self._known)
         drawn: list[Proposal] = []
         for _ in range(count):
             genotype = self._space.sample_new(rng, taken)
-            taken.add(genotype)
+            taken[genotype] = None
             drawn.append(Proposal(genotype, reason="random draw"))
         return tuple(drawn)
 
     def tell(self, trials: Sequence[Trial]) -> None:
         """Remember what has been tried, whatever became of it."""
-        self._known.update(trial.genotype for trial in trials)
+        self._known.update(dict.fromkeys(trial.genotype for trial in trials))
 
 
 class RandomSearch:

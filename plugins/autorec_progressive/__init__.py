@@ -1,0 +1,1 @@
+"""Progressive search: simple candidates first, then larger children of the best."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 
 from autorec_kernel.config import ComponentConfig, parse_config
 from autorec_kernel.errors import UsageError
+from autorec_kernel.search.objectives import Objective
 
 __all__ = ["Recipe", "over", "parse_budget", "read_recipe"]
 
@@ -40,6 +43,17 @@ class Recipe(ComponentConfig):
         default_factory=dict, description='Option of a blueprint → value of all its candidates, e.g. "zoo/sasrec.loss" = "gbce".'
     )
     metric: str = Field("", description="What to optimise; empty = ndcg@10, rmse or auc, by task.")
+    objectives: tuple[Objective, ...] = Field(
+        ("metric",), description="What trials are compared by: metric, then any of latency, bytes, parameters (a Pareto front)."
+    )
+    weights: dict[Objective, float] = Field(
+        default_factory=dict, description="One reward instead: the metric less latency, bytes and parameters, each times its weight."
+    )
+    rungs: tuple[float, ...] = Field((0.34, 1.0), description="Shares of a full training at which candidates are compared, up to 1.")
+    eta: int = Field(3, ge=2, le=100, description="Of each rung the best 1/eta go on to the next.")
+    schedule: Literal["halving", "hyperband"] = Field(
+        "halving", description="Whether all batches climb all rungs, or each starts a rung higher."
+    )
     protocol: Literal["given", "temporal", "leave-one-out", "random"] | None = Field(None, description="Split; empty = by the data.")
     shares: tuple[float, float, float] | None = Field(
         None, description="Training, validation and test shares of a random split; empty = 0.8, 0.1, 0.1."
@@ -70,7 +84,30 @@ class Recipe(ComponentConfig):
     def _one_budget(self) -> Recipe:
         if self.budget is not None and self.trials is not None:
             raise ValueError("a run has either a budget or a number of trials, not both")
+        if self.weights and len(self.objectives) > 1:
+            raise ValueError("a run has either weights of one reward or several objectives, not both")
         return self
+
+    @field_validator("objectives")
+    @classmethod
+    def _metric_first(cls, names: tuple[Objective, ...]) -> tuple[Objective, ...]:
+        if names[:1] != ("metric",) or len(set(names)) < len(names):
+            raise ValueError("the metric comes first, and each objective once, such as metric, latency")
+        return names
+
+    @field_validator("weights")
+    @classmethod
+    def _no_bonus(cls, weights: dict[Objective, float]) -> dict[Objective, float]:
+        if any(not math.isfinite(weight) or weight < 0 for weight in weights.values()):
+            raise ValueError("weights are numbers of 0 or more: a reward takes costs off")
+        return weights
+
+    @field_validator("rungs")
+    @classmethod
+    def _rising(cls, rungs: tuple[float, ...]) -> tuple[float, ...]:
+        if not rungs or rungs[-1] != 1 or rungs[0] <= 0 or any(low >= high for low, high in pairwise(rungs)):
+            raise ValueError("rungs rise to 1, such as 0.11, 0.33, 1")
+        return rungs
 
     @field_validator("shares")
     @classmethod

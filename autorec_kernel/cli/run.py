@@ -30,6 +30,7 @@ _PRESET = "Ready-made options of a plugin (autorec plugins list --kind preset); 
 _ACCEPT = "A column that may explain the label alone, because it is known when an answer is needed (repeatable)."
 _BLUEPRINT = "Blueprint that competes with the baselines (repeatable); default: all that fit."
 _FIX = "Option that all candidates of a blueprint have (repeatable), e.g. zoo/sasrec.loss=gbce."
+_SET = "Any other key of a recipe (repeatable), e.g. max_params=5000000 or weights.latency=0.1."
 _STRATEGY = "Search strategy (autorec plugins list --kind search-strategy); default: Bayesian optimisation if it is installed."
 
 
@@ -57,6 +58,7 @@ def run(
     seed: Annotated[int | None, typer.Option(help="Of everything random; default: 0.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that evaluate candidates; default: one a core, at most 4.")] = None,
     device: Annotated[str | None, typer.Option(help="Where networks train; default: auto.", metavar="auto|cpu|cuda")] = None,
+    more: Annotated[list[str] | None, typer.Option("--set", help=_SET, metavar="KEY=JSON")] = None,
     preset: Annotated[str | None, typer.Option(help=_PRESET, metavar="NAME")] = None,
     recipe: Annotated[Path | None, typer.Option(help="TOML file of options; those given here win.", metavar="FILE")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; default: a new one below runs/.", metavar="DIR")] = None,
@@ -90,7 +92,7 @@ def run(
         "roles": parse_pairs("--role", role or ()) or None,
         "kinds": parse_pairs("--kind", kind or ()) or None,
     }
-    plan = _recipe(recipe, stated, _preset(context, preset))
+    plan = _recipe(recipe, _and_more(stated, parse_options("--set", more or ())), _preset(context, preset))
     source, items = (data, items) if data is not None else packaged(users, items)
     if dry_run:
         _dry_run(source, plan, kernel_of(context), users, items, as_json)
@@ -116,6 +118,21 @@ def _preset(context: typer.Context, name: str | None) -> Mapping[str, Any]:
     if broken or options is None:
         raise PluginError(f"preset {name!r} gave no options: {broken}", hint="autorec plugins list --kind preset")
     return options
+
+
+def _and_more(stated: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options with those of `--set`; `weights.latency` is the entry `latency` of the key `weights`.
+
+    Raises:
+        UsageError: A key was given by its own option too.
+    """
+    found = dict(stated)
+    for name, value in more.items():
+        key, _, entry = name.partition(".")
+        if stated.get(key) is not None:
+            raise UsageError(f"{key!r} is given twice, by its own option and by --set")
+        found[key] = {**(found.get(key) or {}), entry: value} if entry else value
+    return found
 
 
 def _recipe(path: Path | None, stated: Mapping[str, Any], preset: Mapping[str, Any]) -> Recipe:

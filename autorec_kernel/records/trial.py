@@ -103,3 +103,4 @@ class SearchResult:
     trials: tuple[Trial, ...]
     seconds: float
     stopped_by: str = ""
+    knee: int | None = None  # trial of the front where more of one figure costs most of the others

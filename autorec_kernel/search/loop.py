@@ -17,7 +17,7 @@ import numpy as np
 
 from autorec_kernel.records.features import FeatureSchema
 from autorec_kernel.records.trial import Evaluation, Proposal, SearchResult, Trial
-from autorec_kernel.search.front import front_of, order_best_first
+from autorec_kernel.search.front import front_of, knee_of, order_best_first
 from autorec_kernel.search.genes import Offer, first_proposals, training_key
 from autorec_kernel.search.guard import guarded
 from autorec_kernel.search.keep import Keeper
@@ -103,8 +103,11 @@ class Search:
             index += 1
         self.stopped_by = self.stopped_by or ("space exhausted" if idle >= _IDLE_BATCHES else "trials")
         self.journal.flush()
-        front = front_of(self.trials, self.settings.goal.merit)
-        return SearchResult(self.best, front, tuple(self.trials), time.monotonic() - started, self.stopped_by)
+        merit = self.settings.goal.merit
+        front = front_of(self.trials, merit)
+        knee = knee_of(front, merit)
+        told = self.stopped_by, None if knee is None else knee.number
+        return SearchResult(self.best, front, tuple(self.trials), time.monotonic() - started, *told)
 
     # --- budget -----------------------------------------------------------------------------------------------------------------
 

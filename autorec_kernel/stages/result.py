@@ -90,6 +90,7 @@ def result_of(
         "verdict": verdict(baselines, metric_of(place)),
         "trials": status_counts(found),
         "front": [trial_row(trial) for trial in found.front],
+        "knee": found.knee,
         "search": {"stopped_by": found.stopped_by, "trials": len(found.trials)},
         "plugins": plugin_versions(place),
         "audit": {name: value for name, value in place.audit.items() if name != "seconds"},

@@ -25,7 +25,7 @@ __all__ = ["Latent"]
 
 _FAR = 10.0
 _FEWEST = 50  # labels that factors are learnt from
-_MANY = 300_000  # rows from which on two more factors pay
+_RANKS = ((3_000_000, 4), (300_000, 8), (0, 6))  # rows → factors: more labels tell more of them, until their sums fill the memory
 _MOMENTS = (0.3, 0.5, 0.7, 0.85)  # shares of the training events
 _LENIENCY = 5.0  # labels that the mean of a user is worth
 _READ = ("@user_key", "@clock")
@@ -56,7 +56,7 @@ class Latent:
     def propose(cls, profile: DataProfile) -> Iterable[FeatureProposal]:
         if profile.clock == "none" or not has(profile, "user", "item") or not (told := labelled(profile)):
             return
-        config = cls.Config(clock=profile.clock, rank=8 if profile.rows >= _MANY else 6, **told)
+        config = cls.Config(clock=profile.clock, rank=next(rank for rows, rank in _RANKS if profile.rows >= rows), **told)
         reason = f"{config.rank} factors of the items, and what the user's labels say of each"
         yield FeatureProposal(config, seconds(profile.rows, 70 * config.rank), reason, profile.rows * 24 * (config.rank + 1))
 
@@ -71,9 +71,7 @@ class Latent:
         split = self._by_time(columns["@clock"]) if self.config.clock == "time" else self._by_users(columns["@user_key"])
         for known, folded, read in split:
             if np.count_nonzero(np.isfinite(label[known])) >= _FEWEST:
-                program = self._fitted(blank, events, known, rng).fold({name: column[folded] for name, column in columns.items()})
-                given = {name: column[read] for name, column in columns.items()}
-                out[read] = np.asarray(run_program(program, given, ReadContext(len(read)))["out"])
+                out[read] = _values(self._fitted(blank, events, known, rng), columns, folded, read)
         feature = Feature("taste.latent", "numeric", "pair", dynamic=True, family="taste")
         whole = self._fitted(blank, events, np.arange(events.rows), rng).fold(columns)
         return Fitted((feature,), whole, {feature.name: out})
@@ -126,6 +124,12 @@ class Latent:
         clock = clock_of("user", options.clock)
         table = AsOfTable.sums(nothing, users, key="@user_key", time=clock, measures=measures)
         return Program(("@user_key", "@item", "@clock", options.label), tuple(steps), ("out",), tables={"said": table})
+
+
+def _values(program: Program, columns: Mapping[str, np.ndarray], folded: np.ndarray, read: np.ndarray) -> np.ndarray:
+    """Return float32 [m, 1]: what the rows `read` get once the rows `folded` are added up; the sums are let go of."""
+    whole = program.fold({name: column[folded] for name, column in columns.items()})
+    return np.asarray(run_program(whole, {name: column[read] for name, column in columns.items()}, ReadContext(len(read)))["out"])
 
 
 def _component(number: int) -> tuple[Step, ...]:

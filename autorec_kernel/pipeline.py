@@ -81,6 +81,7 @@ def run(
 def plan_run(source: Any, recipe: Recipe, kernel: Kernel, *, users: Any = None, items: Any = None) -> dict[str, Any]:
     """Return what a run would do, without training anything: data, protocol, blueprints, strategy, budget (`--dry-run`)."""
     from autorec_kernel.features import build_features
+    from autorec_kernel.search.presets import architectures
     from autorec_kernel.stages.prepare import HISTORY, device_of, open_table, ops_of
     from autorec_kernel.stages.search import check_metric, limits_of, metric_of, space_of, strategy_of, workers_of
 
@@ -97,7 +98,12 @@ def plan_run(source: Any, recipe: Recipe, kernel: Kernel, *, users: Any = None, 
         "rows": {"train": dataset.train.rows, "valid": dataset.valid.rows, "test": dataset.test.rows},
         "features": [row for row in features.plan],
         "blueprints": [{"id": offer.id, "baseline": offer.baseline, "fits": not offer.reason, "reason": offer.reason} for offer in fitting],
-        "space": {"genes": len(space), "size": None if space.size == float("inf") else space.size},
+        "space": {
+            "preset": recipe.search_space,
+            "genes": len(space),
+            "size": None if space.size == float("inf") else space.size,
+            "architectures": architectures(space),
+        },
         "strategy": strategy_of(place),
         "workers": workers_of(place),
         "device": place.device,

@@ -37,6 +37,9 @@ class Recipe(ComponentConfig):
     evaluator: str = Field("auto", description="How candidates are judged; auto = the installed one that calls itself the default.")
     executor: str = Field("auto", description="Where candidates are evaluated; auto = the installed one that calls itself the default.")
     evaluator_options: dict[str, Any] = Field(default_factory=dict, description="Options of the evaluator, e.g. epochs.")
+    search_space: Literal["narrow", "wide", "full"] = Field(
+        "wide", description="narrow = the first blueprints with few options; wide = all blueprints; full = free cells too."
+    )
     blueprints: tuple[str, ...] = Field((), description="Blueprints to consider besides the baselines; empty = all that fit.")
     defaults: dict[str, Any] = Field(default_factory=dict, description="Gene → value that candidates start from, e.g. training options.")
     fixed: dict[str, Any] = Field(

@@ -31,6 +31,7 @@ _ACCEPT = "A column that may explain the label alone, because it is known when a
 _BLUEPRINT = "Blueprint that competes with the baselines (repeatable); default: all that fit."
 _FIX = "Option that all candidates of a blueprint have (repeatable), e.g. zoo/sasrec.loss=gbce."
 _SET = "Any other key of a recipe (repeatable), e.g. max_params=5000000 or weights.latency=0.1."
+_SPACE = "First blueprints with few options, all blueprints, or free cells too; default: wide."
 _STRATEGY = "Search strategy (autorec plugins list --kind search-strategy); default: Bayesian optimisation if it is installed."
 
 
@@ -46,6 +47,7 @@ def run(
     blueprint: Annotated[list[str] | None, typer.Option(help=_BLUEPRINT, metavar="ID")] = None,
     fix: Annotated[list[str] | None, typer.Option(help=_FIX, metavar="ID.OPTION=JSON")] = None,
     strategy: Annotated[str | None, typer.Option(help=_STRATEGY, metavar="ID")] = None,
+    search_space: Annotated[str | None, typer.Option(help=_SPACE, metavar="narrow|wide|full")] = None,
     metric: Annotated[str | None, typer.Option(help="What to optimise; default: ndcg@10, rmse or auc, by task.", metavar="NAME")] = None,
     protocol: Annotated[str | None, typer.Option(help=_PROTOCOL, metavar="P")] = None,
     role: Annotated[list[str] | None, typer.Option(help="Overrule a role (repeatable).", metavar="COLUMN=ROLE")] = None,
@@ -79,6 +81,7 @@ def run(
         "blueprints": tuple(blueprint or ()) or None,
         "fixed": parse_options("--fix", fix or ()) or None,
         "strategy": strategy,
+        "search_space": search_space,
         "metric": metric,
         "protocol": protocol,
         "positive_threshold": positive_threshold,

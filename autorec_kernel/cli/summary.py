@@ -43,7 +43,7 @@ def print_plan(plan: Mapping[str, Any]) -> None:
         "protocol": f"{plan['protocol']['id']} ({plan['protocol']['reason']})",
         "rows": _counts(plan["rows"]),
         "strategy": f"{plan['strategy']}, {limit}, {plan['workers']} workers on {plan['device']}",
-        "space": f"{space['genes']} genes, size {size}",
+        "space": f"{space['preset']}, {space['genes']} genes, size {size}, {space['architectures']:,} discrete architectures",
         "limits": ", ".join(f"{name} {value:g}" for name, value in plan["limits"].items()) or "none",
     }
     for name, text in facts.items():

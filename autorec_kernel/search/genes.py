@@ -14,6 +14,7 @@ from autorec_kernel.records.features import FeatureSchema
 from autorec_kernel.records.trial import Proposal
 from autorec_kernel.registry.faults import guarded
 from autorec_kernel.search.fixed import TRAINING, fixed_genes
+from autorec_kernel.search.presets import SpacePreset, admitted, narrowed
 from autorec_kernel.space import Bool, Choice, Gene, Genotype, SearchSpace
 from autorec_kernel.space.config_genes import config_values, genes_of
 from autorec_kernel.space.genotype import digest_of
@@ -80,15 +81,24 @@ class Candidate:
     features: FeatureSchema
 
 
-def offers(kernel: Kernel, task: str, features: FeatureSchema, fixed: Mapping[str, Any] | None = None) -> tuple[Offer, ...]:
+def offers(
+    kernel: Kernel,
+    task: str,
+    features: FeatureSchema,
+    fixed: Mapping[str, Any] | None = None,
+    preset: SpacePreset = "wide",
+    wanted: Sequence[str] = (),
+) -> tuple[Offer, ...]:
     """Return every usable blueprint of the task, baselines first, with the reason for those that do not fit the data.
 
     Args:
         fixed: What `fixed_options` returned: they are tried with it.
+        preset: How much of the space is searched.
+        wanted: Ids of blueprints that are offered whatever the preset.
     """
     found = []
     for row in kernel.components("blueprint"):
-        if not row.usable:
+        if not row.usable or not (admitted(row.tags, preset) or row.id in wanted):
             continue
         baseline = "baseline" in row.tags
         offer, broken = guarded(lambda row=row, baseline=baseline: _offer(kernel, row.id, task, baseline, features, fixed or {}))  # type: ignore[misc]
@@ -144,12 +154,14 @@ def assemble_space(
     evaluator: str,
     defaults: Mapping[str, Any] | None = None,
     fixed: Mapping[str, Any] | None = None,
+    preset: SpacePreset = "wide",
 ) -> SearchSpace:
     """Return the space: `pipeline`, one gene a role that picks the blueprint, the blueprint's genes under its name, training genes.
 
     Args:
         defaults: Gene name → value that takes the place of the component's own default.
         fixed: What `fixed_options` returned; a fixed option is a gene with one value.
+        preset: A narrow space leaves options of blueprints with many values at their defaults.
 
     Raises:
         PluginError: No blueprint fits the data.
@@ -163,6 +175,8 @@ def assemble_space(
     genes = [Gene(PIPELINE, Choice(*roles), roles[0])]
     for role in roles:
         genes += _role_genes(kernel, [offer for offer in usable if offer.role == role], role, features, evaluator)
+    if preset == "narrow":
+        genes = narrowed(genes, [offer.id for offer in usable])
     genes = fixed_genes(genes, fixed or {}, _owners(usable))
     for name in defaults or ():
         if name not in {gene.name for gene in genes}:

@@ -22,6 +22,7 @@ from autorec_kernel.search.fixed import fixed_options
 from autorec_kernel.search.genes import ROLES, Offer, assemble_space, chosen_among, decode, offers
 from autorec_kernel.search.inprocess import run_here
 from autorec_kernel.search.loop import Search
+from autorec_kernel.search.presets import described
 from autorec_kernel.search.settings import SearchSettings
 from autorec_kernel.search.tasks import run_task
 from autorec_kernel.space import Genotype, SearchSpace
@@ -51,6 +52,7 @@ def search(place: Workplace, features: FeatureSet, submit: Submit) -> tuple[Sear
     for offer in fitting:
         if offer.reason:
             place.note(f"{offer.id} does not fit this data: {offer.reason}")
+    place.reporter.note(described(space, recipe.search_space))
     _journal_space(place, space, fitting)
     found = Search(
         kernel=kernel,
@@ -73,8 +75,10 @@ def space_of(kernel: Kernel, recipe: Recipe, schema: FeatureSchema) -> tuple[tup
     """Return what the recipe lets compete on these features, and the space of it."""
     evaluator = evaluator_of(kernel, recipe)
     fixed = fixed_options(kernel, recipe.fixed, evaluator, ROLES)
-    fitting = chosen_among(kernel, offers(kernel, recipe.task, schema, fixed), recipe.blueprints)
-    return fitting, assemble_space(kernel, fitting, schema, evaluator, recipe.defaults, fixed)
+    wanted = [kernel.find("blueprint", name).id for name in recipe.blueprints]
+    found = offers(kernel, recipe.task, schema, fixed, recipe.search_space, wanted)
+    fitting = chosen_among(kernel, found, recipe.blueprints)
+    return fitting, assemble_space(kernel, fitting, schema, evaluator, recipe.defaults, fixed, recipe.search_space)
 
 
 @contextmanager

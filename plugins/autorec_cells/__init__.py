@@ -1,0 +1,1 @@
+"""Free cells: graphs of up to six blocks that the search puts together itself."""

@@ -66,7 +66,8 @@ def run(
         place = Workplace(folder, recipe, kernel, journal, reporter or Silent(), device=device_of(recipe))
         place.spent = spent_seconds(journal.records())
         remove_unfinished(folder)
-        journal.append("session_started", time=time.time(), spent=place.spent, budget=recipe.seconds, memory=free_memory())
+        facts = {"spent": place.spent, "budget": recipe.seconds, "memory": free_memory(), **_paths(data=source, users=users, items=items)}
+        journal.append("session_started", time=time.time(), **facts)
         try:
             with threads_limited(recipe.threads):
                 return _stages(place, source, users, items)
@@ -111,6 +112,12 @@ def plan_run(source: Any, recipe: Recipe, kernel: Kernel, *, users: Any = None, 
         "budget": {"seconds": recipe.seconds, "trials": recipe.trials},
         "notes": list(dataset.notes),
     }
+
+
+def _paths(**tables: Any) -> dict[str, str]:
+    """Return where the tables lie, of those that are files: what a replay of the run reads."""
+    named = {name: Path(value) for name, value in tables.items() if isinstance(value, str | Path)}
+    return {name: str(path.absolute() if path.exists() else path) for name, path in named.items()}
 
 
 def _stages(place: Workplace, source: Any, users: Any, items: Any) -> dict[str, Any]:

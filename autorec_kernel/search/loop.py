@@ -123,6 +123,8 @@ class Search:
 
     def _open(self, index: int) -> bool:
         """Return whether another batch may begin; one that the journal knows is always gone through, whatever it costs now."""
+        if self.settings.sizes:
+            return index < len(self.settings.sizes)
         if self._cut or (index not in self._replay.batches and self._late()):
             self.stopped_by = "time"
             return False
@@ -137,6 +139,8 @@ class Search:
         recorded = self._replay.batches.get(index)
         if recorded is not None:
             return len(recorded)
+        if self.settings.sizes:
+            return self.settings.sizes[index]
         return wanted if self.settings.trials is None else min(wanted, self._spare())
 
     def _affordable(self, proposals: Sequence[Proposal]) -> tuple[Proposal, ...]:

@@ -35,6 +35,7 @@ class SearchSettings:
         objectives, weights: What trials are compared by; see `Objectives`.
         parallel: Tasks submitted at a time, one a worker, so that none waits while its share of the time goes by; 0 = all at once.
         keep: Best trials whose weights are kept (`Keeper`); 0 = the weights of all.
+        sizes: Of the batches to go through, instead of a budget: those of another search.
         speed: Measured speed of this machine relative to the device profile; only used to predict seconds.
     """
 
@@ -61,6 +62,7 @@ class SearchSettings:
     memory_bytes: int = 0
     parallel: int = 0
     keep: int = 5
+    sizes: tuple[int, ...] = ()
     speed: float = 1.0
 
     @property

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from autorec_kernel.contracts.evaluator import Task
@@ -39,11 +40,18 @@ Submit = Callable[[Task], "Future[Evaluation]"]
 _EXPORT_SECONDS = 20.0  # the compression plan and two exports, of which torch's tracing is most
 
 
-def search(place: Workplace, features: FeatureSet, submit: Submit) -> tuple[SearchResult, Search]:
-    """Run the search and return its result and its final state."""
+def search(
+    place: Workplace, features: FeatureSet, submit: Submit, *, sizes: tuple[int, ...] = (), alone: bool = False
+) -> tuple[SearchResult, Search]:
+    """Run the search and return its result and its final state.
+
+    Args:
+        sizes: Of the batches to go through, instead of the recipe's budget: those of another search.
+        alone: Whether no stage comes after it, so that it may use the whole budget.
+    """
     recipe, kernel = place.recipe, place.kernel
     fitting, space = space_of(kernel, recipe, features.schema)
-    settings = _settings(place)
+    settings = replace(_settings(place), sizes=sizes)
     strategy = kernel.create("search-strategy", strategy_of(place))
     session, broken = guarded(lambda: strategy.start(space, settings.goal.told))
     if broken or session is None:
@@ -65,7 +73,7 @@ def search(place: Workplace, features: FeatureSet, submit: Submit) -> tuple[Sear
         offers=fitting,
         seconds_of=lambda genotype: _seconds(genotype, place, features),
         progress=functools.partial(_tell, place),
-        reserve=functools.partial(_needed_after, place, features.seconds),
+        reserve=None if alone else functools.partial(_needed_after, place, features.seconds),
         elapsed=place.elapsed,
     )
     return found.run(), found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Mapping
@@ -82,7 +83,8 @@ class FullTraining:
             artefacts["weights"] = f"weights-{context.trial}-{rung.index}.safetensors"
             save_file(_weights(network), context.folder / artefacts["weights"])
         measured = {"seconds": time.monotonic() - started, "fit_seconds": report.seconds}
-        return Evaluation("complete", metrics, cost, measured, "", artefacts, _facts(candidate, settings, report))
+        facts = {**_facts(candidate, settings, report), "weights": _weights_digest(network)}
+        return Evaluation("complete", metrics, cost, measured, "", artefacts, facts)
 
     def restore(self, genotype: Genotype, artefacts: Mapping[str, str], context: EvaluationContext) -> TrainedModel | None:
         """Return the trained network of a trial; closed forms are solved again (from the cache), weights are read."""
@@ -167,6 +169,15 @@ def _weights(network: Network) -> dict[str, torch.Tensor]:
     return {name: value.detach().contiguous() for name, value in own.items()}
 
 
+def _weights_digest(network: Network) -> str:
+    """Return what two networks share exactly when all their state, closed forms too, is equal bit for bit."""
+    found = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        found.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        found.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return found.hexdigest()[:16]
+
+
 def _with(*metrics: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(metrics))
 
@@ -201,6 +212,7 @@ def _facts(candidate: Candidate, settings: FitSettings, report: FitReport) -> di
         "epochs": len(report.losses),
         **({} if settings.schedule == "none" else {"horizon": settings.epochs}),
         **({"factors": report.factors} if min(report.factors, default=1.0) < 1.0 else {}),
+        **({"stopped_by": report.stopped_by} if report.stopped_by == "deadline" else {}),
         "losses": [round(loss, 9) for loss in report.losses],
         "values": [round(value, 9) for value in report.values],
     }

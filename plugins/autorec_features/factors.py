@@ -66,7 +66,7 @@ class Factors:
         if not known:
             raise RejectColumn(f"no moment has {_FEWEST} positive events before it")
         pairs = np.asarray(events["@user"]), np.asarray(events["@item"])
-        tables_of = [_scaled(*_factors(pairs[0][rows], pairs[1][rows], users, items, self.config.rank, rng)) for _, rows in known]
+        tables_of = [_scaled(*_factors(pairs[0][rows], pairs[1][rows], users, items, self.config.rank)) for _, rows in known]
         program = _program([moment for moment, _ in known], tables_of)
         feature = Feature("user+item.factors", "numeric", "pair", dynamic=True, family="factors")
         return Fitted((feature,), program, config=self.config.model_copy(update={"moments": tuple(moments)}))
@@ -85,16 +85,14 @@ def _moments(clock: np.ndarray) -> tuple[int, ...]:
     return tuple(sorted(set(found)))
 
 
-def _factors(
-    users: np.ndarray, items: np.ndarray, user_count: int, item_count: int, rank: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+def _factors(users: np.ndarray, items: np.ndarray, user_count: int, item_count: int, rank: int) -> tuple[np.ndarray, np.ndarray]:
     """Return float64 [user_count, r] and [item_count, r], whose products are the entries of the low-rank matrix."""
     matrix = csr_matrix((np.ones(len(users)), (users, items)), shape=(user_count, item_count))
     matrix.data = np.ones_like(matrix.data)  # a pair counts once
     roots = [np.sqrt(np.maximum(np.asarray(matrix.sum(axis=axis)).reshape(-1), 1.0)) for axis in (1, 0)]
     entries = matrix.tocoo()
     scaled = csr_matrix((entries.data / roots[0][entries.row] / roots[1][entries.col], (entries.row, entries.col)), shape=matrix.shape)
-    left, values, right = leading(scaled, min(rank, *matrix.shape), rng)
+    left, values, right = leading(scaled, min(rank, *matrix.shape))
     return left * values, right
 
 

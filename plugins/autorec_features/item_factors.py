@@ -14,9 +14,7 @@ _LENIENCY = 5.0  # labels that the mean of a user is worth
 _FLAT = 1e-6  # share of the largest variance below which a direction is nothing
 
 
-def learn(
-    users: np.ndarray, items: np.ndarray, standard: np.ndarray, size: int, rank: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+def learn(users: np.ndarray, items: np.ndarray, standard: np.ndarray, size: int, rank: int) -> tuple[np.ndarray, np.ndarray]:
     """Return what items usually get, float64 [size], and their factors, float64 [size, rank], row 0 = unknown zeros.
 
     Users and items are numbered by their first event, so that the result does not depend on what comes later.
@@ -26,7 +24,10 @@ def learn(
         standard: float64 [m], standardised labels; NaN = unknown.
         size: Rows of items, row 0 included.
     """
+    means, factors = np.zeros(size), np.zeros((size, rank))
     known = np.isfinite(standard) & (users > 0) & (items > 0)
+    if not known.any():
+        return means, factors
     users, items, rest = _by_first(users[known])[0], items[known], standard[known]
     items, names = _by_first(items)
     count = np.bincount(items)
@@ -35,8 +36,7 @@ def learn(
     rest = rest - (np.bincount(users, rest) / (np.bincount(users) + _LENIENCY))[users]
     scale = 1.0 / np.sqrt(count + _STRENGTH)
     matrix = csr_matrix((rest * scale[items], (users, items)))
-    _, values, right = leading(matrix, min(rank, *matrix.shape), rng)
-    means, factors = np.zeros(size), np.zeros((size, rank))
+    _, values, right = leading(matrix, min(rank, *matrix.shape))
     means[names] = usual
     factors[names, : len(values)] = _whitened(right * values * scale[:, None], count)
     return means, factors

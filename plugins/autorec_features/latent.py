@@ -58,29 +58,39 @@ class Latent:
             return
         config = cls.Config(clock=profile.clock, rank=next(rank for rows, rank in _RANKS if profile.rows >= rows), **told)
         reason = f"{config.rank} factors of the items, and what the user's labels say of each"
-        yield FeatureProposal(config, seconds(profile.rows, 70 * config.rank), reason, profile.rows * 24 * (config.rank + 1))
+        values = profile.rows * 45 * config.rank + (profile.users + profile.items) * 800
+        yield FeatureProposal(config, seconds(values), reason, profile.rows * 24 * (config.rank + 1))
 
     def fit(self, events: Table, tables: Mapping[str, Table], rng: np.random.Generator) -> Fitted:
         """Learn the factors of all events, and those that each training row may know; too few labels are rejected."""
         check_label(events, self.config.label)
-        label = np.asarray(events[self.config.label], np.float64)
-        if np.count_nonzero(np.isfinite(label)) < _FEWEST:
-            raise RejectColumn(f"fewer than {_FEWEST:,} labels")
+        told = np.isfinite(np.asarray(events[self.config.label], np.float64))
+        told &= (np.asarray(events["@user"]) > 0) & (np.asarray(events["@item"]) > 0)
         blank, out = self._program(keys_of(events, "user")), np.zeros((events.rows, 1), np.float32)
         columns = {name: np.asarray(events[name]) for name in blank.inputs}
-        split = self._by_time(columns["@clock"]) if self.config.clock == "time" else self._by_users(columns["@user_key"])
+        by_time = self.config.clock == "time"
+        split = self._by_time(columns["@clock"], told) if by_time else self._by_users(columns["@user_key"])
+        able = False
         for known, folded, read in split:
-            if np.count_nonzero(np.isfinite(label[known])) >= _FEWEST:
-                out[read] = _values(self._fitted(blank, events, known, rng), columns, folded, read)
+            if len(read) and np.count_nonzero(told[known]) >= _FEWEST:
+                out[read], able = _values(self._fitted(blank, events, known), columns, folded, read), True
+        if not able:
+            raise RejectColumn(f"no row has {_FEWEST} labels {'before it' if by_time else 'of users in other folds'} to learn from")
         feature = Feature("taste.latent", "numeric", "pair", dynamic=True, family="taste")
-        whole = self._fitted(blank, events, np.arange(events.rows), rng).fold(columns)
+        whole = self._fitted(blank, events, np.arange(events.rows)).fold(columns)
         return Fitted((feature,), whole, {feature.name: out})
 
-    def _by_time(self, clock: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Yield (rows to learn from, rows to add up, rows that read), for each moment."""
-        order = np.sort(clock)
-        moments = np.unique([order[int(share * len(order))] for share in _MOMENTS])
-        for moment, until in zip(moments, [*moments[1:], None], strict=True):
+    def _by_time(self, clock: np.ndarray, told: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield (rows to learn from, rows to add up, rows that read), for each moment.
+
+        A moment before which there are too few labels, since many rows share its clock, moves on to the next clock there is.
+        """
+        order, labels = np.sort(clock), np.sort(clock[told])
+        places = [int(share * len(order)) for share in _MOMENTS]
+        early = [np.searchsorted(labels, order[place]) < _FEWEST for place in places]
+        later = [np.searchsorted(order, order[place], side="right") if soon else place for place, soon in zip(places, early, strict=True)]
+        moments = np.unique([order[place] for place in later if place < len(order)])
+        for moment, until in zip(moments, [*moments, None][1:], strict=True):
             before = np.ones(len(clock), bool) if until is None else clock < until
             yield np.flatnonzero(clock < moment), np.flatnonzero(before), np.flatnonzero(before & (clock >= moment))
 
@@ -89,13 +99,13 @@ class Latent:
             own = np.flatnonzero(users % FOLDS == fold)
             yield np.flatnonzero(users % FOLDS != fold), own, own
 
-    def _fitted(self, blank: Program, events: Table, rows: np.ndarray, rng: np.random.Generator) -> Program:
+    def _fitted(self, blank: Program, events: Table, rows: np.ndarray) -> Program:
         """Return the program with the factors that these rows tell."""
         options, items = self.config, keys_of(events, "item")
         standard = (np.asarray(events[options.label], np.float64)[rows] - options.prior) / options.spread
         order = np.argsort(np.asarray(events["@clock"])[rows], kind="stable")
         users, item = (np.asarray(events[name])[rows] for name in ("@user", "@item"))
-        means, factors = learn(users[order], item[order], standard[order], items, options.rank, rng)
+        means, factors = learn(users[order], item[order], standard[order], items, options.rank)
         return replace(blank, arrays={"means": means, **{f"factor {number}": column for number, column in enumerate(factors.T)}})
 
     def _program(self, users: int) -> Program:

@@ -66,7 +66,7 @@ class Words:
         width = min(options.width, vocabulary.size - 2, len(used.values) - 1)
         if width < 1:
             raise RejectColumn(f"{name!r} has {vocabulary.size - 1} words that several texts share")
-        vectors = _vectors(counts, places, vocabulary.size, len(used.values), width, rng)
+        vectors = _vectors(counts, places, vocabulary.size, len(used.values), width)
         raw = np.asarray(_program(name, vocabulary, vectors, options.max_words).computed([".mean"], {name: used})[".mean"])
         known = raw[np.isfinite(raw).all(axis=1)]
         told = known.std(axis=0) > _FLAT * known.std(axis=0).max(initial=0.0)
@@ -96,16 +96,14 @@ def _vocabulary(counts: Mapping[str, Mapping[int, int]], texts: int, least: int)
     return Vocabulary.of(kept), kept
 
 
-def _vectors(
-    counts: Mapping[str, Mapping[int, int]], words: list[str], size: int, texts: int, width: int, rng: np.random.Generator
-) -> np.ndarray:
+def _vectors(counts: Mapping[str, Mapping[int, int]], words: list[str], size: int, texts: int, width: int) -> np.ndarray:
     """Return float64 [size, width]: what each word adds; row 0 is zeros."""
     rarity = np.array([np.log(texts / len(counts[word])) + 1.0 for word in words])
     entries = [(text, column, times) for column, word in enumerate(words) for text, times in counts[word].items()]
     rows, columns, times = (np.array(part) for part in zip(*entries, strict=True))
     lengths = np.bincount(rows, weights=times, minlength=texts)
     matrix = csr_matrix((times / lengths[rows] * rarity[columns], (rows, columns)), shape=(texts, len(words)))
-    directions = leading(matrix, width, rng)[2].T
+    directions = leading(matrix, width)[2].T
     signs = np.sign(directions[np.arange(width), np.abs(directions).argmax(axis=1)])
     vectors = np.zeros((size, width))
     vectors[1:] = (directions * signs[:, None]).T * rarity[:, None]

@@ -40,6 +40,8 @@ class EvaluationContext:
         device: `cpu` or `cuda`.
         deadline: Monotonic time (s) after which training stops by itself and returns what it has; None = no limit.
         folder: Where artefacts are written.
+        parent: Trial that the genotype was derived from, where the strategy says so.
+        artefacts: What `prepare` returned: name → file name below `folder`.
     """
 
     kernel: Kernel
@@ -53,6 +55,8 @@ class EvaluationContext:
     threads: int = 1
     deadline: float | None = None
     limits: Mapping[str, float] = field(default_factory=dict)
+    parent: int | None = None
+    artefacts: Mapping[str, str] = field(default_factory=dict)
 
 
 @runtime_checkable
@@ -66,7 +70,10 @@ class Evaluator(Protocol):
         ...
 
     def prepare(self, context: EvaluationContext) -> Mapping[str, str]:
-        """Do once a run what all evaluations share; return artefacts by digest."""
+        """Do once a run what all evaluations share, until `context.deadline`; return name → file name below `context.folder`.
+
+        A function of the feature set, the seed and the options, as a trial is; `context.trial` is a number that no trial has.
+        """
         ...
 
     def evaluate(self, genotype: Genotype, rung: Rung, context: EvaluationContext) -> Evaluation:
@@ -96,6 +103,7 @@ class Task:
         soft_seconds: Time after which training stops by itself and is measured as it is; 0 = none.
         memory_bytes: Resident limit; 0 = none.
         options: Options of the evaluator.
+        artefacts: What its `prepare` returned.
     """
 
     run: str
@@ -115,6 +123,7 @@ class Task:
     limits: Mapping[str, float] = field(default_factory=dict)
     parent: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    artefacts: Mapping[str, str] = field(default_factory=dict)
 
 
 @runtime_checkable

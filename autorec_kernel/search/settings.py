@@ -56,6 +56,7 @@ class SearchSettings:
     weights: Mapping[str, float] = field(default_factory=dict)
     evaluator: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
+    artefacts: Mapping[str, str] = field(default_factory=dict)
     limits: Mapping[str, float] = field(default_factory=dict)
     device: str = "cpu"
     threads: int = 1
@@ -101,4 +102,5 @@ class SearchSettings:
             limits={**self.limits, **({"max_seconds": soft} if soft else {})},
             parent=parent,
             options=dict(self.options),
+            artefacts=dict(self.artefacts),
         )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from autorec_kernel.features import FeatureSet
     from autorec_kernel.kernel import Kernel
 
-__all__ = ["ARTEFACTS", "FEATURES", "load_features", "run_task", "task_from_json", "task_json", "threads_limited"]
+__all__ = ["ARTEFACTS", "FEATURES", "context_of", "load_features", "run_task", "task_from_json", "task_json", "threads_limited"]
 
 _log = logging.getLogger(__name__)
 FEATURES, ARTEFACTS = "features", "artefacts"  # folders below the run folder
@@ -53,7 +53,7 @@ def run_task(task: Task, kernel: Kernel, features: FeatureSet | None = None) -> 
     """
     try:
         with threads_limited(task.threads):
-            context = _context(task, kernel, features or load_features(task.run))
+            context = context_of(task, kernel, features or load_features(task.run))
             evaluator = kernel.create("evaluator", task.evaluator, **task.options)
             found = evaluator.evaluate(Genotype(task.genotype), Rung(task.rung, task.share), context)
         return _checked(found, task.metric)
@@ -101,7 +101,8 @@ def _plain(value: Any) -> Any:
     return dict(value) if isinstance(value, Mapping) else value
 
 
-def _context(task: Task, kernel: Kernel, features: FeatureSet) -> EvaluationContext:
+def context_of(task: Task, kernel: Kernel, features: FeatureSet) -> EvaluationContext:
+    """Return what an evaluator may read of a task; makes the folder of its artefacts."""
     folder = Path(task.run) / ARTEFACTS
     folder.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + task.soft_seconds if task.soft_seconds else None
@@ -117,6 +118,8 @@ def _context(task: Task, kernel: Kernel, features: FeatureSet) -> EvaluationCont
         threads=task.threads,
         deadline=deadline,
         limits=task.limits,
+        parent=task.parent,
+        artefacts=task.artefacts,
     )
 
 

@@ -26,6 +26,7 @@ class Call:
         causal: Whether attention sees older steps alone.
         length: Longest history.
         dropout: Share of units dropped while training.
+        widest: Most units of a layer that is applied to every step.
     """
 
     draft: Draft
@@ -34,11 +35,12 @@ class Call:
     causal: bool
     length: int
     dropout: float
+    widest: int
 
     @property
     def size(self) -> int:
         """Return the width that the operation is to have."""
-        return int(self.options["size"])
+        return int(self.options["size"] if "size" in self.options else self.options["states"])
 
     @property
     def layers(self) -> int:

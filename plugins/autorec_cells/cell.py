@@ -18,13 +18,14 @@ __all__ = ["leaves_of"]
 _OPERATIONS: Mapping[str, Callable[[Call], Value]] = {**CROSSES, **SEQUENCES}
 
 
-def leaves_of(draft: Draft, config: Any, source: Callable[[str], Value], *, causal: bool) -> list[Value]:
+def leaves_of(draft: Draft, config: Any, source: Callable[[str], Value], *, causal: bool, widest: int) -> list[Value]:
     """Add the nodes of a cell and return its leaves, each once, in an order that the numbers of the nodes do not decide.
 
     Args:
         config: Options as `config_of` makes them, with `length` and `dropout`.
         source: Name of a source → its value.
         causal: Whether attention sees older steps alone.
+        widest: Most units of a layer that is applied to every step.
     """
     values: dict[str, Value] = {}
     read: set[str] = set()
@@ -32,7 +33,7 @@ def leaves_of(draft: Draft, config: Any, source: Callable[[str], Value], *, caus
         names = _inputs(config, number, tuple(values))
         read |= set(names) & set(values)
         inputs = _distinct(values[name] if name in values else source(name) for name in names)
-        call = Call(draft, inputs, options_of(config, number), causal, config.length, config.dropout)
+        call = Call(draft, inputs, options_of(config, number), causal, config.length, config.dropout, widest)
         found = _OPERATIONS[getattr(config, f"operation_{number}")](call)
         values[str(number)] = connected(draft, getattr(config, f"connection_{number}"), found, inputs)
     return by_mark(_distinct(value for name, value in values.items() if name not in read))

@@ -18,12 +18,12 @@ _CONTEXT = 64  # hidden units of a gate
 
 
 def _network(call: Call) -> Value:
-    """The same for every step where an input is a sequence, of all inputs side by side otherwise."""
+    """The same for every step, and not wide, where an input is a sequence; of all inputs side by side otherwise."""
     sizes = [max(8, call.size >> layer) if call.options["taper"] else call.size for layer in range(call.layers)]
     activation = call.options["activation"]
     if call.sequential:
         steps = call.steps(append=False)
-        for size in sizes:
+        for size in (min(size, call.widest) for size in sizes):
             config = {"width": size, "activation": activation}
             steps = call.draft.add("blocks/project-steps", [steps], config, port="sequence", width=size)
         return steps

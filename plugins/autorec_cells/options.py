@@ -18,12 +18,13 @@ __all__ = ["NODES", "NONE", "OPERATIONS", "OPTIONS", "config_of", "options_of"]
 NODES, NONE = 6, "none"
 OPERATIONS = (*CROSSES, *SEQUENCES)
 
-_SIZED = ("mlp", "lstm", "gru", "attention", "convolution", "memory", "capsules", "evolution", "cin", "experts")
+_STATEFUL = ("lstm", "gru", "attention", "convolution", "memory", "capsules", "evolution")
 _LAYERED = ("mlp", "lstm", "gru", "attention", "convolution", "cin", "cross")
 _Matrices = Literal["field_all", "field_each", "field_interaction"]
 # option -> (type, domain, default, operations that have it, help)
 OPTIONS: Mapping[str, tuple[Any, Domain, Any, tuple[str, ...], str]] = {
-    "size": (int, Choice(16, 32, 64, 128, 256), 64, _SIZED, "Width"),
+    "size": (int, Choice(16, 32, 64, 128, 256), 64, ("mlp", "cin", "experts"), "Width of a layer"),
+    "states": (int, Choice(16, 32, 64, 128), 64, _STATEFUL, "Width of a step, an interest or a field"),
     "layers": (int, Int(1, 3), 1, _LAYERED, "Layers"),
     "activation": (
         Literal["relu", "gelu", "silu", "tanh", "prelu", "dice"],
@@ -66,7 +67,12 @@ OPTIONS: Mapping[str, tuple[Any, Domain, Any, tuple[str, ...], str]] = {
 
 
 def config_of(
-    name: str, sources: Sequence[str], operations: Sequence[str], defaults: Mapping[str, Any], base: type[ComponentConfig]
+    name: str,
+    sources: Sequence[str],
+    operations: Sequence[str],
+    defaults: Mapping[str, Any],
+    base: type[ComponentConfig],
+    states: Domain | None = None,
 ) -> type[ComponentConfig]:
     """Return the `Config` of a cell: the options of `base`, then `nodes` and the options of every node, each a gene.
 
@@ -76,16 +82,19 @@ def config_of(
         operations: What a node may do.
         defaults: Option → default, where it is not that of `OPTIONS`.
         base: The options that are no node's.
+        states: Domain of the width of a step, where it is not that of `OPTIONS`.
     """
     fields: dict[str, Any] = {
         "nodes": (Annotated[int, Int(1, NODES), Field(ge=1, le=NODES)], Field(defaults["nodes"], description="Nodes of the cell."))
     }
     for number in range(1, NODES + 1):
-        fields |= _fields_of(number, sources, operations, defaults)
+        fields |= _fields_of(number, sources, operations, defaults, states)
     return create_model(name, __base__=base, __module__=base.__module__, __doc__="Options.", **fields)
 
 
-def _fields_of(number: int, sources: Sequence[str], operations: Sequence[str], defaults: Mapping[str, Any]) -> dict[str, Any]:
+def _fields_of(
+    number: int, sources: Sequence[str], operations: Sequence[str], defaults: Mapping[str, Any], states: Domain | None
+) -> dict[str, Any]:
     """Return the fields of one node: operation, inputs and connection while the cell is that long, the rest under its operation."""
     there = Under("nodes", *range(number, NODES + 1))
     earlier = tuple(str(other) for other in range(1, number))
@@ -106,7 +115,8 @@ def _fields_of(number: int, sources: Sequence[str], operations: Sequence[str], d
         name, under = f"{option}_{number}", Under(f"operation_{number}", *having)
         if having:
             field = Field(defaults.get(name, default), ge=1 if type_ is int else None, description=f"{told} ({', '.join(having)}).")
-            fields[name] = (Annotated[type_, values, under], field)
+            searched = states if states is not None and option == "states" else values
+            fields[name] = (Annotated[type_, searched, under], field)
     return fields
 
 

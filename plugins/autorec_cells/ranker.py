@@ -21,6 +21,7 @@ from autorec_kernel.space import Bool, Choice
 
 __all__ = ["FreeRanker"]
 
+_STATES = (8, 16, 32, 64)  # widths of a step: every row has a history of its own
 _Width = Annotated[int, Choice(4, 8, 16, 32), Field(ge=1)]
 
 
@@ -31,7 +32,7 @@ class _Options(ComponentConfig):
     small_dim: _Width = Field(16, description="Embedding width of vocabularies of at most 100 rows.")
     medium_dim: _Width = Field(16, description="Embedding width of vocabularies of 101 to 10,000 rows.")
     large_dim: _Width = Field(16, description="Embedding width of larger vocabularies.")
-    length: Annotated[int, Choice(10, 20, 50), Field(ge=1)] = Field(20, description="Newest steps of the history that are read.")
+    length: Annotated[int, Choice(5, 10, 20), Field(ge=1)] = Field(20, description="Newest steps of the history that are read.")
     dropout: Annotated[float, Choice(0.0, 0.1, 0.2, 0.4), Field(ge=0, lt=1)] = Field(
         0.2, description="Share of units dropped while training."
     )
@@ -55,6 +56,7 @@ class FreeRanker:
         OPERATIONS,
         {"nodes": 2, "operation_1": "fm", "left_2": "fields", "size_2": 256, "layers_2": 3, "taper_2": True},
         _Options,
+        Choice(*_STATES),
     )
 
     def __init__(self, config: ComponentConfig) -> None:
@@ -72,7 +74,7 @@ class FreeRanker:
         config = cell_of(self.config)
         draft = Draft()
         columns = Columns(draft, features, config)
-        leaves = [_read(draft, leaf, config.reading) for leaf in leaves_of(draft, config, columns, causal=False)]
+        leaves = [_read(draft, leaf, config.reading) for leaf in leaves_of(draft, config, columns, causal=False, widest=_STATES[-1])]
         label = next(iter(features.tasks))
         score = _summed(draft, features, label, columns, leaves) if config.first_order else _headed(draft, features, label, leaves)
         return draft.finish({label: score}, (), "row")

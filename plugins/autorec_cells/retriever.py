@@ -76,7 +76,7 @@ class FreeRetriever:
         config = cell_of(self.config)
         draft = Draft()
         sources = _Sources(draft, features, config)
-        leaves = leaves_of(draft, config, sources, causal=True)
+        leaves = leaves_of(draft, config, sources, causal=True, widest=128)
         vocabulary = sources.items
         items = draft.source("items", "@table", {"table": vocabulary, "width": config.item_dim}, "table", config.item_dim)
         if all(leaf.stepwise for leaf in leaves):

@@ -36,7 +36,7 @@ def format_cell(config: Any) -> str:
 
 def _told(config: Any, number: int, *, chained: bool) -> str:
     options = options_of(config, number)
-    size, layers = options.pop("size", None), options.pop("layers", None)
+    size, layers = options.pop("size", None) or options.pop("states", None), options.pop("layers", None)
     further = "".join(f" {name}={_word(value)}" for name, value in options.items() if value != OPTIONS[name][2])
     left, right = getattr(config, f"left_{number}"), getattr(config, f"right_{number}")
     implied = right == NONE and (chained or (number == 1 and left == type(config).model_fields["left_1"].default))
@@ -79,7 +79,8 @@ def _parsed(told: str, number: int, start: str) -> dict[str, Any]:
     if match is None or operation is None:
         raise UsageError(f"{told!r} is no node of a cell", hint=f"operations are {', '.join(_WORDS.values())}")
     values: dict[str, Any] = {name: row[2] for name, row in OPTIONS.items() if operation in row[3]}
-    given = {name: match[name] for name in ("size", "layers") if match[name]}
+    suffixes = {"states" if "states" in values else "size": match["size"], "layers": match["layers"]}
+    given = {name: value for name, value in suffixes.items() if value}
     given |= dict(option.split("=", 1) for option in match["options"].split())
     for name, value in given.items():
         if name not in values:

@@ -13,7 +13,7 @@ from autorec_kernel.models import Network, build_network
 from autorec_kernel.testing.network_cases import answers
 
 CONNECTIONS = ("plain", "skip", "residual", "dense")
-BELOW = {"operation_1": "gru", "size_1": 16, "left_1": "history"}
+BELOW = {"operation_1": "gru", "states_1": 16, "left_1": "history"}
 
 
 @pytest.fixture

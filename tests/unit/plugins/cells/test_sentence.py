@@ -40,7 +40,7 @@ def test_a_chain_reads_the_node_before_and_the_first_one_the_usual_source() -> N
     config = parse_cell("[LSTM-64, Attention-32, MLP-128]", FreeRetriever.Config())
     assert [config.operation_1, config.operation_2, config.operation_3] == ["lstm", "attention", "mlp"]
     assert [config.left_1, config.left_2, config.left_3] == ["history", "1", "2"]
-    assert [config.size_1, config.size_2, config.size_3] == [64, 32, 128]
+    assert [config.states_1, config.states_2, config.size_3] == [64, 32, 128]
 
 
 def test_the_option_cell_takes_the_place_of_the_options_of_nodes(tiny: FeatureSet, cell: str, kernel: Kernel) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from autorec_kernel.errors import UsageError
 
@@ -16,31 +18,35 @@ _HINT = (
     f"{VARIABLE} names a folder that holds model.onnx (or onnx/model.onnx) and tokenizer.json, as the published exports of "
     "sentence-transformers/all-MiniLM-L6-v2 do"
 )
+_BESIDE = "put the files of weights beside the graph, under the names that they were exported with"
 
 
 @dataclass(frozen=True, slots=True)
 class EncoderFiles:
-    """The files of one encoder: the graph, what its weights are kept in, and its tokenizer."""
+    """The files of one encoder: the graph, its tokenizer, and the files beside the graph that it keeps weights in, by name."""
 
     graph: Path
     tokenizer: Path
-
-    @property
-    def weights(self) -> list[Path]:
-        """Return the graph and the files of weights beside it (`model.onnx_data`), in order of their names."""
-        return sorted(path for path in self.graph.parent.glob(f"{self.graph.name}*") if path.is_file())
+    weights: tuple[Path, ...] = ()
 
     @property
     def bytes(self) -> int:
         """Return the size of graph and weights."""
-        return sum(path.stat().st_size for path in self.weights)
+        return sum(path.stat().st_size for path in (self.graph, *self.weights))
 
     def digest(self) -> str:
-        """Return the SHA-256 of all files, in hexadecimal."""
+        """Return the SHA-256 of all files, in hexadecimal.
+
+        Raises:
+            UsageError: One of them cannot be read.
+        """
         whole = hashlib.sha256()
-        for path in (*self.weights, self.tokenizer):
-            with path.open("rb") as file:
-                whole.update(hashlib.file_digest(file, "sha256").digest())
+        for path in (self.graph, *self.weights, self.tokenizer):
+            try:
+                with path.open("rb") as file:
+                    whole.update(hashlib.file_digest(file, "sha256").digest())
+            except OSError as error:
+                raise UsageError(f"a file of the text encoder cannot be read: {error.strerror}", where=str(path)) from error
         return whole.hexdigest()
 
 
@@ -53,7 +59,7 @@ def files_of(folder: str) -> EncoderFiles:
     """Find the files of an encoder.
 
     Raises:
-        UsageError: The folder is not there, or holds no encoder.
+        UsageError: The folder is not there, or holds no encoder; or the graph keeps weights in files that are not there, or elsewhere.
     """
     place = Path(folder).expanduser()
     if not place.is_dir():
@@ -63,4 +69,31 @@ def files_of(folder: str) -> EncoderFiles:
     if graph is None or tokenizer is None:
         lost = "model.onnx" if graph is None else "tokenizer.json"
         raise UsageError(f"the folder {str(place)!r} of the text encoder holds no {lost}", where=VARIABLE, hint=_HINT)
-    return EncoderFiles(graph, tokenizer)
+    return EncoderFiles(graph, tokenizer, _weights(graph))
+
+
+def _weights(graph: Path) -> tuple[Path, ...]:
+    """Return the files that a graph reads besides itself (ONNX IR, external data); none of them is opened."""
+    import onnx
+
+    try:
+        model = onnx.load(graph, load_external_data=False)
+    except Exception as error:  # protobuf's classes depend on how it was built
+        raise UsageError(f"the graph cannot be read: {str(error)[:300]}", where=str(graph), hint=_HINT) from error
+    names = sorted({entry.value for tensor in _tensors(model) for entry in tensor.external_data if entry.key == "location"})
+    for name in names:
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise UsageError(f"the graph reads weights from {name[:200]!r}, outside its folder", where=str(graph), hint=_BESIDE)
+        if not (graph.parent / name).is_file():
+            raise UsageError(f"the graph reads weights from {name[:200]!r}, which is not there", where=str(graph), hint=_BESIDE)
+    return tuple(graph.parent / name for name in names)
+
+
+def _tensors(message: Any) -> Iterator[Any]:
+    """Yield the tensors of a protobuf message, wherever they stand: initialisers, attributes, branches, functions."""
+    for field, value in message.ListFields():
+        for one in () if field.message_type is None else (value,) if hasattr(value, "ListFields") else value:
+            if field.message_type.name == "TensorProto":
+                yield one
+            else:
+                yield from _tensors(one)

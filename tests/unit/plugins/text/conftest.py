@@ -42,8 +42,9 @@ def write_graph(
     kind: int = TensorProto.INT64,
     pooled: bool = False,
     rank: int = 3,
+    beside: str = "",
 ) -> None:
-    """Write hidden = tanh(table[ids]) (+ 0 of the other inputs); `pooled` adds an output `sentence_embedding`, twice the mean."""
+    """Write hidden = tanh(table[ids]); `pooled` adds an output `sentence_embedding`, `beside` names a file for the weights."""
     nodes = [helper.make_node("Gather", ["table", "input_ids"], ["found"]), helper.make_node("Tanh", ["found"], ["last_hidden_state"])]
     outputs = [helper.make_tensor_value_info("last_hidden_state", TensorProto.FLOAT, ["n", "t", table.shape[1]])]
     tensors = [numpy_helper.from_array(table, "table")]
@@ -56,7 +57,8 @@ def write_graph(
         outputs = [helper.make_tensor_value_info("all", TensorProto.FLOAT, [])]
     given = [helper.make_tensor_value_info(name, kind, ["n", "t"]) for name in inputs]
     graph = helper.make_graph(nodes, "fake", given, outputs, tensors)
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9), path)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+    onnx.save_model(model, path, save_as_external_data=bool(beside), location=beside or None, size_threshold=0)
 
 
 def write_tokenizer(path: Path) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, helper
 
 from autorec_kernel.errors import PluginError, UsageError
 from autorec_text.encoder import Encoder, encoder_of
@@ -94,12 +95,62 @@ def test_the_graph_may_lie_in_a_folder_of_its_own(make_encoder: Callable[..., An
     assert files_of(str(fake.folder / "onnx")).tokenizer == fake.folder / "tokenizer.json"
 
 
-def test_the_digest_tells_another_model_and_another_tokenizer(make_encoder: Callable[..., Any]) -> None:
+def test_the_digest_tells_another_model(make_encoder: Callable[..., Any]) -> None:
     one, same, other = (make_encoder(name, seed=seed) for name, seed in (("one", 0), ("same", 0), ("other", 1)))
     first = files_of(str(one.folder)).digest()
     assert first == files_of(str(same.folder)).digest() != files_of(str(other.folder)).digest()
-    (same.folder / "model.onnx_data").write_bytes(b"weights beside the graph")
-    assert first != files_of(str(same.folder)).digest()
+
+
+def test_weights_under_any_name_are_part_of_the_digest_the_size_and_the_cache(make_encoder: Callable[..., Any]) -> None:
+    fake, other = make_encoder("one", beside="weights.bin"), make_encoder("other", beside="weights.bin", seed=1)
+    files = files_of(str(fake.folder))
+    planned = files.digest()
+    first = encoder_of(files, 32, planned).encode(TEXTS)
+    assert files.weights == (fake.folder / "weights.bin",)
+    assert files.bytes > fake.table.nbytes
+    (fake.folder / "weights.bin").write_bytes((other.folder / "weights.bin").read_bytes())  # the graph stays as it was
+    assert files_of(str(fake.folder)).digest() == files_of(str(other.folder)).digest() != planned
+    assert not np.allclose(encoder_of(files, 32, files.digest()).encode(TEXTS), first)
+
+
+def test_files_that_the_graph_does_not_read_are_no_part_of_the_digest(fake: Any) -> None:
+    planned = files_of(str(fake.folder)).digest()
+    (fake.folder / "model.onnx.bak").write_bytes(b"an older graph")
+    assert files_of(str(fake.folder)).digest() == planned
+
+
+def test_weights_within_nodes_and_branches_are_found(fake: Any) -> None:
+    model = onnx.load(fake.folder / "model.onnx")
+    branch = helper.make_graph([helper.make_node("Constant", [], ["far"], value=outside("far.bin"))], "branch", [], [])
+    model.graph.node.append(helper.make_node("Constant", [], ["near"], value=outside("near.bin")))
+    model.graph.node.append(helper.make_node("If", ["near"], ["both"], then_branch=branch, else_branch=branch))
+    (fake.folder / "model.onnx").write_bytes(model.SerializeToString())
+    for name in ("far.bin", "near.bin"):
+        (fake.folder / name).write_bytes(b"\x00" * 4)
+    assert [path.name for path in files_of(str(fake.folder)).weights] == ["far.bin", "near.bin"]
+
+
+def outside(location: str) -> TensorProto:
+    """Return a tensor whose values lie in another file."""
+    found = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[1], data_location=TensorProto.EXTERNAL)
+    found.external_data.add(key="location", value=location)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("location", "told"),
+    [("../secret.bin", "outside its folder"), ("/etc/passwd", "outside its folder"), ("lost.bin", "which is not there")],
+)
+def test_weights_elsewhere_are_refused_unread(fake: Any, location: str, told: str) -> None:
+    (fake.folder.parent / "secret.bin").write_bytes(b"\x00" * 4)
+    model = onnx.load(fake.folder / "model.onnx")
+    model.graph.initializer.append(outside(location))
+    (fake.folder / "model.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(UsageError, match=told) as caught:
+        files_of(str(fake.folder))
+    assert location in caught.value.message
+    assert caught.value.where == str(fake.folder / "model.onnx")
+    assert "beside the graph" in caught.value.hint
 
 
 def test_the_last_encoder_stays_loaded_and_does_not_read_a_text_twice(fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,9 +184,13 @@ def test_a_folder_that_holds_no_encoder_is_refused_with_the_fix(fake: Any, broke
 
 
 def test_files_that_are_damaged_are_refused_by_name(fake: Any) -> None:
-    for name, told in (("model.onnx", "cannot load the graph"), ("tokenizer.json", "tokenizer cannot be read")):
+    for name, damaged, told in (
+        ("model.onnx", b"{}", "the graph cannot be read"),
+        ("model.onnx", b"", "cannot load the graph"),
+        ("tokenizer.json", b"{}", "tokenizer cannot be read"),
+    ):
         kept = (fake.folder / name).read_bytes()
-        (fake.folder / name).write_bytes(b"{}")
+        (fake.folder / name).write_bytes(damaged)
         with pytest.raises(UsageError, match=told) as caught:
             Encoder(files_of(str(fake.folder)), 32)
         assert caught.value.where == str(fake.folder / name)

@@ -114,9 +114,10 @@ def _programs(one: _Audit) -> None:
 
 def _unfitted(one: _Audit) -> None:
     """Name the features that an op makes of all rows and not of the sample: only their programs, and what they tell alone, are judged."""
-    plans, made = zip(one.features.plan, one.base.plan, strict=True), {feature.name for feature in one.base.schema.features}
-    lost = {now["op"]: now["reason"] for row, now in plans if row["taken"] and not now["taken"]}
-    one.report.unfitted = {f.name: lost.get(f.op, "its op makes others of it") for f in one.features.schema.features if f.name not in made}
+    made = {feature.name for feature in one.base.schema.features}
+    now = [now for row, now in zip(one.features.plan, one.base.plan, strict=True) if row["taken"]]
+    why = {f.name: row["reason"] for op, row in zip(one.features.fitted, now, strict=True) if not row["taken"] for f in op.features}
+    one.report.unfitted = {f.name: why.get(f.name, "its op makes others of it") for f in one.features.schema.features if f.name not in made}
     for name, why in one.report.unfitted.items():
         _log.warning("the audit cannot make feature %r of its sample, and does not judge it: %s", name, why)
 

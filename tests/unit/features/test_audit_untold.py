@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from autorec_features.base import Fitted
 from autorec_features.factors import Factors
 from autorec_features.time_parts import TimeParts
 from autorec_kernel.cli.explain import print_features
-from autorec_kernel.contracts.features import RejectColumn
+from autorec_kernel.config import ComponentConfig
+from autorec_kernel.contracts.features import FeatureProposal, RejectColumn
 from autorec_kernel.data import open_dataset
 from autorec_kernel.features import audit, build_features
 from autorec_kernel.records.dataset import Dataset
+from autorec_kernel.records.features import Feature
+from autorec_kernel.records.program import Program, Step
 from autorec_kernel.records.table import Table
 from tests.unit.features.audit_ops import data, ints, noise, planted, report_of
 
@@ -74,6 +79,31 @@ def test_an_op_that_makes_other_features_of_the_sample_is_named() -> None:
 
     report = report_of(data(9000, users=3000), Other)
     assert list(report.unfitted) == ["planted"] and "rejected" not in report.unfitted["planted"]
+
+
+def test_columns_of_one_op_are_named_each_with_its_own_reason() -> None:
+    class Config(ComponentConfig):
+        which: str = "a"
+
+    class Two:
+        def __init__(self, config: Config) -> None:
+            self.config = config
+
+        @classmethod
+        def propose(cls, profile: Any) -> Iterable[FeatureProposal]:
+            return [FeatureProposal(Config(which=which), 0.01, "always") for which in "abc"]
+
+        def fit(self, events: Table, tables: Any, rng: np.random.Generator) -> Fitted:
+            name = self.config.which
+            if events.rows <= 5000 and name != "c":
+                raise RejectColumn(f"too few for {name}")
+            told = Step("gather", ("@order",), "out", {"table": "zeros"})
+            return Fitted((Feature(name, "numeric", "row"),), Program(("@order",), (told,), ("out",), {"zeros": np.zeros((1, 1))}))
+
+    Two.Config = Config  # type: ignore[attr-defined]
+    dataset, ops = data(9000, users=3000), {"tests/two": Two}
+    report = audit(dataset, build_features(dataset, ops, task="rate"), ops)  # type: ignore[arg-type]
+    assert report.unfitted == {"a": "rejected: too few for a", "b": "rejected: too few for b"}
 
 
 def many(rows: int = 45_000) -> Dataset:

@@ -61,15 +61,22 @@ def files_of(folder: str) -> EncoderFiles:
     Raises:
         UsageError: The folder is not there, or holds no encoder; or the graph keeps weights in files that are not there, or elsewhere.
     """
-    place = Path(folder).expanduser()
+    place = Path(folder).expanduser().absolute()
     if not place.is_dir():
         raise UsageError(f"{str(place)!r} is no folder, and so holds no text encoder", where=VARIABLE, hint=_HINT)
     graph = next((path for path in (place / "model.onnx", place / "onnx" / "model.onnx") if path.is_file()), None)
-    tokenizer = next((path for path in (place / "tokenizer.json", place.parent / "tokenizer.json") if path.is_file()), None)
+    tokenizer = next((path for path in _tokenizers(place, graph) if path.is_file()), None)
     if graph is None or tokenizer is None:
         lost = "model.onnx" if graph is None else "tokenizer.json"
         raise UsageError(f"the folder {str(place)!r} of the text encoder holds no {lost}", where=VARIABLE, hint=_HINT)
     return EncoderFiles(graph, tokenizer, _weights(graph))
+
+
+def _tokenizers(place: Path, graph: Path | None) -> tuple[Path, ...]:
+    """Return where a tokenizer may lie: in the folder, beside the graph, or above a folder `onnx`; above any other lies another model."""
+    folders = [place, *([graph.parent] if graph else [])]
+    folders += [folder.parent for folder in folders if folder.name == "onnx"]
+    return tuple(folder / "tokenizer.json" for folder in folders)
 
 
 def _weights(graph: Path) -> tuple[Path, ...]:

@@ -95,6 +95,15 @@ def test_the_graph_may_lie_in_a_folder_of_its_own(make_encoder: Callable[..., An
     assert files_of(str(fake.folder / "onnx")).tokenizer == fake.folder / "tokenizer.json"
 
 
+def test_a_tokenizer_above_the_folder_belongs_to_another_model(make_encoder: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = make_encoder()
+    (fake.folder / "tokenizer.json").rename(fake.folder.parent / "tokenizer.json")
+    with pytest.raises(UsageError, match=r"holds no tokenizer\.json"):
+        files_of(str(fake.folder))
+    monkeypatch.chdir(make_encoder("published", inside="onnx").folder / "onnx")
+    assert files_of(".").tokenizer.parent.name == "published"
+
+
 def test_the_digest_tells_another_model(make_encoder: Callable[..., Any]) -> None:
     one, same, other = (make_encoder(name, seed=seed) for name, seed in (("one", 0), ("same", 0), ("other", 1)))
     first = files_of(str(one.folder)).digest()

@@ -42,9 +42,8 @@ class Numbers:
             return False
         return not (key in self._space and self._space.children(key))
 
-    def of(self, genotype: Genotype) -> dict[str, Any] | None:
-        """Return the free parameters of a genotype with the same fixed choice, None for another choice."""
-        params, _ = encode(self._space, genotype)
+    def of(self, params: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return the free ones among the parameters of a genotype with the same fixed choice, None for another choice."""
         same = params.keys() == self.free.keys() | self.fixed.keys() and all(params[key] == value for key, value in self.fixed.items())
         return {key: params[key] for key in self.free} if same else None
 

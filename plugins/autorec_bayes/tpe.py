@@ -8,7 +8,7 @@ import warnings
 from collections import ChainMap
 from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import optuna
 from pydantic import Field
@@ -21,18 +21,21 @@ from autorec_kernel.space import Genotype, SearchSpace
 
 if TYPE_CHECKING:
     import numpy as np
+    from optuna.distributions import BaseDistribution
 
 __all__ = ["TreeParzen", "TreeParzenSession"]
 
 _MOVES = 8  # neighbours tried when the sampler repeats itself
+_WORK = 2400  # genes times trials the model looks at: what keeps a proposal under 50 ms
+_FAULTS = ("failed", "timeout", "oom", "nan", "infeasible")  # endings that say something about the candidate
 
 
 class TreeParzen:
     """TPE over the active genes (Bergstra et al. 2011; jointly: Falkner et al. 2018); several objectives by hypervolume.
 
     Within a batch the proposals not yet evaluated count as bad (constant liar), so that a batch spreads out. A proposal that was
-    made before is replaced by a neighbour of it. Failed trials enter the study as failed: TPE learns nothing from them, but they
-    are not proposed again.
+    made before is replaced by a neighbour of it. A trial that failed or broke a limit counts as bad as the worst one, so that the
+    model leaves such regions; it is not proposed again.
 
     With `sampler = "gp"` or `"cma"` every other proposal keeps the options, lengths and parents of the best trial and moves its
     numbers alone, by a Gaussian process or CMA-ES over the trials of that choice; all proposals do where there is nothing else to choose.
@@ -46,7 +49,9 @@ class TreeParzen:
         startup: int = Field(10, ge=1, le=100_000, description="Trials, foreign ones included, before the model speaks.")
         candidates: int = Field(24, ge=1, le=100_000, description="Draws from the good density per proposal.")
         multivariate: bool = Field(False, description="Whether genes active together are modelled together, at twice the cost.")
-        history: int = Field(100, ge=20, le=100_000, description="Trials the model looks at: the best quarter and the newest ones.")
+        history: int = Field(
+            100, ge=20, le=100_000, description="Trials the model looks at, fewer beyond 24 genes: the best quarter and the newest."
+        )
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -70,12 +75,16 @@ class TreeParzenSession:
         self._space = space
         self._objectives = objectives
         self._told: dict[int, Trial] = {}  # by number: a promoted trial replaces its lower rung
+        self._params: dict[int, tuple[dict[str, Any], dict[str, BaseDistribution]]] = {}
         self._known: dict[Genotype, None] = {}
 
     def tell(self, trials: Sequence[Trial]) -> None:
-        """Take a batch; trials of other spaces are left out."""
+        """Take a batch; trials of other spaces and those that say nothing about their candidate are left out."""
         self._known.update(dict.fromkeys(trial.genotype for trial in trials))
-        self._told.update({trial.number: trial for trial in sorted(trials, key=_rung) if self._space.admits(trial.genotype)})
+        for trial in sorted(trials, key=_rung):
+            if (self._usable(trial) or trial.status in _FAULTS) and self._space.admits(trial.genotype):
+                self._told[trial.number] = trial
+                self._params[trial.number] = encode(self._space, trial.genotype)
 
     def ask(self, count: int, rng: np.random.Generator) -> tuple[Proposal, ...]:
         """Return `count` proposals: random ones at first, then draws from the densities."""
@@ -102,10 +111,11 @@ class TreeParzenSession:
         wanted = (count + len(self._told) % 2) // 2 if numbers.fixed else count
         if not numbers.free or not wanted:
             return []
-        same = [(trial, numbers.of(trial.genotype)) for trial in self._history() if trial.number in ranks]
-        told = [(params, trial.objectives) for trial, params in same if params is not None]
-        losses = [float(ranks[trial.number]) for trial, params in same if params is not None]
         kind = self._config.sampler
+        among = sorted(self._told) if kind == "cma" else [trial.number for trial in self._history()]
+        same = [(number, numbers.of(self._params[number][0])) for number in among if number in ranks]
+        told = [(params, self._told[number].objectives) for number, params in same if params is not None]
+        losses = [float(ranks[number]) for number, params in same if params is not None]
         drawn = regressed(numbers, told, wanted, seed) if kind == "gp" else evolved(numbers, told, losses, wanted, seed)
         return [(numbers.genotype(params), f"{kind} draw") for params in drawn]
 
@@ -123,6 +133,8 @@ class TreeParzenSession:
         return decode(self._space, suggester(study.ask()))
 
     def _study(self, seed: int) -> optuna.Study:
+        usable = [trial.objectives for trial in self._told.values() if self._usable(trial)]
+        worst = tuple(map(min, zip(*usable, strict=True)))
         sampler = optuna.samplers.TPESampler(
             seed=seed,
             n_startup_trials=0,
@@ -132,14 +144,13 @@ class TreeParzenSession:
             constant_liar=True,
         )
         study = optuna.create_study(directions=["maximize"] * self._objectives, sampler=sampler)
-        study.add_trials([self._frozen(trial) for trial in self._history()])
+        study.add_trials([self._frozen(trial, worst) for trial in self._history()])
         return study
 
-    def _frozen(self, trial: Trial) -> optuna.trial.FrozenTrial:
-        params, distributions = encode(self._space, trial.genotype)
-        state = optuna.trial.TrialState.COMPLETE if self._usable(trial) else optuna.trial.TrialState.FAIL
-        values = list(trial.objectives) if self._usable(trial) else None
-        return optuna.trial.create_trial(state=state, params=params, distributions=distributions, values=values)
+    def _frozen(self, trial: Trial, worst: tuple[float, ...]) -> optuna.trial.FrozenTrial:
+        params, distributions = self._params[trial.number]
+        values = list(trial.objectives if self._usable(trial) else worst)
+        return optuna.trial.create_trial(params=params, distributions=distributions, values=values)
 
     def _usable(self, trial: Trial) -> bool:
         return len(trial.objectives) == self._objectives and all(map(math.isfinite, trial.objectives))
@@ -147,7 +158,8 @@ class TreeParzenSession:
     def _history(self) -> list[Trial]:
         """Return the trials the model looks at, by number: all of them, or the best quarter of the cap and the newest."""
         told = [self._told[number] for number in sorted(self._told)]
-        cap = self._config.history
+        genes = max((len(params) for params, _ in self._params.values()), default=0)
+        cap = min(self._config.history, max(20, _WORK // max(1, genes)))
         if len(told) <= cap:
             return told
         ranks = self._ranks(told)

@@ -18,9 +18,9 @@ _DRAWS = 256  # points of a family that say where its quantiles lie
 def complexity(space: SearchSpace, genotype: Mapping[str, Value]) -> float:
     """Return how much of what can grow has grown.
 
-    A gene woken by a switch or an int (a further layer, a part that is on) counts 1; an int adds its position in [0, 1] on its
-    domain's scale; a list adds its length beyond the shortest, and the mean position of its ints over the longest. Options have no order and floats
-    are settings, not sizes: both add nothing, whatever their value.
+    A gene woken by a switch or an int (a further layer, a part that is on) counts 1; a switch that is on counts 1; an int adds its
+    position in [0, 1] on its domain's scale; a list adds its length beyond the shortest and its ints' positions over the longest.
+    Options have no order and floats are settings, not sizes: neither adds anything.
     """
     return sum((_size(space[name], value) + _woken(space, space[name]) for name, value in genotype.items()), start=0.0)
 

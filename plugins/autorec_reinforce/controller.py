@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import ChainMap
+from collections.abc import MutableMapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,8 +42,9 @@ class Controller:
         width: int = Field(32, ge=1, le=4096, description="Size of the LSTM's state.")
         learning_rate: float = Field(0.02, gt=0.0, le=10.0, description="Step size of Adam.")
         entropy: float = Field(0.1, ge=0.0, le=1000.0, description="Weight of the entropy bonus.")
-        decay: float = Field(0.8, ge=0.0, lt=1.0, description="Weight of the past in the baseline, per batch.")
-        steps: int = Field(1, ge=1, le=10_000, description="Gradient steps per told batch.")
+        decay: float = Field(0.8, ge=0.0, lt=1.0, description="Weight of the past in the baseline, per block.")
+        steps: int = Field(1, ge=1, le=10_000, description="Gradient steps per block.")
+        block: int = Field(12, ge=1, le=100_000, description="Trials that make a gradient: batches are gathered until they are as many.")
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -70,26 +72,27 @@ class ControllerSession:
         self._optimizer = torch.optim.Adam(self.policy.weights.values(), lr=config.learning_rate)
         self._baseline = MovingBaseline(objectives, config.decay)
         self._worst: list[float] = []
-        self._known: set[Genotype] = set()
+        self._waiting: list[tuple[Trial, Sequence[float]]] = []
+        self._known: dict[Genotype, None] = {}
 
     def ask(self, count: int, rng: np.random.Generator) -> tuple[Proposal, ...]:
         """Return `count` draws from the policy; a repeat is drawn again and in the end replaced by a neighbour."""
-        taken = set(self._known)
+        taken = ChainMap({}, self._known)
         return tuple(self._draw(taken, rng) for _ in range(count))
 
-    def _draw(self, taken: set[Genotype], rng: np.random.Generator) -> Proposal:
+    def _draw(self, taken: MutableMapping[Genotype, None], rng: np.random.Generator) -> Proposal:
         for _ in range(_DRAWS):
             drawn = decode(self._space, self._slots, Draw(self.policy, rng), rng)
             if drawn not in taken:
-                taken.add(drawn)
+                taken[drawn] = None
                 return Proposal(drawn, reason=_REASON)
         for genes in range(1, _DRAWS + 1):
             moved = self._space.mutate(drawn, rng, genes)
             if moved not in taken:
-                taken.add(moved)
+                taken[moved] = None
                 return Proposal(moved, reason="neighbour of a repeated draw")
         fresh = self._space.sample_new(rng, taken)
-        taken.add(fresh)
+        taken[fresh] = None
         return Proposal(fresh, reason="random draw")
 
     def log_prob(self, genotype: Genotype) -> Tensor:
@@ -97,15 +100,23 @@ class ControllerSession:
         return self.policy.log_prob(encode(self._space, self._slots, genotype))
 
     def tell(self, trials: Sequence[Trial]) -> None:
-        """Take a batch and do `steps` gradient steps; the last rung of a number counts, trials of other spaces do not."""
-        self._known.update(trial.genotype for trial in trials)
+        """Take a batch and learn once a block is full; the last rung of a number counts, trials of other spaces do not."""
+        self._known.update(dict.fromkeys(trial.genotype for trial in trials))
         last = {trial.number: trial for trial in sorted(trials, key=_rung) if self._space.admits(trial.genotype)}
-        rewards = {number: self._reward(trial) for number, trial in sorted(last.items())}
-        rows = {number: reward for number, reward in rewards.items() if reward is not None}
-        advantages = dict(zip(rows, self._baseline.advantages(list(rows.values())), strict=True))
-        batch = [(last[number], max(-_CLIP, min(_CLIP, value))) for number, value in advantages.items()]
-        batch = [(trial, value) for trial, value in batch if value > 0.0 or trial.reason == _REASON]
-        tokens = [(encode(self._space, self._slots, trial.genotype), value) for trial, value in batch]
+        for _, trial in sorted(last.items()):
+            reward = self._reward(trial)
+            if reward is not None:
+                self._waiting.append((trial, reward))
+        if len(self._waiting) >= self._config.block:
+            self._learn(self._waiting)
+            self._waiting = []
+
+    def _learn(self, block: Sequence[tuple[Trial, Sequence[float]]]) -> None:
+        """Do `steps` gradient steps on a block of rewarded trials."""
+        advantages = self._baseline.advantages([reward for _, reward in block])
+        clipped = [(trial, max(-_CLIP, min(_CLIP, value))) for (trial, _), value in zip(block, advantages, strict=True)]
+        taught = [(trial, value) for trial, value in clipped if value > 0.0 or trial.reason == _REASON]
+        tokens = [(encode(self._space, self._slots, trial.genotype), value) for trial, value in taught]
         for _ in range(self._config.steps if tokens else 0):
             self._optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(reinforce_loss(self.policy, tokens, self._config.entropy))

@@ -1,1 +1,1 @@
-"""The search strategy that needs nothing: random search."""
+"""Search strategies that need no package: random search, and `auto`, which picks among those that are installed."""

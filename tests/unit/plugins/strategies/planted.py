@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from autorec_kernel.contracts.search import SearchStrategy
 from autorec_kernel.records.trial import Trial
 from autorec_kernel.space import Bool, Choice, Float, Gene, Genotype, Int, Ints, SearchSpace
 
-__all__ = ["SPACE", "search", "value", "wins_against_random"]
+__all__ = ["CORNER", "SPACE", "finds", "search", "stack", "stacked", "value", "volume", "wins_against_random"]
 
 SPACE = SearchSpace(
     [
@@ -71,3 +71,53 @@ def wins_against_random(strategy: SearchStrategy, random: SearchStrategy, *, see
     best = [max(trial.value for trial in search(strategy, seed, budget=budget)) for seed in range(seeds)]
     drawn = [max(trial.value for trial in search(random, 1000 + seed, budget=budget)) for seed in range(seeds)]
     return sum(a > b for a, b in zip(best, drawn, strict=True))
+
+
+CORNER = SearchSpace(Gene(f"g{i}", Choice(*"abcd"), "a") for i in range(5))  # 1,024 points, one of which is planted
+
+
+def finds(strategy: SearchStrategy, seeds: range, *, budget: int = 100) -> int:
+    """Return in how many searches the planted point is tried; the value is the share of genes that are right."""
+    found = 0
+    for seed in seeds:
+        target = CORNER.sample(np.random.default_rng((7, seed)))
+
+        def right(genotype: Genotype, target: Genotype = target) -> tuple[float, ...]:
+            return (sum(genotype[name] == target[name] for name in CORNER) / len(CORNER),)
+
+        found += any(trial.value == 1.0 for trial in search(strategy, seed, budget=budget, batch=4, space=CORNER, objectives=right))
+    return found
+
+
+def stacked(depth: int) -> SearchSpace:
+    """Return a space of up to `depth` layers, each with an op and a width."""
+    layers = [
+        gene
+        for i in range(depth)
+        for gene in (
+            Gene(f"{i}.op", Choice(*range(5)), 0, "depth", tuple(range(i + 1, depth + 1))),
+            Gene(f"{i}.width", Int(1, 8), 4, "depth", tuple(range(i + 1, depth + 1))),
+        )
+    ]
+    return SearchSpace([Gene("depth", Int(1, depth), 1), *layers])
+
+
+def stack(seed: int, depth: int) -> Callable[[Genotype], tuple[float, ...]]:
+    """Return a value of stacked layers: an op and a width fit a layer or hurt it, later layers count less, most ops hurt."""
+    rng = np.random.default_rng(seed)
+    quality, best = rng.normal(-0.3, 1.0, (depth, 5)), rng.integers(1, 9, depth)
+
+    def found(genotype: Any) -> tuple[float, ...]:
+        gains = (quality[i, genotype[f"{i}.op"]] - 0.1 * abs(genotype[f"{i}.width"] - best[i]) for i in range(genotype["depth"]))
+        return (float(sum(0.8**i * gain for i, gain in enumerate(gains))),)
+
+    return found
+
+
+def volume(pairs: Sequence[tuple[float, ...]], corner: tuple[float, float]) -> float:
+    """Return the area that two maximised objectives dominate above `corner`."""
+    total, height = 0.0, corner[1]
+    for first, second in sorted(set(pairs), reverse=True):
+        if second > height and first > corner[0]:
+            total, height = total + (first - corner[0]) * (second - height), second
+    return total

@@ -150,7 +150,8 @@ def test_equal_rewards_teach_nothing() -> None:
     assert MovingBaseline(1, 0.5).advantages([(0.3,)] * 4) == [0.0] * 4
 
 
-def test_the_best_architecture_becomes_five_times_as_likely_in_200_trials() -> None:
+@pytest.mark.parametrize("size", [4, 10])
+def test_the_best_architecture_becomes_five_times_as_likely_in_200_trials(size: int) -> None:
     space = SearchSpace(Gene(f"g{i}", Choice(*"abcd"), "a") for i in range(4))
     best = space.canonical(dict.fromkeys(space, "c"))
     for seed in range(3):
@@ -158,11 +159,40 @@ def test_the_best_architecture_becomes_five_times_as_likely_in_200_trials() -> N
         start = session.log_prob(best).item()
         assert start == pytest.approx(-4 * math.log(4), abs=0.3)
         number = itertools.count()
-        for batch in range(20):
-            asked = session.ask(10, np.random.default_rng((seed, batch)))
+        for batch in range(200 // size):
+            asked = session.ask(size, np.random.default_rng((seed, batch)))
             values = [sum(v == "c" for v in p.genotype.values()) / 4 for p in asked]
             session.tell([Trial(next(number), p.genotype, "complete", (v,), reason=p.reason) for p, v in zip(asked, values, strict=True)])
-        assert session.log_prob(best).item() > math.log(5) - 4 * math.log(4)
+        assert session.log_prob(best).item() > math.log(5) + start
+
+
+def test_small_batches_are_gathered_until_they_make_a_gradient() -> None:
+    def weights(size: int) -> dict[str, torch.Tensor]:
+        session = Controller(Controller.Config(block=12)).start(SWITCH, ("m",))
+        trials = [
+            Trial(n, point, "complete", (float(n % 5),), reason="controller draw") for n, point in enumerate(list(SWITCH.points()) * 8)
+        ]
+        for begin in range(0, 24, size):
+            session.tell(trials[begin : begin + size])
+        return session.policy.weights
+
+    small, whole = weights(4), weights(12)
+    assert all(torch.equal(small[name], whole[name]) for name in small)
+    fresh = Controller(Controller.Config()).start(SWITCH, ("m",)).policy.weights
+    assert not torch.equal(fresh["start"], small["start"])
+
+
+def test_the_entropy_bonus_keeps_the_policy_open() -> None:
+    def spread(entropy: float) -> float:
+        session = Controller(Controller.Config(entropy=entropy, block=4, learning_rate=0.1)).start(SWITCH, ("m",))
+        point = SWITCH.canonical({"a": False})
+        rows = [Trial(n, point, "complete", (float(n),), reason="controller draw") for n in range(40)]
+        for begin in range(0, 40, 4):
+            session.tell(rows[begin : begin + 4])
+        odds = [session.log_prob(each).exp().item() for each in SWITCH.points()]
+        return -sum(p * math.log(p) for p in odds)
+
+    assert spread(3.0) > spread(0.0) + 0.3
 
 
 def test_it_beats_random_search_at_equal_budget() -> None:
@@ -171,7 +201,7 @@ def test_it_beats_random_search_at_equal_budget() -> None:
 
 
 def test_failures_make_their_architectures_less_likely() -> None:
-    session = Controller(Controller.Config(entropy=0.0)).start(SWITCH, ("m",))
+    session = Controller(Controller.Config(entropy=0.0, block=1)).start(SWITCH, ("m",))
     bad, good = SWITCH.canonical({"a": True}), SWITCH.canonical({"a": False})
     before = session.log_prob(bad).item()
     told = Trial(0, good, "complete", (1.0,), reason="controller draw")
@@ -182,7 +212,7 @@ def test_failures_make_their_architectures_less_likely() -> None:
 
 
 def test_foreign_trials_below_the_baseline_teach_nothing() -> None:
-    session = Controller(Controller.Config(entropy=0.0)).start(SWITCH, ("m",))
+    session = Controller(Controller.Config(entropy=0.0, block=1)).start(SWITCH, ("m",))
     session.tell([Trial(n, Genotype({"a": False}), "complete", (float(n),)) for n in range(2)])
     before = {name: tensor.detach().clone() for name, tensor in session.policy.weights.items()}
     session.tell([Trial(2, Genotype({"a": False}), "complete", (-5.0,), reason="baseline")])

@@ -1,0 +1,84 @@
+"""`auto`: looks at the space, picks another strategy and says why in the reason of every proposal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from autorec_kernel.config import ComponentConfig
+from autorec_kernel.kernel import Kernel
+from autorec_kernel.records.trial import Proposal, Trial
+from autorec_kernel.space import SearchSpace
+from autorec_search.profile import Decision, Profile, decisions
+from autorec_search.random_search import RandomSearch
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from autorec_kernel.contracts.search import SearchSession
+
+__all__ = ["AutoSession", "AutoStrategy"]
+
+_KIND = "search-strategy"
+_PLUGINS = ("bayes", "evolution", "progressive")
+
+
+class AutoStrategy:
+    """Decides by the profile of the space (`profile.decisions`); what is not installed leaves its place to the next choice.
+
+    A strategy is started with the space alone, so the expected number of trials is an option here, and neither evaluator nor budget
+    is decided. The choice depends on which plugins are installed: a run goes on under the same ones only.
+    """
+
+    class Config(ComponentConfig):
+        """Options of the choice."""
+
+        trials: int | None = Field(None, ge=1, description="Expected number of trials; None = unknown.")
+        without: tuple[str, ...] = Field((), description="Ids of strategies that are not chosen, such as bayes/tpe.")
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def start(self, space: SearchSpace, objectives: Sequence[str]) -> AutoSession:
+        """Pick a strategy and begin its search."""
+        wanted = decisions(Profile.of(space, max(1, len(objectives)), self.config.trials))
+        decision, strategy = _first_usable([one for one in wanted if one.strategy not in self.config.without], wanted[-1])
+        return AutoSession(strategy.start(space, objectives), decision)
+
+
+class AutoSession:
+    """Hands everything on to the chosen strategy's session.
+
+    Args:
+        inner: The session that searches.
+        decision: Why it is this one.
+    """
+
+    def __init__(self, inner: SearchSession, decision: Decision) -> None:
+        self._inner = inner
+        self.decision = decision
+        options = ", ".join(f"{name} {value}" for name, value in decision.options.items())
+        self._mark = f" (auto: {decision.strategy}{', ' if options else ''}{options}; {decision.reason})"
+
+    def ask(self, count: int, rng: np.random.Generator) -> tuple[Proposal, ...]:
+        """Return the chosen strategy's proposals, with the decision after their reason."""
+        return tuple(replace(proposal, reason=proposal.reason + self._mark) for proposal in self._inner.ask(count, rng))
+
+    def tell(self, trials: Sequence[Trial]) -> None:
+        """Take a batch; the chosen strategy reads its own reasons."""
+        self._inner.tell([replace(trial, reason=trial.reason.removesuffix(self._mark)) for trial in trials])
+
+
+def _first_usable(wanted: Sequence[Decision], last: Decision) -> tuple[Decision, Any]:
+    """Return the first decision whose strategy is installed and usable, made; random search needs no plugin."""
+    kernel = Kernel.discover(allowed=_PLUGINS)
+    usable = {row.id for row in kernel.components(_KIND) if row.usable}
+    for decision in wanted:
+        if decision.strategy in usable:
+            return decision, kernel.create(_KIND, decision.strategy, **decision.options)
+    missing = [decision.strategy for decision in wanted if decision.strategy != last.strategy]
+    told = f"{last.reason}; not usable: {', '.join(missing)}" if missing else last.reason
+    return replace(last, reason=told), RandomSearch(RandomSearch.Config())

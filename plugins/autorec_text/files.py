@@ -15,7 +15,7 @@ __all__ = ["VARIABLE", "EncoderFiles", "files_of", "stated_folder"]
 
 VARIABLE = "AUTOREC_TEXT_MODEL"
 _HINT = (
-    f"{VARIABLE} names a folder that holds model.onnx (or onnx/model.onnx) and tokenizer.json, as the published exports of "
+    f"set {VARIABLE} to a folder that holds model.onnx (or onnx/model.onnx) and tokenizer.json, as the published exports of "
     "sentence-transformers/all-MiniLM-L6-v2 do"
 )
 _BESIDE = "put the files of weights beside the graph, under the names that they were exported with"
@@ -61,14 +61,14 @@ def files_of(folder: str) -> EncoderFiles:
     Raises:
         UsageError: The folder is not there, or holds no encoder; or the graph keeps weights in files that are not there, or elsewhere.
     """
-    place = Path(folder).expanduser().absolute()
-    if not place.is_dir():
-        raise UsageError(f"{str(place)!r} is no folder, and so holds no text encoder", where=VARIABLE, hint=_HINT)
-    graph = next((path for path in (place / "model.onnx", place / "onnx" / "model.onnx") if path.is_file()), None)
-    tokenizer = next((path for path in _tokenizers(place, graph) if path.is_file()), None)
+    place = Path(os.path.expanduser(folder)).absolute()  # unlike pathlib's, these functions raise nothing
+    if not os.path.isdir(place):
+        raise UsageError(f"{folder[:200]!r} is no folder, or none that can be read, and so holds no encoder", where=VARIABLE, hint=_HINT)
+    graph = next((path for path in (place / "model.onnx", place / "onnx" / "model.onnx") if os.path.isfile(path)), None)
+    tokenizer = next((path for path in _tokenizers(place, graph) if os.path.isfile(path)), None)
     if graph is None or tokenizer is None:
         lost = "model.onnx" if graph is None else "tokenizer.json"
-        raise UsageError(f"the folder {str(place)!r} of the text encoder holds no {lost}", where=VARIABLE, hint=_HINT)
+        raise UsageError(f"the folder {folder[:200]!r} of the text encoder holds no {lost}", where=VARIABLE, hint=_HINT)
     return EncoderFiles(graph, tokenizer, _weights(graph))
 
 
@@ -91,7 +91,7 @@ def _weights(graph: Path) -> tuple[Path, ...]:
     for name in names:
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise UsageError(f"the graph reads weights from {name[:200]!r}, outside its folder", where=str(graph), hint=_BESIDE)
-        if not (graph.parent / name).is_file():
+        if not os.path.isfile(graph.parent / name):
             raise UsageError(f"the graph reads weights from {name[:200]!r}, which is not there", where=str(graph), hint=_BESIDE)
     return tuple(graph.parent / name for name in names)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -11,7 +12,7 @@ from pydantic import Field
 
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.contracts.features import DataProfile, FeatureProposal, RejectColumn
-from autorec_kernel.errors import UsageError
+from autorec_kernel.errors import PluginError, UsageError
 from autorec_kernel.records.features import Depends, Feature
 from autorec_kernel.records.program import Program, Step
 from autorec_kernel.records.schema import Column
@@ -73,7 +74,8 @@ class Meaning:
         """
         found = [column for source in ("events", "users", "items") for column in profile.schema.features(source) if column.kind == "text"]
         folder = stated_folder()
-        size = files_of(folder).bytes if folder and found else 0
+        with _on_one_line():
+            size = files_of(folder).bytes if folder and found else 0
         for column in found if folder else ():
             config = cls.Config(column=column.name, source=column.source, model=folder)
             rows = _rows(profile, column)
@@ -86,18 +88,29 @@ class Meaning:
 
         Raises:
             RejectColumn: No folder is named, or there are too many texts, or they tell nothing.
+            PluginError: The package `tokenizers` is not installed.
             UsageError: The folder holds no encoder, or not the one that the features were planned with.
         """
         options = self.config
         name = options.column if options.source == "events" else f"{options.source}.{options.column}"
         table = events if options.source == "events" else tables[options.source]
         texts = _texts(table.get(options.column), name, options.max_texts)
-        vectors, stated = _encoded(texts, options)
+        with _on_one_line():
+            vectors, stated = _encoded(texts, options)
         known = np.isfinite(vectors).all(axis=1)
         texts = [text for text, good in zip(texts, known, strict=True) if good]
         values = _values(vectors[known], options.width, name)
         feature = Feature(f"{name}.meaning", "numeric", _DEPENDS.get(options.source, "row"), width=values.shape[1], family="meaning")
         return Fitted((feature,), _program(name, texts, values), stated)
+
+
+@contextmanager
+def _on_one_line() -> Iterator[None]:
+    """Put place, message and fix of an error into its message: a plan keeps that alone, and a note is one line."""
+    try:
+        yield
+    except (PluginError, UsageError) as error:
+        raise type(error)(" ".join(f"{error.where or 'text encoder'}: {error.message}; {error.hint}".removesuffix("; ").split())) from error
 
 
 def _rows(profile: DataProfile, column: Column) -> int:

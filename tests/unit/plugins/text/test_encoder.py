@@ -148,7 +148,12 @@ def outside(location: str) -> TensorProto:
 
 @pytest.mark.parametrize(
     ("location", "told"),
-    [("../secret.bin", "outside its folder"), ("/etc/passwd", "outside its folder"), ("lost.bin", "which is not there")],
+    [
+        ("../secret.bin", "outside its folder"),
+        ("/etc/passwd", "outside its folder"),
+        ("lost.bin", "which is not there"),
+        ("a" * 300, "which is not there"),
+    ],
 )
 def test_weights_elsewhere_are_refused_unread(fake: Any, location: str, told: str) -> None:
     (fake.folder.parent / "secret.bin").write_bytes(b"\x00" * 4)
@@ -157,7 +162,7 @@ def test_weights_elsewhere_are_refused_unread(fake: Any, location: str, told: st
     (fake.folder / "model.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(UsageError, match=told) as caught:
         files_of(str(fake.folder))
-    assert location in caught.value.message
+    assert location[:200] in caught.value.message
     assert caught.value.where == str(fake.folder / "model.onnx")
     assert "beside the graph" in caught.value.hint
 
@@ -189,6 +194,16 @@ def test_a_folder_that_holds_no_encoder_is_refused_with_the_fix(fake: Any, broke
     assert str(folder) in caught.value.message
     assert caught.value.where == "AUTOREC_TEXT_MODEL"
     assert "model.onnx" in caught.value.hint
+    assert "tokenizer.json" in caught.value.hint
+
+
+@pytest.mark.parametrize("folder", ["~who is that/x", "/" + "a" * 5_000, "/nowhere/\0"])
+def test_a_folder_that_cannot_be_looked_up_is_refused_with_the_fix(folder: str) -> None:
+    with pytest.raises(UsageError, match="is no folder") as caught:
+        files_of(folder)
+    assert repr(folder[:200]) in caught.value.message
+    assert len(caught.value.message) < 400
+    assert caught.value.where == "AUTOREC_TEXT_MODEL"
     assert "tokenizer.json" in caught.value.hint
 
 

@@ -16,7 +16,7 @@ import pytest
 import autorec_features.plugin
 import autorec_text.plugin
 from autorec_kernel.contracts.features import DataProfile, RejectColumn
-from autorec_kernel.errors import UsageError
+from autorec_kernel.errors import PluginError, UsageError
 from autorec_kernel.features import build_features
 from autorec_kernel.kernel import Kernel
 from autorec_kernel.records.program import ReadContext, run_program
@@ -206,8 +206,25 @@ def test_a_wrong_folder_costs_a_run_this_op_and_says_so(
     features = build_features(example_dataset("time", "rate"), kernel, task="rate")
     (row,) = (row for row in features.plan if row["op"] == "text/encoder")
     assert not row["taken"]
-    assert "is no folder" in row["reason"]
-    assert "model.onnx" in caplog.text  # the hint
+    for told in (row["reason"], *(record.getMessage() for record in caplog.records if "text/encoder" in record.getMessage())):
+        assert f"{VARIABLE}: {str(tmp_path / 'nowhere')!r} is no folder" in told
+        assert "model.onnx" in told
+        assert "tokenizer.json" in told
+        assert told.isprintable()
+    assert "text/encoder" in caplog.text
+
+
+def test_what_fitting_cannot_use_is_told_on_one_line_with_the_fix(fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    (fake.folder / "tokenizer.json").write_text("{\n}")
+    with pytest.raises(UsageError, match="tokenizer cannot be read") as caught:
+        fitted(coded(TEXTS), model=str(fake.folder))
+    assert str(caught.value).isprintable()
+    assert caught.value.message.startswith(str(fake.folder / "tokenizer.json"))
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with pytest.raises(PluginError) as missing:
+        fitted(coded(TEXTS), model=str(fake.folder))
+    assert 'pip install "autorec-kernel[text]"' in missing.value.message
+    assert str(missing.value).isprintable()
 
 
 ASK = """

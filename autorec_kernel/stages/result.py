@@ -45,6 +45,7 @@ def result_of(
     bundle: Any,
 ) -> dict[str, Any]:
     """Return what `result.json` holds."""
+    from autorec_kernel.stages.ensemble import ensemble_of
     from autorec_kernel.stages.search import metric_of, strategy_of
 
     protocol = dataset.protocol
@@ -91,6 +92,7 @@ def result_of(
         "trials": status_counts(found),
         "front": [trial_row(trial) for trial in found.front],
         "knee": found.knee,
+        "ensemble": ensemble_of(place, features, found.trials),
         "search": {"stopped_by": found.stopped_by, "trials": len(found.trials)},
         "plugins": plugin_versions(place),
         "audit": {name: value for name, value in place.audit.items() if name != "seconds"},

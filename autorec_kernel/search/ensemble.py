@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -35,7 +36,7 @@ def ensemble_weights(
     for _ in range(bags):
         drawn = rng.permutation(len(names))[: max(1, round(_SHARE * len(names)))]
         rows = np.flatnonzero(np.isin(users, names[drawn]))
-        counts = _greedy(predictions[:, rows], lambda mean, rows=rows: merit(rows, mean), steps)
+        counts = _greedy(predictions[:, rows], partial(merit, rows), steps)
         found += counts / counts.sum()
     return found / bags
 

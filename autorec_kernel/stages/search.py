@@ -205,7 +205,7 @@ def _settings(place: Workplace) -> SearchSettings:
         eta=recipe.eta,
         schedule=recipe.schedule,
         objectives=recipe.objectives,
-        weights=dict(recipe.weights),
+        weights={str(name): weight for name, weight in recipe.weights.items()},
         evaluator=evaluator_of(place.kernel, recipe),
         options=recipe.evaluator_options,
         limits=limits_of(place),

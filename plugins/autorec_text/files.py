@@ -11,11 +11,11 @@ from typing import Any
 
 from autorec_kernel.errors import UsageError
 
-__all__ = ["VARIABLE", "EncoderFiles", "files_of", "stated_folder"]
+__all__ = ["VARIABLE", "EncoderFiles", "files_of", "planned_files", "stated_folder"]
 
 VARIABLE = "AUTOREC_TEXT_MODEL"
-_HINT = (
-    f"set {VARIABLE} to a folder that holds model.onnx (or onnx/model.onnx) and tokenizer.json, as the published exports of "
+_HOLDS = (
+    "to a folder that holds model.onnx (or onnx/model.onnx) and tokenizer.json, as the published exports of "
     "sentence-transformers/all-MiniLM-L6-v2 do"
 )
 _BESIDE = "put the files of weights beside the graph, under the names that they were exported with"
@@ -55,21 +55,52 @@ def stated_folder() -> str:
     return os.environ.get(VARIABLE, "").strip()
 
 
+def planned_files(model: str, digest: str) -> tuple[str, EncoderFiles]:
+    """Find the encoder that features were planned with: in the folder that the environment names now, else where it lay then.
+
+    Args:
+        model: Folder that the plan names, "" for none.
+        digest: SHA-256 of its files.
+
+    Raises:
+        UsageError: Neither holds it; the message says what each is.
+    """
+    told = []
+    for folder in dict.fromkeys(folder for folder in (stated_folder(), model) if folder):
+        try:
+            files = files_of(folder)
+            if files.digest() == digest:
+                return folder, files
+            told.append(f"{_named(folder)}: {folder[:200]!r} holds another one")
+        except UsageError as error:
+            told.append(f"{error.where}: {error.message}")
+    tried = "; ".join(told) or f"{VARIABLE} names no folder"
+    hint = f"set {VARIABLE} to the folder that holds its files now, or build the features anew"
+    raise UsageError(f"the text encoder that the features were planned with (SHA-256 {digest[:12]}) is not found: {tried}", hint=hint)
+
+
 def files_of(folder: str) -> EncoderFiles:
     """Find the files of an encoder.
 
     Raises:
         UsageError: The folder is not there, or holds no encoder; or the graph keeps weights in files that are not there, or elsewhere.
     """
+    named = _named(folder)
+    hint = f"set {named} {_HOLDS}"
     place = Path(os.path.expanduser(folder)).absolute()  # unlike pathlib's, these functions raise nothing
     if not os.path.isdir(place):
-        raise UsageError(f"{folder[:200]!r} is no folder, or none that can be read, and so holds no encoder", where=VARIABLE, hint=_HINT)
+        raise UsageError(f"{folder[:200]!r} is no folder, or none that can be read, and so holds no encoder", where=named, hint=hint)
     graph = next((path for path in (place / "model.onnx", place / "onnx" / "model.onnx") if os.path.isfile(path)), None)
     tokenizer = next((path for path in _tokenizers(place, graph) if os.path.isfile(path)), None)
     if graph is None or tokenizer is None:
         lost = "model.onnx" if graph is None else "tokenizer.json"
-        raise UsageError(f"the folder {folder[:200]!r} of the text encoder holds no {lost}", where=VARIABLE, hint=_HINT)
+        raise UsageError(f"the folder {folder[:200]!r} of the text encoder holds no {lost}", where=named, hint=hint)
     return EncoderFiles(graph, tokenizer, _weights(graph))
+
+
+def _named(folder: str) -> str:
+    """Return what names a folder: the environment or else the option."""
+    return VARIABLE if folder == stated_folder() else "option model"
 
 
 def _tokenizers(place: Path, graph: Path | None) -> tuple[Path, ...]:
@@ -86,7 +117,7 @@ def _weights(graph: Path) -> tuple[Path, ...]:
     try:
         model = onnx.load(graph, load_external_data=False)
     except Exception as error:  # protobuf's classes depend on how it was built
-        raise UsageError(f"the graph cannot be read: {str(error)[:300]}", where=str(graph), hint=_HINT) from error
+        raise UsageError(f"the graph cannot be read: {str(error)[:300]}", where=str(graph), hint="copy it anew") from error
     names = sorted({entry.value for tensor in _tensors(model) for entry in tensor.external_data if entry.key == "location"})
     for name in names:
         if Path(name).is_absolute() or ".." in Path(name).parts:

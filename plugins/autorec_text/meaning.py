@@ -18,7 +18,7 @@ from autorec_kernel.records.program import Program, Step
 from autorec_kernel.records.schema import Column
 from autorec_kernel.records.table import Coded, ColumnData, Table
 from autorec_kernel.space import Choice
-from autorec_text.files import VARIABLE, files_of, stated_folder
+from autorec_text.files import VARIABLE, files_of, planned_files, stated_folder
 
 __all__ = ["Fitted", "Meaning"]
 
@@ -59,7 +59,9 @@ class Meaning:
         width: Annotated[int, Choice(16, 32, 64)] = Field(32, ge=1, le=1024, description="Dimensions kept.")
         max_tokens: int = Field(64, ge=8, le=8192, description="Tokens of a text that are read.")
         max_texts: int = Field(50_000, ge=2, le=2**31, description="Different texts above which the column is turned down.")
-        model: str = Field("", description=f"Folder of the encoder; empty = the one that {VARIABLE} names.")
+        model: str = Field(
+            "", description=f"Folder of the encoder; empty = the one that {VARIABLE} names, which goes before where a digest is given."
+        )
         digest: str = Field("", description="SHA-256 of the encoder's files, written down by fitting; empty = any.")
 
     def __init__(self, config: Config) -> None:
@@ -110,7 +112,8 @@ def _on_one_line() -> Iterator[None]:
     try:
         yield
     except (PluginError, UsageError) as error:
-        raise type(error)(" ".join(f"{error.where or 'text encoder'}: {error.message}; {error.hint}".removesuffix("; ").split())) from error
+        place, fix = (f"{error.where}: " if error.where else "", f"; {error.hint}" if error.hint else "")
+        raise type(error)(" ".join(f"{place}{error.message}{fix}".split())) from error
 
 
 def _rows(profile: DataProfile, column: Column) -> int:
@@ -131,16 +134,13 @@ def _texts(column: ColumnData | None, name: str, most: int) -> list[str]:
 
 def _encoded(texts: list[str], options: Meaning.Config) -> tuple[np.ndarray, Meaning.Config]:
     """Return float32 [n, hidden], and the options with the encoder that was used."""
+    from autorec_text.encoder import encoder_of
+
     folder = options.model or stated_folder()
     if not folder:
         raise RejectColumn(f"no text encoder is given: set {VARIABLE} to the folder of one")
-    from autorec_text.encoder import encoder_of
-
-    files = files_of(folder)
-    digest = files.digest()
-    if options.digest not in ("", digest):
-        told = f"the text encoder in {folder!r} is not the one that the features were planned with"
-        raise UsageError(told, where=VARIABLE, hint="put its files back, or build the features anew")
+    folder, files = planned_files(folder, options.digest) if options.digest else (folder, files_of(folder))
+    digest = options.digest or files.digest()
     encoder = encoder_of(files, options.max_tokens, digest)
     return encoder.encode(texts), options.model_copy(update={"model": folder, "digest": digest})
 

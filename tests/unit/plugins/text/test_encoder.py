@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 
 from autorec_kernel.errors import PluginError, UsageError
 from autorec_text.encoder import Encoder, encoder_of
-from autorec_text.files import files_of
+from autorec_text.files import VARIABLE, files_of
 
 TEXTS = ["Rocket moon", "the baker and the oven", "bread", "a star of the moon", "zebra now", "moon"]
 
@@ -185,25 +185,31 @@ def test_the_last_encoder_stays_loaded_and_does_not_read_a_text_twice(fake: Any,
         ("tokenizer.json", "holds no tokenizer.json"),
     ],
 )
-def test_a_folder_that_holds_no_encoder_is_refused_with_the_fix(fake: Any, broken: str, told: str) -> None:
+@pytest.mark.parametrize("where", [VARIABLE, "option model"])
+def test_a_folder_that_holds_no_encoder_is_refused_with_the_fix(
+    fake: Any, broken: str, told: str, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = fake.folder / "elsewhere" if broken == "no folder" else fake.folder
     if broken != "no folder":
         (fake.folder / broken).unlink()
+    monkeypatch.setenv(VARIABLE, str(folder) if where == VARIABLE else "/elsewhere")
     with pytest.raises(UsageError, match=told) as caught:
         files_of(str(folder))
     assert str(folder) in caught.value.message
-    assert caught.value.where == "AUTOREC_TEXT_MODEL"
+    assert caught.value.where == where
+    assert f"set {where} to" in caught.value.hint
     assert "model.onnx" in caught.value.hint
     assert "tokenizer.json" in caught.value.hint
 
 
 @pytest.mark.parametrize("folder", ["~who is that/x", "/" + "a" * 5_000, "/nowhere/\0"])
-def test_a_folder_that_cannot_be_looked_up_is_refused_with_the_fix(folder: str) -> None:
+def test_a_folder_that_cannot_be_looked_up_is_refused_with_the_fix(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autorec_text.files.stated_folder", lambda: folder)  # an environment holds no zero byte
     with pytest.raises(UsageError, match="is no folder") as caught:
         files_of(folder)
     assert repr(folder[:200]) in caught.value.message
     assert len(caught.value.message) < 400
-    assert caught.value.where == "AUTOREC_TEXT_MODEL"
+    assert caught.value.where == VARIABLE
     assert "tokenizer.json" in caught.value.hint
 
 

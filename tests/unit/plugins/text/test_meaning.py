@@ -144,8 +144,37 @@ def test_the_options_tell_the_encoder_and_another_one_is_refused(fake: Any, make
     again = Meaning(found.config).fit(Table(), {"items": Table({"title": coded(TEXTS)}, 10)}, np.random.default_rng(1))
     assert read(again, TEXTS).tobytes() == read(found, TEXTS).tobytes()
     other = make_encoder("other", seed=3)
-    with pytest.raises(UsageError, match="not the one that the features were planned with"):
+    with pytest.raises(UsageError, match="the features were planned with") as caught:
         fitted(coded(TEXTS), model=str(other.folder), digest=found.config.digest)
+    assert f"option model: {str(other.folder)!r} holds another one" in caught.value.message
+
+
+def test_an_encoder_that_was_moved_is_found_where_the_environment_says(fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, str(fake.folder))
+    found = fitted(coded(TEXTS))
+    moved = fake.folder.rename(fake.folder.with_name("moved"))
+    with pytest.raises(UsageError, match="is not found") as caught:
+        fitted(coded(TEXTS), **found.config.model_dump(include={"model", "digest"}))
+    assert f"{VARIABLE}: {str(fake.folder)!r} is no folder" in caught.value.message
+    monkeypatch.setenv(VARIABLE, str(moved))
+    again = fitted(coded(TEXTS), **found.config.model_dump(include={"model", "digest"}))
+    assert again.config == found.config.model_copy(update={"model": str(moved)})
+    assert read(again, TEXTS).tobytes() == read(found, TEXTS).tobytes()
+
+
+def test_the_planned_folder_serves_while_the_environment_names_another_encoder(
+    fake: Any, make_encoder: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = fitted(coded(TEXTS), model=str(fake.folder))
+    other = make_encoder("other", seed=3).folder
+    monkeypatch.setenv(VARIABLE, str(other))
+    again = fitted(coded(TEXTS), model=str(fake.folder), digest=found.config.digest)
+    assert again.config == found.config
+    fake.folder.rename(fake.folder.with_name("moved"))
+    with pytest.raises(UsageError, match="is not found") as caught:
+        fitted(coded(TEXTS), model=str(fake.folder), digest=found.config.digest)
+    assert f"{VARIABLE}: {str(other)!r} holds another one" in caught.value.message
+    assert f"option model: {str(fake.folder)!r} is no folder" in caught.value.message
 
 
 def test_without_a_folder_nothing_is_proposed_and_fitting_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING, Any
 
 from autorec_kernel.records.trial import Evaluation, Trial
 from autorec_kernel.search.journal import Journal
-from autorec_kernel.search.tasks import threads_limited
+from autorec_kernel.search.tasks import FEATURES, threads_limited
 from autorec_kernel.stages.identity import check_same
 from autorec_kernel.stages.prepare import device_of, features_of, open_table, selected
 from autorec_kernel.stages.search import search, submitting
 from autorec_kernel.stages.workplace import Reporter, Silent, Workplace, make_folder
-from autorec_studies.data import check_data, sources
+from autorec_studies.alone import check_search, link, open_features
+from autorec_studies.data import check_data, check_features, sources
 from autorec_studies.difference import Difference, differences
 from autorec_studies.original import Original, read_original
 from autorec_studies.watch import Differs, Watch
 
 if TYPE_CHECKING:
     from autorec_kernel.kernel import Kernel
-    from autorec_kernel.records.dataset import Dataset
     from autorec_kernel.records.trial import SearchResult
 
 __all__ = ["AFTER_SEARCH", "Replayed", "replay"]
@@ -94,7 +94,7 @@ def replay(
     Args:
         run: The run folder, of which only `journal.jsonl` is read.
         folder: A new folder for the replay; its journal is written like that of any run.
-        data, users, items: Where the tables are; None = where they were.
+        data, users, items: Where the tables are, or the feature set of a search alone; None = where they were.
         workers: Processes that train; they do not change the result.
         whole: Whether to go on after the search: refit, compress, measure on the test rows and write the bundle, whose digest is compared.
         to_the_end: Whether to go on after the first difference.
@@ -114,11 +114,8 @@ def replay(
         best: Mapping[str, Mapping[str, Any]] = {}
         early: tuple[str, ...] = ()
         try:
-            with place.stage("data", "reading the table"):
-                dataset = open_table(source, recipe, kernel, *tables)
-                check_data(original, dataset)
-                check_same(place, dataset)
-            best = _best_of(original, _searched(place, dataset, original, whole))
+            again = _searched(place, original, source, tables, whole) if original.whole else _searched_alone(place, original, source)
+            best = _best_of(original, again)
         except Differs:
             early = ("the replay stopped at the first difference",)
         found = _compared(original, journal, whole, ended=bool(best))
@@ -128,10 +125,14 @@ def replay(
         return Replayed(str(run), tuple(found), sum(original.sizes), trained, taken, best, notes, time.monotonic() - began)
 
 
-def _searched(place: Workplace, dataset: Dataset, original: Original, whole: bool) -> SearchResult:
+def _searched(place: Workplace, original: Original, source: Any, tables: tuple[Any, Any], whole: bool) -> SearchResult:
     """Do the stages again, up to the search or to the end."""
     from autorec_kernel.stages.finish import finish
 
+    with place.stage("data", "reading the table"):
+        dataset = open_table(source, place.recipe, place.kernel, *tables)
+        check_data(original, dataset)
+        check_same(place, dataset)
     with place.stage("features", "building features"):
         features = features_of(place, dataset, place.folder / "features")
         selected(features, place.kernel, place.recipe, place.folder / "features", seconds=0.0, share=place.first_share("features"))
@@ -141,6 +142,16 @@ def _searched(place: Workplace, dataset: Dataset, original: Original, whole: boo
     if whole:
         finish(place, dataset, features, found, state)
     return found
+
+
+def _searched_alone(place: Workplace, original: Original, source: Any) -> SearchResult:
+    """Search again on the feature set of a search alone."""
+    where, features = open_features(Path(source), place.recipe.task)
+    check_features(original, features)
+    link(where, place.folder / FEATURES)
+    check_search(place, features)
+    with place.stage("search", "searching again"), submitting(place, features) as submit:
+        return search(place, features, submit, sizes=original.sizes)[0]
 
 
 def _seed(journal: Journal, original: Original) -> None:

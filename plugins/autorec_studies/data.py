@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from autorec_kernel.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from autorec_kernel.features import FeatureSet
     from autorec_kernel.records.dataset import Dataset
     from autorec_studies.original import Original
 
-__all__ = ["check_data", "sources"]
+__all__ = ["check_data", "check_features", "sources"]
 
 
 def sources(original: Original, data: Any, users: Any, items: Any) -> tuple[Any, tuple[Any, Any]]:
@@ -21,7 +22,7 @@ def sources(original: Original, data: Any, users: Any, items: Any) -> tuple[Any,
     Raises:
         UsageError: It is not known where one is, or it is gone.
     """
-    found = data if data is not None else original.table("data")
+    found = data if data is not None else original.table("data" if original.whole else "features")
     others = (users, items) if data is not None else (users or original.table("users"), items or original.table("items"))
     if found is None:
         raise UsageError("the journal does not say where the table of this run lies", where=str(original.folder), hint="add --data FILE")
@@ -44,6 +45,20 @@ def check_data(original: Original, dataset: Dataset) -> None:
     if changed:
         told = "; ".join([*changed, *_rows_told(original, dataset)])
         raise DataError(f"this is not the data of the run: {told}", where=str(original.folder), hint="--data FILE names the table it had")
+
+
+def check_features(original: Original, features: FeatureSet) -> None:
+    """Check that a feature set is what a search alone had.
+
+    Raises:
+        DataError: It is not.
+    """
+    was = original.header["features"]
+    if was != features.digest:
+        hint = "--data DIR names the one it had"
+        raise DataError(
+            f"this is not the feature set of the search: was {was}, is {features.digest}", where=str(original.folder), hint=hint
+        )
 
 
 def _rows_told(original: Original, dataset: Dataset) -> list[str]:

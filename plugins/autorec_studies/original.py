@@ -43,6 +43,11 @@ class Original:
         return tuple(len(rows) for rows in self.batches)
 
     @property
+    def whole(self) -> bool:
+        """Return whether it is a run from a table, not a search alone on a feature set."""
+        return "data" in self.header
+
+    @property
     def metric(self) -> str:
         """Return what the run optimised."""
         return str(self.header["recipe"]["metric"] or default_metric(self.header["recipe"]["task"]))

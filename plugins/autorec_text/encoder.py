@@ -18,6 +18,8 @@ __all__ = ["Encoder", "encoder_of"]
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 _TYPES = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
 _POOLED = "sentence_embedding"  # how exports call vectors that the graph has pooled itself
+_SCORES = "logits"  # and scores of tokens or classes
+_WIDEST = 4_096  # dimensions of a vector; what is wider is taken for scores of tokens
 _BATCH = 4_096  # tokens that go through the graph at a time
 _LETTERS = 32  # of a text that are looked at, a token
 _KEPT = 20_000  # vectors that are kept for the next call
@@ -106,15 +108,17 @@ class Encoder:
     def _chosen(self) -> tuple[int, int]:
         """Return the place of the output that vectors are made of, and their width."""
         ids = next((ids for ids in map(self._tokens, ("a", "1", ".")) if len(ids)), np.zeros(1, np.int64))
-        shapes = [output.shape for output in self._run(ids[None])]
-        pooled = [place for place, name in enumerate(self._names) if name == _POOLED and len(shapes[place]) == 2]
-        hidden = [place for place, shape in enumerate(shapes) if len(shape) == 3 and shape[:2] == (1, len(ids))]
-        flat = [place for place, shape in enumerate(shapes) if len(shape) == 2 and shape[0] == 1]
+        shapes = dict(zip(self._names, (output.shape for output in self._run(ids[None])), strict=True))
+        fit = {name: shape for name, shape in shapes.items() if name != _SCORES and shape and 0 < shape[-1] <= _WIDEST}
+        pooled = [name for name, shape in fit.items() if name == _POOLED and len(shape) == 2]
+        hidden = [name for name, shape in fit.items() if len(shape) == 3 and shape[:2] == (1, len(ids))]
+        flat = [name for name, shape in fit.items() if len(shape) == 2 and shape[0] == 1]
         if not (pooled or hidden or flat):
-            told = f"outputs {dict(zip(self._names, shapes, strict=True))}; none is [texts, tokens, hidden] or [texts, hidden]"
-            raise UsageError(f"the graph has the {told}", where=str(self.files.graph))
-        place = (pooled or hidden or flat)[0]
-        return place, int(shapes[place][-1])
+            told = f"outputs {shapes}; none is [texts, tokens, hidden] or [texts, hidden] of at most {_WIDEST:,} dimensions"
+            hint = f"export the model without a head ({_SCORES} are scores of tokens or classes, and no vectors)"
+            raise UsageError(f"the graph has the {told}", where=str(self.files.graph), hint=hint)
+        name = (pooled or hidden or flat)[0]
+        return self._names.index(name), int(shapes[name][-1])
 
 
 @lru_cache(maxsize=1)

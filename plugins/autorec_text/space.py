@@ -28,13 +28,20 @@ def dimensions(vectors: np.ndarray, width: int) -> np.ndarray:
         width: Wanted dimensions; directions in which nothing varies are left out, so that there may be none.
     """
     centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
-    directions = np.linalg.eigh(centred.T @ centred / len(centred))[1]
-    directions = directions[:, ::-1][:, : min(width, len(vectors) - 1)]
-    signs = np.sign(directions[np.abs(directions).argmax(axis=0), np.arange(directions.shape[1])])
+    directions = _directions(centred, min(width, len(vectors) - 1))
+    signs = np.sign(directions[np.abs(directions).argmax(axis=0), np.arange(directions.shape[1])])  # a solver's own are arbitrary
     found = centred @ (directions * signs)
-    deviation = found.std(axis=0)
-    told = deviation > max(_FLAT * deviation.max(initial=0.0), 1e-6)  # vectors have length 1
-    return np.asarray(np.clip(found[:, told] / deviation[told], -FAR, FAR), dtype=np.float32)
+    return np.asarray(np.clip(found / found.std(axis=0), -FAR, FAR), dtype=np.float32)
+
+
+def _directions(centred: np.ndarray, most: int) -> np.ndarray:
+    """Return the leading directions, columns of length 1, of those in which anything varies; the smaller side is decomposed."""
+    wide = len(centred) < centred.shape[1]
+    turned = centred.T if wide else centred
+    variances, found = np.linalg.eigh(turned.T @ turned / len(centred))
+    told = np.sqrt(np.maximum(variances, 0.0)) > max(_FLAT * np.sqrt(max(variances[-1], 0.0)), 1e-6)  # vectors have length 1
+    leading = found[:, told][:, ::-1][:, :most]
+    return turned @ leading / np.linalg.norm(turned @ leading, axis=0) if wide else leading
 
 
 def word_steps(name: str, width: int) -> tuple[Step, ...]:

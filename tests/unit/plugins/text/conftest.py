@@ -42,18 +42,19 @@ def write_graph(
     kind: int = TensorProto.INT64,
     pooled: bool = False,
     rank: int = 3,
+    named: str = "last_hidden_state",
     beside: str = "",
 ) -> None:
     """Write hidden = tanh(table[ids]); `pooled` adds an output `sentence_embedding`, `beside` names a file for the weights."""
-    nodes = [helper.make_node("Gather", ["table", "input_ids"], ["found"]), helper.make_node("Tanh", ["found"], ["last_hidden_state"])]
-    outputs = [helper.make_tensor_value_info("last_hidden_state", TensorProto.FLOAT, ["n", "t", table.shape[1]])]
+    nodes = [helper.make_node("Gather", ["table", "input_ids"], ["found"]), helper.make_node("Tanh", ["found"], [named])]
+    outputs = [helper.make_tensor_value_info(named, TensorProto.FLOAT, ["n", "t", table.shape[1]])]
     tensors = [numpy_helper.from_array(table, "table")]
     if pooled or rank == 2:
         tensors.append(numpy_helper.from_array(np.array([1], np.int64), "axis"))
-        nodes.append(helper.make_node("ReduceMax", ["last_hidden_state", "axis"], ["sentence_embedding"], keepdims=0))
+        nodes.append(helper.make_node("ReduceMax", [named, "axis"], ["sentence_embedding"], keepdims=0))
         outputs.append(helper.make_tensor_value_info("sentence_embedding", TensorProto.FLOAT, ["n", table.shape[1]]))
     if rank == 1:
-        nodes.append(helper.make_node("ReduceMax", ["last_hidden_state"], ["all"], keepdims=0))
+        nodes.append(helper.make_node("ReduceMax", [named], ["all"], keepdims=0))
         outputs = [helper.make_tensor_value_info("all", TensorProto.FLOAT, [])]
     given = [helper.make_tensor_value_info(name, kind, ["n", "t"]) for name in inputs]
     graph = helper.make_graph(nodes, "fake", given, outputs, tensors)

@@ -232,9 +232,18 @@ def test_a_graph_that_is_no_sentence_encoder_is_refused(make_encoder: Callable[.
         ("floats", {"kind": TensorProto.FLOAT, "inputs": ("attention_mask",)}, "cannot load|inputs"),
         ("pixels", {"inputs": ("input_ids", "pixel_values")}, "pixel_values"),
         ("number", {"rank": 1}, "none is"),
+        ("scores", {"named": "logits"}, "logits.*none is"),
+        ("vocabulary", {"hidden": 4_097}, "at most 4,096 dimensions"),
     ):
         with pytest.raises(UsageError, match=told):
             Encoder(files_of(str(make_encoder(name, **options).folder)), 32)
+
+
+def test_beside_scores_the_vectors_are_taken(make_encoder: Callable[..., Any]) -> None:
+    one, both = make_encoder("one", pooled=True), make_encoder("both", named="logits", pooled=True)
+    found = [Encoder(files_of(str(fake.folder)), 32).encode(TEXTS) for fake in (one, both)]
+    assert found[0].tobytes() == found[1].tobytes()
+    assert Encoder(files_of(str(make_encoder("widest", hidden=4_096).folder)), 32).width == 4_096
 
 
 def test_a_tokenizer_of_another_model_is_refused(fake: Any) -> None:

@@ -110,6 +110,13 @@ def test_the_digest_tells_another_model(make_encoder: Callable[..., Any]) -> Non
     assert first == files_of(str(same.folder)).digest() != files_of(str(other.folder)).digest()
 
 
+def test_the_digest_tells_another_tokenizer(fake: Any) -> None:
+    first = files_of(str(fake.folder)).digest()
+    path = fake.folder / "tokenizer.json"
+    path.write_text(path.read_text().replace('"rocket"', '"racket"'))
+    assert files_of(str(fake.folder)).digest() != first
+
+
 def test_weights_under_any_name_are_part_of_the_digest_the_size_and_the_cache(make_encoder: Callable[..., Any]) -> None:
     fake, other = make_encoder("one", beside="weights.bin"), make_encoder("other", beside="weights.bin", seed=1)
     files = files_of(str(fake.folder))
@@ -175,6 +182,20 @@ def test_the_last_encoder_stays_loaded_and_does_not_read_a_text_twice(fake: Any,
     assert again is encoder
     monkeypatch.setattr(again, "_vectors", None)  # would raise
     assert again.encode(TEXTS[::-1]).tobytes() == first[::-1].tobytes()
+
+
+def test_no_more_vectors_are_kept_than_the_bound_allows(fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Encoder(files_of(str(fake.folder)), 32).encode(TEXTS)
+    monkeypatch.setattr("autorec_text.encoder._KEPT", 3)
+    encoder = Encoder(files_of(str(fake.folder)), 32)
+    for _ in range(2):
+        assert encoder.encode(TEXTS).tobytes() == whole.tobytes()
+        assert len(encoder._known) == 3
+
+
+def test_one_thread_is_used(fake: Any) -> None:
+    options = Encoder(files_of(str(fake.folder)), 32)._session.get_session_options()
+    assert (options.intra_op_num_threads, options.inter_op_num_threads) == (1, 1)
 
 
 @pytest.mark.parametrize(

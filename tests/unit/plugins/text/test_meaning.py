@@ -131,6 +131,17 @@ def test_more_texts_than_the_limit_are_rejected_before_any_is_read(fake: Any, mo
         fitted(coded(TEXTS), model=str(fake.folder), max_texts=9)
 
 
+def test_as_many_texts_as_the_limit_says_are_encoded(fake: Any) -> None:
+    assert read(fitted(coded(TEXTS), model=str(fake.folder), max_texts=len(TEXTS)), TEXTS).any()
+
+
+def test_texts_are_known_by_62_bits_so_that_many_do_not_share_one(fake: Any) -> None:
+    many = [f"{word} {number}" for number in range(400) for word in ("rocket", "moon", "star", "bread", "oven")]
+    hashes = fitted(coded(many), model=str(fake.folder), width=2).program().arrays["hashes"]
+    assert len(np.unique(hashes)) == len(many)
+    assert 2**61 < hashes.max() < 2**62
+
+
 def test_numbers_and_columns_that_are_not_there_are_rejected(fake: Any) -> None:
     with pytest.raises(RejectColumn, match=r"no column 'items\.title' of texts"):
         fitted(np.arange(3.0), model=str(fake.folder))

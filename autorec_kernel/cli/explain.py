@@ -20,7 +20,7 @@ def print_features(found: Mapping[str, Any]) -> None:
     size = sum(row.get("bytes", 0) for row in taken)
     emit(
         f"{len(found['features'])} features of {len(taken)} ops for task {found['task']}, {found['seconds']:.2f} s, {_size(size)}; "
-        f"{len(found['plan']) - len(taken)} proposals left out"
+        f"{(left := len(found['plan']) - len(taken))} {'proposal' if left == 1 else 'proposals'} left out"
     )
     emit("")
     emit_table(("FAMILY", "FEATURES", "STATIC", "POINT IN TIME"), list(_families(found["features"])))

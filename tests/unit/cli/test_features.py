@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from autorec_kernel.cli.explain import print_features
 from autorec_kernel.features import FeatureSet
 
 pytestmark = pytest.mark.plugins
@@ -101,3 +102,11 @@ def test_help_shows_both_ways(autorec: Autorec) -> None:
     code, told, _ = autorec("features", "--help")
     assert code == 0 and "explain" in told and "build" in told
     assert "Try: autorec features" in autorec("features", "build", "--help")[1]
+
+
+@pytest.mark.parametrize(("count", "told"), [(0, "0 proposals left out\n"), (1, "1 proposal left out\n"), (2, "2 proposals left out\n")])
+def test_one_proposal_is_told_in_the_singular(count: int, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = [{"op": "a/b", "config": {}, "taken": False, "reason": "no"}] * count
+    selection = {"selector": "", "note": "", "dropped": {}, "curve": []}
+    print_features({"task": "rate", "seconds": 0.0, "plan": plan, "features": [], "selection": selection, "audit": None})
+    assert told in capsys.readouterr().out

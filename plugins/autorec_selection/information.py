@@ -15,6 +15,8 @@ from autorec_selection.sample import Sample, Target
 
 __all__ = ["MutualInformation"]
 
+_CERTAIN = 6.0  # -log10 of a share that nobody needs to know more exactly
+
 
 class MutualInformation(FromSample):
     """Score = (I(X; Y) - mean of I over shuffled copies) / H(Y), from tables of counts (Shannon 1948); of several labels the highest.
@@ -43,5 +45,15 @@ class MutualInformation(FromSample):
 
 def told(one: Alone) -> str:
     """Return what a feature tells by itself, in words with figures."""
-    chance = f"1 in 10^{one.evidence:.0f} by chance" if one.evidence >= 1 else "as good as chance"
-    return f"tells {percent(one.share)} of the label by its {one.what} ({one.nats:.5f} nats, shuffled {one.chance:.5f}; {chance})"
+    return (
+        f"tells {percent(one.share)} of the label by its {one.what} ({one.nats:.5f} nats, shuffled {one.chance:.5f}; {_odds(one.evidence)})"
+    )
+
+
+def _odds(evidence: float) -> str:
+    """Return in words how often chance alone gives as much, from -log10 of that share."""
+    if evidence < 1:
+        return "as good as chance"
+    if evidence >= _CERTAIN:
+        return "chance alone gives as much less than once in a million times"
+    return f"chance alone gives as much about once in {round(10**evidence, -int(evidence)):,.0f} times"

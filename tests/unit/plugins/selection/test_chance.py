@@ -9,6 +9,8 @@ import pytest
 
 from autorec_kernel.records.features import Feature, FeatureSchema
 from autorec_selection.auto import Auto
+from autorec_selection.evidence import Alone
+from autorec_selection.information import told
 from autorec_selection.sample import Sample, Target
 
 RISK, RUNS = 0.3, 40
@@ -91,3 +93,20 @@ def test_pairs_of_such_columns_are_judged_like_that_too(tied: int, others: int) 
         columns |= {f"x{number}": rng.integers(0, 3, len(users)).astype(float) for number in range(others)}
         found.append(bool(kept(sample_of(columns, users), [label], seed)[1]))
     assert np.mean(found) <= RISK + 0.05
+
+
+@pytest.mark.parametrize(
+    ("evidence", "words"),
+    [
+        (0.4, "as good as chance"),
+        (1.0, "about once in 10 times"),
+        (2.5, "about once in 300 times"),
+        (5.0, "about once in 100,000 times"),
+        (57.3, "less than once in a million times"),
+        (np.inf, "less than once in a million times"),
+    ],
+)
+def test_the_odds_are_told_in_words(evidence: float, words: str) -> None:
+    reason = told(Alone("value", 0.1, 0.02, 0.01, evidence))
+    assert reason.endswith(f"{words})")
+    assert "^" not in reason

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from autorec_kernel.recipe import Recipe
 from autorec_kernel.search.journal import Journal, read_journal
 from autorec_kernel.stages.workplace import Silent
 
-__all__ = ["KERNEL", "changed", "recipe", "searched", "write_table"]
+__all__ = ["KERNEL", "chain", "changed", "ended", "recipe", "searched", "write_table"]
 
 KERNEL = Kernel.discover(blocked=("workers",))
 _FRAME = ("v", "seq", "crc", "kind")
@@ -36,6 +37,26 @@ def write_table(path: Path) -> Path:
     rows = [f"u{u},i{i},{1 + (u + i) % 5},{1_600_000_000 + 60 * n}" for n, (u, i) in enumerate(zip(users, items, strict=True))]
     path.write_text("\n".join(["user_id,item_id,rating,timestamp", *rows]) + "\n")
     return path
+
+
+def chain(path: Path) -> Path:
+    """Write 1200 events of 40 users who go through 30 items in one order, each from a place of its own."""
+    events = [(60 * (40 * step + user), user, (7 * user + step) % 30) for step in range(30) for user in range(40)]
+    rows = [f"u{user},i{item},3,{1_600_000_000 + seconds}" for seconds, user, item in sorted(events)]
+    path.write_text("\n".join(["user_id,item_id,rating,timestamp", *rows]) + "\n")
+    return path
+
+
+def ended(run: Path) -> dict[str, Any]:
+    """Write of the result of a run what a refresh reads, with all that trained in full as its front; return it."""
+    records = read_journal(run / "journal.jsonl")
+    rows = [row for record in records if record["kind"] == "batch" for row in record["proposals"]]
+    metrics = {record["trial"]: record["evaluation"]["metrics"]["ndcg@10"] for record in records if record["kind"] == "result"}
+    baselines = {row["reason"].removeprefix("baseline "): {"trial": row["trial"]} for row in rows if row["reason"].startswith("baseline")}
+    others = [{"trial": row["trial"]} for row in rows if row["genotype"]["retriever"] in ("zoo/mf", "zoo/dssm")][:2]
+    result = {"front": others, "best": {"trial": max(metrics, key=lambda number: metrics[number])}, "baselines": baselines}
+    (run / "result.json").write_text(json.dumps(result))
+    return result
 
 
 def recipe(**told: Any) -> Recipe:

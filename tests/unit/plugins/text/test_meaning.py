@@ -254,11 +254,21 @@ def test_a_wrong_folder_costs_a_run_this_op_and_says_so(
     assert "text/encoder" in caplog.text
 
 
+def raising(error: Exception) -> Callable[..., None]:
+    def fail(*_: object) -> None:
+        raise error
+
+    return fail
+
+
 def test_what_fitting_cannot_use_is_told_on_one_line_with_the_fix(fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     (fake.folder / "tokenizer.json").write_text("{\n}")
     with pytest.raises(UsageError, match="tokenizer cannot be read") as caught:
         fitted(coded(TEXTS), model=str(fake.folder))
     assert str(caught.value).isprintable()
+    with monkeypatch.context() as broken, pytest.raises(UsageError, match="^two lines; two more$"):
+        broken.setattr(Encoder, "__init__", raising(UsageError("two\nlines", hint="two\n  more")))
+        fitted(coded(TEXTS), model=str(fake.folder), max_tokens=9)
     assert caught.value.message.startswith(str(fake.folder / "tokenizer.json"))
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     with pytest.raises(PluginError) as missing:

@@ -19,7 +19,7 @@ from autorec_kernel.models import DeviceProfile, estimate_cost
 from autorec_kernel.recipe import Recipe
 from autorec_kernel.records.trial import Evaluation, SearchResult, Trial
 from autorec_kernel.registry.faults import guarded
-from autorec_kernel.search.fixed import fixed_options
+from autorec_kernel.search.fixed import TRAINING, fixed_options
 from autorec_kernel.search.genes import ROLES, Offer, assemble_space, chosen_among, decode, offers
 from autorec_kernel.search.inprocess import run_here
 from autorec_kernel.search.loop import Search
@@ -88,7 +88,15 @@ def space_of(kernel: Kernel, recipe: Recipe, schema: FeatureSchema) -> tuple[tup
     wanted = [kernel.find("blueprint", name).id for name in recipe.blueprints]
     found = offers(kernel, recipe.task, schema, fixed, recipe.search_space, wanted)
     fitting = chosen_among(kernel, found, recipe.blueprints)
-    return fitting, assemble_space(kernel, fitting, schema, evaluator, recipe.defaults, fixed, recipe.search_space)
+    space = assemble_space(kernel, fitting, schema, evaluator, recipe.defaults, fixed, recipe.search_space)
+    return fitting, space.with_defaults(_starts(recipe, space))
+
+
+def _starts(recipe: Recipe, space: SearchSpace) -> dict[str, Any]:
+    """Return gene → value of those options of the evaluator that are genes: what the recipe sets is where the search starts."""
+    given = {f"{role}.{TRAINING}.{option}": value for role in ROLES for option, value in recipe.evaluator_options.items()}
+    known = {name: value for name, value in given.items() if name in space and name not in recipe.defaults}
+    return {name: value for name, value in known.items() if space[name].domain.contains(value)}
 
 
 @contextmanager

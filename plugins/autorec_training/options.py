@@ -36,7 +36,9 @@ class TrainingOptions(ComponentConfig):
     validation_users: int = Field(
         5000, ge=1, le=10_000_000, description="Users ranked after each epoch and at the end; a seeded sample of more."
     )
-    optimiser: Literal["adamw", "adam", "adagrad"] = Field("adamw", description="Rule; adagrad has one accumulator a row of a table.")
+    optimiser: Annotated[Literal["adamw", "adam", "adagrad"], Choice("adamw", "adam", "adagrad")] = Field(
+        "adamw", description="Rule; adagrad has one accumulator a row of a table."
+    )
     clip_norm: float = Field(5.0, ge=0, le=1e6, description="Largest gradient norm; 0 = unbounded.")
     schedule: Literal["none", "plateau", "cosine", "linear"] = Field("none", description=_SCHEDULE)
     warmup: float = Field(0.0, ge=0, lt=1, description="Share of all steps over which the learning rate rises.")

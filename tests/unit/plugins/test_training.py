@@ -276,10 +276,24 @@ def test_options_reach_the_fit(context, monkeypatch):
         raise NotFiniteError("seen")
 
     monkeypatch.setattr("autorec_training.full.train", spy)
-    options = {"optimiser": "adagrad", "clip_norm": 1.0, "schedule": "cosine", "warmup": 0.1, "sparse": "on", "num_workers": 2}
+    options = {"clip_norm": 1.0, "schedule": "cosine", "warmup": 0.1, "sparse": "on", "num_workers": 2}
     with pytest.raises(NotFiniteError):
         quick(**options).evaluate(genotype(context(), "zoo/deepfm"), FULL, context())
     assert {name: getattr(seen[0], name) for name in options} == options
+
+
+def test_the_optimiser_is_the_genotypes(context, monkeypatch):
+    seen = []
+
+    def spy(architecture, features, schema, kernel, settings, **options):
+        seen.append(settings)
+        raise NotFiniteError("seen")
+
+    monkeypatch.setattr("autorec_training.full.train", spy)
+    point = {**genotype(context(), "zoo/deepfm"), "ranker.training.optimiser": "adagrad"}
+    with pytest.raises(NotFiniteError):
+        quick(optimiser="adam").evaluate(Genotype(point), FULL, context())
+    assert seen[0].optimiser == "adagrad"
 
 
 def test_a_refit_follows_the_plateaus_of_its_trial(context, monkeypatch):
@@ -310,8 +324,8 @@ def test_the_rate_is_lowered_before_training_stops(context, monkeypatch, preset)
     assert (found.details["best_epoch"], found.details["horizon"], found.details["epochs"]) == (2, 40, 8 + patience)
 
 
-def test_the_space_of_training_has_its_four_genes(context):
+def test_the_space_of_training_has_its_five_genes(context):
     given = context("rate")
     space = assemble_space(given.kernel, offers(given.kernel, "rate", given.features.schema), given.features.schema, "training/full")
     names = {name.rpartition(".")[2] for name in space.default() if name.startswith("ranker.training.")}
-    assert names == {"learning_rate", "weight_decay", "batch_size", "id_dropout"}
+    assert names == {"learning_rate", "weight_decay", "batch_size", "id_dropout", "optimiser"}

@@ -70,6 +70,16 @@ def test_the_default_candidate_of_the_full_space_is_that_of_the_wide_one(spaces:
     assert spaces["full"].default() == spaces["wide"].default() == spaces["narrow"].default()
 
 
+def test_what_a_recipe_sets_of_the_evaluators_genes_is_where_the_search_starts(kernel: Kernel, task: str) -> None:
+    schema, role = features_for(kernel, task).schema, "ranker" if task == "click" else "retriever"
+    options = {"optimiser": "adam", "learning_rate": 0.01, "batch_size": 77, "epochs": 3}
+    recipe = {"task": task, "evaluator_options": options, "defaults": {f"{role}.training.learning_rate": 0.005}}
+    space = space_of(kernel, Recipe(**recipe), schema)[1]  # type: ignore[arg-type]
+    found = {name: space[f"{role}.training.{name}"].default for name in ("optimiser", "learning_rate", "batch_size")}
+    assert found == {"optimiser": "adam", "learning_rate": 0.005, "batch_size": 1024}
+    assert f"{role}.training.epochs" not in space
+
+
 @pytest.mark.parametrize(
     ("tags", "where"),
     [

@@ -266,7 +266,7 @@ def test_what_fitting_cannot_use_is_told_on_one_line_with_the_fix(fake: Any, mon
     with pytest.raises(UsageError, match="tokenizer cannot be read") as caught:
         fitted(coded(TEXTS), model=str(fake.folder))
     assert str(caught.value).isprintable()
-    with monkeypatch.context() as broken, pytest.raises(UsageError, match="^two lines; two more$"):
+    with monkeypatch.context() as broken, pytest.raises(UsageError, match="two lines; two more"):
         broken.setattr(Encoder, "__init__", raising(UsageError("two\nlines", hint="two\n  more")))
         fitted(coded(TEXTS), model=str(fake.folder), max_tokens=9)
     assert caught.value.message.startswith(str(fake.folder / "tokenizer.json"))

@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
-__all__ = ["alone", "group_z", "rank_z"]
+__all__ = ["alone", "asked", "group_z", "list_z", "rank_z"]
 
 _FOLDS, _BINS, _SHUFFLES = 5, 64, 30
+_VALUES, _HELD = 300, 30  # most values of a list that are asked for, and fewest rows that hold one
+
+
+def asked(kind: str, values: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    """Return what a feature is asked for, with the kind of each: a number column by column, a list also for its length and its ends.
+
+    Args:
+        values: Of a number float [n, width], of an id int [n], of a list int [n, W] padded with 0 on the right.
+    """
+    if kind == "id":
+        return [(kind, values)]
+    if kind == "numeric":
+        return [(kind, column) for column in values.T]
+    length = np.count_nonzero(values, axis=1)
+    ends = (np.take_along_axis(values, place[:, None], 1)[:, 0] for place in (0 * length, np.maximum(length - 1, 0)))
+    often = [np.where(np.bincount(end)[end] < _HELD, 0, end) for end in ends]
+    return [("numeric", length), *(("id", end) for end in often), (kind, values)]
 
 
 def rank_z(value: np.ndarray, label: np.ndarray) -> float:
@@ -22,34 +41,75 @@ def rank_z(value: np.ndarray, label: np.ndarray) -> float:
 def group_z(group: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> float:
     """Return how far apart the means of float [n] by int [n] lie, in deviations of what shuffled labels give, for any number of groups."""
     _, group = np.unique(group, return_inverse=True)
-    size, centred = np.bincount(group), label - label.mean()
-    found = [float((np.bincount(group, weights=y) ** 2 / size).sum()) for y in (rng.permutation(centred) for _ in range(_SHUFFLES))]
-    spread = float(np.std(found))
-    own = float((np.bincount(group, weights=centred) ** 2 / size).sum())
-    return 0.0 if spread <= 1e-12 * float(centred @ centred) else (own - float(np.mean(found))) / spread
+    size = np.bincount(group)
+    return _beyond(np.array([(np.bincount(group, weights=y) ** 2 / size).sum() for y in _shuffles(label, rng)]))
 
 
-def alone(value: np.ndarray, label: np.ndarray, rng: np.random.Generator, *, numeric: bool, binary: bool) -> float:
+def list_z(lists: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> float:
+    """Return the same of rows that hold each frequent value of int [n, W]: of the value that says most, and of all together."""
+    held = _held(lists)
+    held = (held - held.mean(0)) / (held.std(0) * np.sqrt(len(held)))
+    found = held.T @ np.stack(list(_shuffles(label, rng)), axis=1)
+    return max(_beyond(np.abs(found).max(0, initial=0.0)), _beyond((found**2).sum(0)), key=abs)
+
+
+def _held(lists: np.ndarray) -> np.ndarray:
+    """Return float32 [n, values]: 1 where a row holds one of the most frequent values, of those that some rows hold and some do not."""
+    counts = np.bincount(lists.ravel())
+    counts[0] = 0
+    place = np.argsort(np.argsort(-counts, kind="stable"), kind="stable")
+    found = np.zeros((len(lists), _VALUES + 1), np.float32)
+    found[np.arange(len(lists))[:, None], np.where(counts > 0, np.minimum(place, _VALUES), _VALUES)[lists]] = 1.0
+    rows = found[:, :_VALUES].sum(0)
+    return found[:, :_VALUES][:, np.minimum(rows, len(lists) - rows) >= _HELD]
+
+
+def _shuffles(label: np.ndarray, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Yield the label in deviations from its mean, first as it is."""
+    yield (own := (label - label.mean()) / (label.std() or 1.0))
+    yield from (rng.permutation(own) for _ in range(_SHUFFLES))
+
+
+def _beyond(found: np.ndarray) -> float:
+    """Return how far the first of float [n] is from the others, in their deviations; 0 where they do not differ."""
+    spread = float(found[1:].std())
+    return 0.0 if spread <= 1e-9 else float((found[0] - found[1:].mean()) / spread)
+
+
+def alone(value: np.ndarray, label: np.ndarray, rng: np.random.Generator, *, kind: str, binary: bool) -> float:
     """Return the AUC (of a 0/1 label) or R² (of a number) of a model of one column.
 
-    The model is the column itself, where it is a number, or the mean label of its values (64 quantiles of a number) in other folds.
+    The model is the column itself, where it is a number, or the mean label of its values (64 quantiles of a number) in other folds; of a
+    list it is a ridge regression on the frequent values that a row holds, fitted on other folds.
 
     Args:
-        value: float [n], or int [n] groups.
+        value: float [n], int [n] groups, or int [n, W] lists.
         label: float [n].
+        kind: numeric | id | what `asked` calls a list.
     """
-    group, ranks = _ranked(value)
-    if numeric:
-        group = ((ranks + len(ranks) / 2) * _BINS / len(ranks)).astype(np.int64)
-    means = _mean_of_others(group, label, rng.integers(0, _FOLDS, len(label)))
+    fold, numeric = rng.integers(0, _FOLDS, len(label)), kind == "numeric"
+    if value.ndim == 2:
+        means = _ridge(_held(value), label, fold)
+    else:
+        group, ranks = _ranked(value)
+        bins = ((ranks + len(ranks) / 2) * _BINS / len(ranks)).astype(np.int64) if numeric else group
+        means = _mean_of_others(bins, label, fold)
     if binary:
-        found = [_auc(_ranked(means)[1], label)]
-        straight = _auc(ranks, label)
-        return max([*found, straight, 1.0 - straight] if numeric else found)
+        found, straight = _auc(_ranked(means)[1], label), _auc(ranks, label) if numeric else 0.5
+        return max(found, straight, 1.0 - straight)
     explained = 1.0 - float(((label - means) ** 2).mean()) / float(label.var())
     if not numeric or np.ptp(value) == 0:
         return explained
     return max(explained, float(np.corrcoef(value.astype(np.float64), label)[0, 1]) ** 2)
+
+
+def _ridge(held: np.ndarray, label: np.ndarray, fold: np.ndarray) -> np.ndarray:
+    x, y, guess = np.append(held, np.ones((len(held), 1), held.dtype), axis=1), label - label.mean(), np.empty(len(label))
+    rows = [fold == part for part in range(_FOLDS)]
+    gram, found = (np.array([x[part].T @ side[part] for part in rows], np.float64) for side in (x, y))
+    for part, own, told in zip(rows, gram.sum(0) - gram, found.sum(0) - found, strict=True):
+        guess[part] = label.mean() + x[part] @ np.linalg.solve(own + np.eye(len(own)), told)
+    return guess
 
 
 def _ranked(value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from autorec_kernel.contracts.features import FeatureOp
 from autorec_kernel.errors import UnknownNameError
-from autorec_kernel.features.association import alone, group_z, rank_z
+from autorec_kernel.features.association import alone, asked, group_z, list_z, rank_z
 from autorec_kernel.features.audit_programs import columns_of, is_own, untrusted
 from autorec_kernel.features.audit_report import AuditReport
 from autorec_kernel.features.build import build_features, feature_ops
@@ -116,8 +116,10 @@ def _unfitted(one: _Audit) -> None:
     """Name the features that an op makes of all rows and not of the sample: only their programs, and what they tell alone, are judged."""
     made = {feature.name for feature in one.base.schema.features}
     now = [now for row, now in zip(one.features.plan, one.base.plan, strict=True) if row["taken"]]
-    why = {f.name: row["reason"] for op, row in zip(one.features.fitted, now, strict=True) if not row["taken"] for f in op.features}
-    one.report.unfitted = {f.name: why.get(f.name, "its op makes others of it") for f in one.features.schema.features if f.name not in made}
+    told = {f.name: row["reason"] for op, row in zip(one.features.fitted, now, strict=True) if not row["taken"] for f in op.features}
+    one.report.unfitted = {
+        f.name: told.get(f.name, "its op makes others of it") for f in one.features.schema.features if f.name not in made
+    }
     for name, why in one.report.unfitted.items():
         _log.warning("the audit cannot make feature %r of its sample, and does not judge it: %s", name, why)
 
@@ -191,21 +193,19 @@ def _own_label(one: _Audit) -> None:
     if not labels:
         one.report.skip("own label", "there is no label column", len(features))
         return
-    judged = [f for f in features if f.kind in ("numeric", "id")]
-    for reason, count in (("lists have no one value", len(features) - len(judged)), (_NOTHING, len(one.report.unfitted))):
-        if count:
-            one.report.skip("own label", reason, count)
-    first = _knowing(one, judged, labels)
-    again = _knowing(one, [f for f in judged if f.name in {name for name, _ in first}], labels) if first else {}
-    for (name, label), z in first.items():
-        if again.get((name, label), 0.0) * z > 0:
+    if one.report.unfitted:
+        one.report.skip("own label", _NOTHING, len(one.report.unfitted))
+    first = _knowing(one, features, labels)
+    again = _knowing(one, [f for f in features if f.name in {key[0] for key in first}], labels) if first else {}
+    for (name, label, place), z in first.items():
+        if again.get((name, label, place), 0.0) * z > 0:
             text = f"feature {name!r} knows its own row's {label!r}: after shuffling it is {abs(z):.0f} standard errors from chance"
             one.found("own label", one.base.schema[name], text)
-    one.report.judged["own label"] = len(judged)
+    one.report.judged["own label"] = len(features)
 
 
-def _knowing(one: _Audit, judged: list[Feature], labels: list[str]) -> dict[tuple[str, str], float]:
-    """Return (feature, label) → standard errors, of those that shuffled labels leave too close."""
+def _knowing(one: _Audit, judged: Sequence[Feature], labels: list[str]) -> dict[tuple[str, str, int], float]:
+    """Return (feature, label, what is `asked` for) → standard errors, of those that shuffled labels leave too close."""
     mixed = shuffled(one.sample, one.rng)
     built = one.fit(mixed)
     rebuilt = {f.name for f in built.schema.features}
@@ -217,12 +217,10 @@ def _knowing(one: _Audit, judged: list[Feature], labels: list[str]) -> dict[tupl
         for label in labels:
             own = np.asarray(mixed.train[label], dtype=np.float64)
             known = np.isfinite(own)
-            if feature.kind == "id":
-                z = group_z(values[known], own[known], one.rng)
-            else:
-                z = max((rank_z(column, own[known]) for column in values[known].T), key=abs)
-            if abs(z) > _ERRORS:
-                found[feature.name, label] = z
+            for place, (kind, column) in enumerate(asked(feature.kind, values[known])):
+                z = rank_z(column, own[known]) if kind == "numeric" else (group_z if kind == "id" else list_z)(column, own[known], one.rng)
+                if abs(z) > _ERRORS:
+                    found[feature.name, label, place] = z
     return found
 
 
@@ -233,9 +231,9 @@ def _too_good(one: _Audit, dataset: Dataset, accepted: set[str]) -> None:
     order = np.asarray(features.parts["train"].events[ORDER])[rows]
     raw = np.searchsorted(np.asarray(dataset.train[ORDER]), order)
     entities = {features.schema.user, features.schema.item}
-    judged = [f for f in features.schema.features if f.kind in ("numeric", "id") and f.name not in entities]
+    judged = [f for f in features.schema.features if f.name not in entities]
     if len(judged) < len(features.schema.features):
-        report.skip("too good", "ids of users and items, and lists", len(features.schema.features) - len(judged))
+        report.skip("too good", "ids of users and items", len(features.schema.features) - len(judged))
     covered = {columns_of(features, feature) for feature in judged}
     columns = [c for c in dataset.schema.features("events") if (c.name,) not in covered and c.name in dataset.train]
     for task, link in features.schema.tasks.items():
@@ -247,14 +245,14 @@ def _too_good(one: _Audit, dataset: Dataset, accepted: set[str]) -> None:
         report.judged["too good"] = len(judged) + len(columns)
         for feature in judged:
             values = features.row_inputs([feature.name], rows)[feature.name][known]
-            parts = [values] if feature.kind == "id" else list(values.T)
-            worth = max(alone(part, label[known], one.rng, numeric=feature.kind == "numeric", binary=link == "logit") for part in parts)
+            parts = asked(feature.kind, values)
+            worth = max(alone(part, label[known], one.rng, kind=kind, binary=link == "logit") for kind, part in parts)
             _tell(one, feature, columns_of(features, feature), worth, task, link, accepted)
         for column in columns:
             value = dataset.train[column.name]
             if isinstance(value, Coded) or (isinstance(value, np.ndarray) and value.ndim == 1):
                 plain = (value.codes if isinstance(value, Coded) else np.nan_to_num(value))[raw][known]
-                worth = alone(plain, label[known], one.rng, numeric=not isinstance(value, Coded), binary=link == "logit")
+                worth = alone(plain, label[known], one.rng, kind="id" if isinstance(value, Coded) else "numeric", binary=link == "logit")
                 _tell(one, None, (column.name,), worth, task, link, accepted)
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from autorec_kernel.features.association import alone, rank_z
+from autorec_kernel.features.association import alone, asked, group_z, list_z, rank_z
 from autorec_kernel.records.dataset import Dataset
 from autorec_kernel.records.table import Table
 from tests.unit.features.audit_ops import data, found, ints, noise, planted, report_of
@@ -73,6 +73,75 @@ def test_one_column_of_a_wide_number_is_enough(column: int, sign: int) -> None:
     assert found(data(task="click"), planted(made), "click") == {"own label", "too good"}
 
 
+def test_what_one_column_knows_by_chance_must_come_again_in_the_same_column() -> None:
+    for second, named in ((0, True), (1, False)):
+        dataset = data()
+        columns = [Once(dataset, 0, 0), Once(dataset, 0, 0)]
+        columns[0].signs[0] = columns[second].signs[1] = 1
+        made = planted(lambda events, columns=columns: np.stack([one(events) for one in columns], axis=1))
+        assert ("own label" in found(dataset, made)) is named
+
+
+def drawn(events: Table) -> np.ndarray:
+    """Return int [n, 6]: the numbers 1 to 6 in any order."""
+    return 1 + np.argsort(noise(events, 6), axis=1)
+
+
+def led(events: Table, place: int) -> np.ndarray:
+    """Return `drawn`, with the own label in one place."""
+    lists, told = drawn(events), 1 + ints(events, LABEL)
+    at = np.argmax(lists == told[:, None], axis=1)
+    rows = np.arange(len(lists))
+    lists[rows, at], lists[rows, place] = lists[rows, place], told
+    return lists
+
+
+LISTS = {
+    "its length": lambda events: (np.arange(6) < 1 + label(events)[:, None]).astype(int),
+    "its first value": lambda events: led(events, 0),
+    "its last value": lambda events: led(events, -1),
+    "a value within": lambda events: np.stack([9 + drawn(events)[:, 0], 1 + ints(events, LABEL), 9 + drawn(events)[:, 1]], axis=1),
+}
+
+
+@pytest.mark.parametrize("dynamic", [True, False])
+@pytest.mark.parametrize("task", ["rate", "click"])
+@pytest.mark.parametrize("name", sorted(LISTS))
+def test_a_list_that_holds_its_own_rows_label_is_named(name: str, task: str, dynamic: bool) -> None:
+    made = planted(LISTS[name], "bag", dynamic=dynamic, size=20)
+    assert found(data(task=task), made, task) == {"own label", "too good"}
+
+
+def test_a_list_may_know_its_label_by_one_rare_value_or_by_many_that_say_little() -> None:
+    def rare(events: Table) -> np.ndarray:
+        told = (label(events) == 5) & (noise(events) > 1.2)
+        return np.stack([1 + np.arange(events.rows) % 200, np.where(told, 300, 301 + np.arange(events.rows) % 7), drawn(events)[:, 0]], 1)
+
+    def many(events: Table) -> np.ndarray:
+        order, groups = np.argsort(label(events) + 2 * noise(events), kind="stable"), np.empty(events.rows, int)
+        groups[order] = 1 + np.arange(events.rows) // 40
+        return np.stack([200 + drawn(events)[:, 0], groups, 200 + drawn(events)[:, 1]], axis=1)
+
+    for made in (rare, many):
+        assert "own label" in found(data(), planted(made, "bag", size=400))
+
+
+def test_lists_that_follow_the_labels_of_earlier_rows_know_nothing_of_their_own() -> None:
+    """Histories of positives: each ends where a row was positive, and stays as it is while rows are not."""
+    for seed, share in ((0, 0.1), (1, 0.3), (2, 0.7)):
+        rng = np.random.default_rng(seed)
+        user, item, liked = rng.integers(0, 150, 4000), 1 + rng.integers(0, 40, 4000) ** 2 // 20, rng.random(4000) < share
+        past, lists = np.zeros((150, 5), int), np.zeros((4000, 5), int)
+        for row in range(4000):
+            lists[row] = past[user[row]]
+            past[user[row]] = np.append(past[user[row], 1:], item[row]) if liked[row] else past[user[row]]
+        lists = np.take_along_axis(lists, np.argsort(lists == 0, axis=1, kind="stable"), 1)
+        (_, length), *ends, (_, whole) = asked("history", lists)
+        found = [rank_z(length, liked), *(group_z(end, liked, rng) for _, end in ends), list_z(whole, liked, rng)]
+        assert max(np.abs(found)) < 5
+        assert list_z(np.append(lists, 90 + liked[:, None], axis=1), liked, rng) > 50
+
+
 def test_an_id_is_asked_for_the_means_of_its_groups_whatever_their_numbers() -> None:
     numbers = np.array([0, 5, 1, 2, 3, 4])  # of the ratings 1 to 5: no rank correlation
     assert abs(np.corrcoef(numbers[1:], np.arange(1, 6))[0, 1]) < 1e-9
@@ -100,10 +169,10 @@ def test_an_id_without_the_label_is_none() -> None:
 @pytest.mark.parametrize(("worth", "named"), [(0.9875, False), (0.9925, True)])
 def test_a_column_is_too_good_from_ninety_nine_hundredths_on(worth: float, named: bool) -> None:
     def auc(value: np.ndarray, label: np.ndarray) -> float:
-        return alone(value, label, np.random.default_rng(0), numeric=True, binary=True)
+        return alone(value, label, np.random.default_rng(0), kind="numeric", binary=True)
 
     def explained(value: np.ndarray, label: np.ndarray) -> float:
-        return alone(value, label, np.random.default_rng(0), numeric=True, binary=False)
+        return alone(value, label, np.random.default_rng(0), kind="numeric", binary=False)
 
     assert ("too good" in found(data(), planted(as_strong_as(worth, explained)))) is named
     assert ("too good" in found(data(task="click"), planted(as_strong_as(worth, auc)), "click")) is named

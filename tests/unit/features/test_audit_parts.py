@@ -143,16 +143,16 @@ def test_groups_that_know_the_label_stand_out_however_many_there_are() -> None:
 @pytest.mark.parametrize("shape", [lambda y: -y, lambda y: np.abs(y - 0.5) * 0 + y * 7, lambda y: np.sin(40 * y)])
 def test_a_column_that_is_the_label_explains_it(shape: object) -> None:
     label = rng().integers(0, 2, 2000).astype(float)
-    assert alone(shape(label), label, rng(), numeric=True, binary=True) > 0.999  # type: ignore[operator]
-    assert alone(label.astype(np.int64), label, rng(), numeric=False, binary=True) > 0.999
+    assert alone(shape(label), label, rng(), kind="numeric", binary=True) > 0.999  # type: ignore[operator]
+    assert alone(label.astype(np.int64), label, rng(), kind="id", binary=True) > 0.999
 
 
 def test_a_column_of_chance_explains_nothing_whatever_its_size() -> None:
     label = rng().integers(0, 2, 2000).astype(float)
     for groups in (2, 40, 2000):
-        assert alone(rng(1).integers(0, groups, 2000), label, rng(2), numeric=False, binary=True) < 0.6
-    assert alone(rng(3).normal(size=2000), label, rng(2), numeric=True, binary=True) < 0.6
+        assert alone(rng(1).integers(0, groups, 2000), label, rng(2), kind="id", binary=True) < 0.6
+    assert alone(rng(3).normal(size=2000), label, rng(2), kind="numeric", binary=True) < 0.6
     number = rng(4).normal(size=2000)
-    assert alone(rng(3).normal(size=2000), number, rng(2), numeric=True, binary=False) < 0.05
-    assert alone(np.exp(number), number, rng(2), numeric=True, binary=False) > 0.95
-    assert alone(2 - number, number, rng(2), numeric=True, binary=False) > 0.999
+    assert alone(rng(3).normal(size=2000), number, rng(2), kind="numeric", binary=False) < 0.05
+    assert alone(np.exp(number), number, rng(2), kind="numeric", binary=False) > 0.95
+    assert alone(2 - number, number, rng(2), kind="numeric", binary=False) > 0.999

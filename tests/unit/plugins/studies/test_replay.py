@@ -157,6 +157,14 @@ def test_a_run_that_went_on_with_more_trials_is_replayed_in_its_own_batches(tmp_
     assert found.equal, found.differences
 
 
+def test_plugins_of_other_versions_are_told_and_what_they_do_is_compared(tmp_path: Path, run: Path, replayed: Make) -> None:
+    def older(record: dict[str, Any]) -> dict[str, Any]:
+        return {**record, "plugins": {**record["plugins"], "zoo": "autorec-kernel 0.0.1"}} if record["kind"] == "run" else record
+
+    found = replayed(changed(run, tmp_path / "older", older))
+    assert found.equal and any("plugins have changed: zoo: was autorec-kernel 0.0.1, is" in note for note in found.notes)
+
+
 def test_the_command_ends_with_its_own_code_when_something_differs(tmp_path: Path, run: Path, capsys: Any) -> None:
     assert main(["--block", "workers", "replay", str(run)]) == 0
     assert "equal: proposals, promotions, metrics and weights (best trial" in capsys.readouterr().out

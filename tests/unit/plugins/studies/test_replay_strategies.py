@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from studies_kit import write_table
+from studies_kit import KERNEL, write_table
 
 from autorec_kernel.kernel import Kernel
 from autorec_kernel.search.journal import compare, read_journal
@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[3] / "integration"))
 from resume_kit import kill, run_once, start
 
 RECIPE = {"blueprints": ["zoo/mf", "zoo/dssm"], "features": "raw"}
-STRATEGIES = ("search/random", "bayes/tpe", "evolution/evolution", "reinforce/controller", "progressive/progressive")
+STRATEGIES = [row.id for row in KERNEL.components("search-strategy") if row.usable]
 
 
 def killed_and_resumed(out: Path, table: Path, strategy: str) -> Path:
@@ -36,6 +36,10 @@ def killed_and_resumed(out: Path, table: Path, strategy: str) -> Path:
     assert 9 <= results(out) < 14
     assert run_once(out, table, **order) == 0, Path(f"{out}.stderr").read_text()[-2000:]
     return out
+
+
+def test_every_strategy_of_the_first_party_is_among_those_replayed() -> None:
+    assert {"search/random", "bayes/tpe", "evolution/evolution", "reinforce/controller", "progressive/progressive"} <= set(STRATEGIES)
 
 
 def results(out: Path) -> int:

@@ -35,13 +35,13 @@ def dimensions(vectors: np.ndarray, width: int) -> np.ndarray:
 
 
 def _directions(centred: np.ndarray, most: int) -> np.ndarray:
-    """Return the leading directions, columns of length 1, of those in which anything varies; the smaller side is decomposed."""
+    """Return the leading directions, columns of any length, of those in which anything varies; the smaller side is decomposed."""
     wide = len(centred) < centred.shape[1]
     turned = centred.T if wide else centred
     variances, found = np.linalg.eigh(turned.T @ turned / len(centred))
     told = np.sqrt(np.maximum(variances, 0.0)) > max(_FLAT * np.sqrt(max(variances[-1], 0.0)), 1e-6)  # vectors have length 1
     leading = found[:, told][:, ::-1][:, :most]
-    return turned @ leading / np.linalg.norm(turned @ leading, axis=0) if wide else leading
+    return turned @ leading if wide else leading
 
 
 def word_steps(name: str, width: int) -> tuple[Step, ...]:

@@ -173,6 +173,15 @@ def test_an_encoder_that_was_moved_is_found_where_the_environment_says(fake: Any
     assert read(again, TEXTS).tobytes() == read(found, TEXTS).tobytes()
 
 
+def test_of_two_folders_that_fit_the_environments_is_taken(
+    fake: Any, make_encoder: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = fitted(coded(TEXTS), model=str(fake.folder))
+    monkeypatch.setenv(VARIABLE, str(make_encoder("copy").folder))
+    again = fitted(coded(TEXTS), model=str(fake.folder), digest=found.config.digest)
+    assert again.config.model == str(fake.folder.with_name("copy"))
+
+
 def test_the_planned_folder_serves_while_the_environment_names_another_encoder(
     fake: Any, make_encoder: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -140,6 +140,12 @@ def test_groups_that_know_the_label_stand_out_however_many_there_are() -> None:
     assert group_z(np.arange(2000), label, rng()) == 0.0
 
 
+def test_few_groups_of_chance_stay_within_five_deviations_as_often_as_many() -> None:
+    label = rng().integers(0, 2, 1200).astype(float)
+    found = [group_z(rng(seed).integers(0, groups, 1200), label, rng(seed)) for seed in range(400) for groups in (2, 3)]
+    assert sum(abs(z) > 5 for z in found) <= 1
+
+
 @pytest.mark.parametrize("shape", [lambda y: -y, lambda y: np.abs(y - 0.5) * 0 + y * 7, lambda y: np.sin(40 * y)])
 def test_a_column_that_is_the_label_explains_it(shape: object) -> None:
     label = rng().integers(0, 2, 2000).astype(float)

@@ -142,7 +142,7 @@ def test_groups_that_know_the_label_stand_out_however_many_there_are() -> None:
 
 def test_few_groups_of_chance_stay_within_five_deviations_as_often_as_many() -> None:
     label = rng().integers(0, 2, 1200).astype(float)
-    found = [group_z(rng(seed).integers(0, groups, 1200), label, rng(seed)) for seed in range(400) for groups in (2, 3)]
+    found = [group_z(rng(seed).integers(0, groups, 1200), label, rng(seed)) for seed in range(1, 400) for groups in (2, 3)]
     assert sum(abs(z) > 5 for z in found) <= 1
 
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,9 +20,10 @@ from autorec_kernel.features.association import alone, asked, group_z, list_z, r
 from autorec_kernel.features.audit_programs import columns_of, is_own, untrusted
 from autorec_kernel.features.audit_report import AuditReport
 from autorec_kernel.features.build import build_features, feature_ops
-from autorec_kernel.features.compare import affine, alike, monotone, recut, renamed
+from autorec_kernel.features.compare import is_same, is_unsure
+from autorec_kernel.features.entities import texts
 from autorec_kernel.features.feature_set import FeatureSet
-from autorec_kernel.features.sample import flooded, later, permuted, sample_of, shuffled
+from autorec_kernel.features.sample import flooded, later, permuted, reordered, sample_of, shuffled
 from autorec_kernel.records.bags import same_width
 from autorec_kernel.records.dataset import ORDER, Dataset
 from autorec_kernel.records.features import Feature
@@ -36,8 +36,12 @@ __all__ = ["audit"]
 
 _log = logging.getLogger(__name__)
 _ROWS, _FEWEST = 5000, 50
-_CUTS = {"permuted": (permuted, 0.8), "flooded": (flooded, 0.95)}
-_OWN_CUT = 0.5  # of a user's events, where only their order is known: histories may be short
+_CUTS = {
+    "permuted": (permuted, 0.8, "get other values"),
+    "flooded": (flooded, 0.95, "belong to other users and items"),
+    "reordered": (reordered, 0.5, "of its user change places"),
+}
+_OWN_CUT, _USERS = 0.5, 5  # of a user's events, where only their order is known: histories may be short; users judged one by one
 _ERRORS = 5.0  # standard errors of an unrelated column
 _PLAIN_ROWS, _FEWEST_OF_A_CLASS, _TOO_GOOD = 10_000, 20, 0.99
 _KEY = 0xA0D17
@@ -55,6 +59,8 @@ class _Audit:
     rng: np.random.Generator
     report: AuditReport
     distributions: Mapping[str, str]
+    reached: set[str] = field(default_factory=set)
+    compared: set[str] = field(default_factory=set)
 
     def found(self, part: str, feature: Feature, text: str) -> None:
         self.report.add(part, feature, columns_of(self.features, feature), self.distributions, text)
@@ -130,29 +136,41 @@ def _future(one: _Audit) -> None:
     if clock == "none":
         one.report.skip("future", "no clock orders the rows", len(schema.features))
         return
-    judged = [f for f in schema.features if clock == "time" or is_own(one.features, f)]
-    if len(judged) < len(schema.features):
-        one.report.skip("future", "without a common clock other users' events have no order", len(schema.features) - len(judged))
-    names = [f.name for f in judged if f.name not in one.report.unfitted]
-    if len(names) < len(judged):
-        one.report.skip("future", _NOTHING, len(judged) - len(names))
-    reached, compared = set[str](), Counter[str]()
-    for kind, (poison, share) in _CUTS.items():
-        if kind == "flooded" and clock != "time":
+    own = {f.name for f in schema.features if clock == "time" or is_own(one.features, f)}
+    names = [f.name for f in schema.features if f.name not in one.report.unfitted]
+    if one.report.unfitted:
+        one.report.skip("future", _NOTHING, len(one.report.unfitted))
+    for kind, (poison, share, told) in _CUTS.items():
+        judged = [name for name in names if (name in own) is (kind != "reordered")]
+        if not judged or (kind == "flooded" and clock != "time"):
             continue
         late = later(one.sample, share if clock == "time" else _OWN_CUT)
         if late.all() or not late.any():
-            one.report.skip("future", "its last rows are all there is", len(names))
+            one.report.skip("future", "its last rows are all there is", len(judged))
             continue
         changed = one.fit(poison(one.sample, late, one.rng))
-        _compare(one, changed, names, late, kind, reached, compared)
-    one.report.judged["future"] = len(compared)
-    one.report.not_reached += [name for name in names if name not in reached]
+        moved = _compare(one, changed, judged, late, ~late, kind)
+        for name in moved if kind != "reordered" else _by_one(one, moved, late):
+            text = f"feature {name!r} reads the future: its values on earlier rows change when later rows {told}"
+            one.found("future", one.base.schema[name], text)
+    one.report.judged["future"] = len(one.compared)
+    one.report.not_reached += [name for name in names if name not in one.reached]
 
 
-def _compare(
-    one: _Audit, changed: FeatureSet, names: list[str], late: np.ndarray, kind: str, reached: set[str], compared: Counter[str]
-) -> None:
+def _by_one(one: _Audit, names: list[str], late: np.ndarray) -> list[str]:
+    """Return the features whose rows of a user follow the order of that user's own later events: others' may be read as they are."""
+    column, found = one.sample.schema.role("user"), list[str]()
+    users = texts(one.sample.train[column.name]).codes if column and names else np.zeros(len(late), np.int64)
+    busy, count = np.unique(users[late], return_counts=True)
+    for rows in (users == user for user in busy[np.argsort(-count)][:_USERS] if names):
+        changed = one.fit(reordered(one.sample, late & rows, one.rng))
+        found += _compare(one, changed, names, late & rows, ~late & rows, "reordered")
+    return found
+
+
+def _compare(one: _Audit, changed: FeatureSet, names: list[str], late: np.ndarray, early: np.ndarray, kind: str) -> list[str]:
+    """Return the features whose values on `early` rows are not what they were before the `late` ones were poisoned."""
+    found = []
     for name in names:
         old = one.base.schema[name]
         new = next((f for f in changed.schema.features if f.name == name), None)
@@ -160,30 +178,15 @@ def _compare(
         whole = [_values(built, name) for built in (one.base, changed)] if new else []
         if new is None:
             one.report.skip("future", "its name is another one where later rows are changed")
-        if new is None or (kind == "flooded" and _is_unsure(old, new, several)):
+        if new is None or (kind == "flooded" and is_unsure(old, new, several)):
             continue
         before, after = same_width(whole) if old.kind in ("bag", "history") else whole
         if before.shape != after.shape or not np.array_equal(before[late], after[late], equal_nan=True):
-            reached.add(name)
-        compared[name] += 1
-        if before.shape != after.shape or not _same(old, before[~late], after[~late], kind, several):
-            told = "get other values" if kind == "permuted" else "belong to other users and items"
-            one.found("future", old, f"feature {name!r} reads the future: its values on earlier rows change when later rows {told}")
-
-
-def _is_unsure(old: Feature, new: Feature, several: bool) -> bool:
-    """Whether a flood may change a feature rightly: vocabularies of lists, or of pairs of columns, follow what is frequent."""
-    counted = old.kind in ("id", "bag") and not old.dynamic
-    return replace(old, size=new.size if counted else old.size) != new or (counted and (several or old.kind == "bag"))
-
-
-def _same(feature: Feature, old: np.ndarray, new: np.ndarray, kind: str, several: bool) -> bool:
-    if feature.dynamic or feature.kind == "history" or np.array_equal(old, new):
-        return alike(old, new) if feature.kind == "numeric" else np.array_equal(old, new)
-    if feature.kind != "numeric":
-        return feature.kind == "id" and (recut(old, new) if kind == "flooded" else several and renamed(old, new))
-    rule = affine if kind == "permuted" else monotone
-    return all(rule(a, b) for a, b in zip(old.T, new.T, strict=True))
+            one.reached.add(name)
+        one.compared.add(name)
+        if before.shape != after.shape or not is_same(old, before[early], after[early], kind, several):
+            found.append(name)
+    return found
 
 
 def _own_label(one: _Audit) -> None:

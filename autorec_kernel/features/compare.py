@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-__all__ = ["affine", "alike", "monotone", "recut", "renamed"]
+from autorec_kernel.records.features import Feature
+
+__all__ = ["affine", "alike", "is_same", "is_unsure", "monotone", "recut", "renamed"]
 
 
 def affine(old: np.ndarray, new: np.ndarray) -> bool:
@@ -30,6 +34,27 @@ def alike(old: np.ndarray, new: np.ndarray) -> bool:
     """
     same, old, new = _numbers(old, new)
     return same and (not old.size or bool(np.abs(old - new).max() <= 1e-6 * max(1.0, float(np.ptp(old)))))
+
+
+def is_unsure(old: Feature, new: Feature, several: bool) -> bool:
+    """Return whether a flood may change a feature rightly: vocabularies of lists, or of pairs of columns, follow what is frequent."""
+    counted = old.kind in ("id", "bag") and not old.dynamic
+    return replace(old, size=new.size if counted else old.size) != new or (counted and (several or old.kind == "bag"))
+
+
+def is_same(feature: Feature, old: np.ndarray, new: np.ndarray, kind: str, several: bool) -> bool:
+    """Return whether the values of a feature are what they were, or what another fit may rightly make of them.
+
+    Args:
+        kind: What was done to later events: permuted | flooded | reordered.
+        several: Whether it is made of several columns.
+    """
+    if feature.dynamic or feature.kind == "history" or np.array_equal(old, new):
+        return alike(old, new) if feature.kind == "numeric" else np.array_equal(old, new)
+    if feature.kind != "numeric":
+        return feature.kind == "id" and (recut(old, new) if kind == "flooded" else several and renamed(old, new))
+    rule = monotone if kind == "flooded" else affine
+    return all(rule(a, b) for a, b in zip(old.T, new.T, strict=True))
 
 
 def monotone(old: np.ndarray, new: np.ndarray) -> bool:

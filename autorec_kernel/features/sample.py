@@ -18,7 +18,7 @@ from autorec_kernel.records.dated import NEVER, dated_parts
 from autorec_kernel.records.schema import Source
 from autorec_kernel.records.table import Coded, ColumnData, Ragged, Table, take_column
 
-__all__ = ["flooded", "later", "permuted", "sample_of", "shuffled"]
+__all__ = ["flooded", "later", "permuted", "reordered", "sample_of", "shuffled"]
 
 _DONORS = 3
 
@@ -76,15 +76,20 @@ def later(dataset: Dataset, share: float) -> np.ndarray:
 
 def permuted(dataset: Dataset, late: np.ndarray, rng: np.random.Generator) -> Dataset:
     """Return the data set with every column's values moved among the late rows; the clock stays, and users whose order it is."""
-    fixed = {ORDER, CLOCK, *(column.name for column in dataset.schema.columns if column.role in ("time", "position"))}
-    if dataset.protocol.clock != "time":
-        fixed |= {column.name for column in dataset.schema.columns if column.role in ("user", "session")}
-    moved = _moved(dataset, [name for name in dataset.train if name not in fixed], late, rng)
+    moved = _moved(dataset, _loose(dataset), late, rng)
     if dataset.protocol.clock != "time":
         return moved
     clock = np.asarray(dataset.train[CLOCK])
     users, items = (_redated(dataset, source, int(clock[late].min()), int(clock.max()), rng) for source in ("users", "items"))
     return replace(moved, users=users, items=items)
+
+
+def reordered(dataset: Dataset, late: np.ndarray, rng: np.random.Generator) -> Dataset:
+    """Return the data set with late events (whole rows but for their place) in another order of each user's own: no user has others."""
+    column, source = dataset.schema.role("user"), np.arange(dataset.train.rows)
+    users = texts(dataset.train[column.name]).codes if column else source
+    source[np.lexsort((source, users, late))] = np.lexsort((np.where(late, rng.random(len(users)), source), users, late))
+    return replace(dataset, train=dataset.train.with_columns({n: take_column(dataset.train[n], source) for n in _loose(dataset)}))
 
 
 def shuffled(dataset: Dataset, rng: np.random.Generator) -> Dataset:
@@ -106,6 +111,13 @@ def flooded(dataset: Dataset, late: np.ndarray, rng: np.random.Generator) -> Dat
         source[moved] = rng.choice(rng.choice(early, _DONORS), len(moved))
         columns[column.name] = take_column(table[column.name], source)
     return replace(dataset, train=table.with_columns(columns))
+
+
+def _loose(dataset: Dataset) -> list[str]:
+    """Return the columns that a poison moves: the clock stays, and users whose order it is."""
+    roles = ("time", "position") if dataset.protocol.clock == "time" else ("time", "position", "user", "session")
+    fixed = {ORDER, CLOCK, *(column.name for column in dataset.schema.columns if column.role in roles)}
+    return [name for name in dataset.train if name not in fixed]
 
 
 def _moved(dataset: Dataset, names: list[str], rows: np.ndarray, rng: np.random.Generator) -> Dataset:

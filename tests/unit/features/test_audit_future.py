@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from autorec_kernel.features.compare import affine, alike, monotone, recut, renamed
-from autorec_kernel.records.table import Table
+from autorec_kernel.features.sample import later, reordered
+from autorec_kernel.records.dataset import Dataset
+from autorec_kernel.records.table import Coded, Table
 from tests.unit.features.audit_ops import commonest, data, found, ints, mixed, noise, place, planted, report_of
 
 
@@ -90,7 +92,63 @@ def test_where_only_the_order_of_a_user_is_known_the_later_half_of_each_user_is_
 
     dataset = data(1500, "recommend", clock="position")
     assert found(dataset, planted(ahead, depends="user", dynamic=True), "recommend") == {"future"}
-    assert report_of(dataset, planted(ahead, depends="item", dynamic=True), "recommend").judged["future"] == 0
+
+
+def own_next(events: Table, values: np.ndarray) -> np.ndarray:
+    """Return what the next event of the same user has; 0 where there is none."""
+    order = np.argsort(ints(events, "@user"), kind="stable")
+    users, told = ints(events, "@user")[order], np.zeros_like(values)
+    told[order[:-1]] = np.where(users[1:] == users[:-1], values[order][1:], 0)
+    return told
+
+
+NEXT = {
+    "id": lambda events: own_next(events, ints(events, "@item")),
+    "bag": lambda events: own_next(events, ints(events, "@item"))[:, None],
+    "numeric": lambda events: own_next(events, noise(events)) + np.sin(own_next(events, ints(events, "@item"))),
+}
+
+
+@pytest.mark.parametrize("depends", ["user", "pair", "row"])
+@pytest.mark.parametrize("kind", sorted(NEXT))
+def test_what_a_user_does_next_is_found_by_position_whatever_the_feature_says_it_depends_on(kind: str, depends: str) -> None:
+    dataset = data(1500, "click", clock="position")
+    (finding,) = report_of(dataset, planted(NEXT[kind], kind, depends, dynamic=True, size=200), "click").findings
+    assert finding.kind == "future" and (depends == "user" or finding.text.endswith("when later rows of its user change places"))
+
+
+def test_by_position_the_events_of_other_users_may_be_read_all_and_in_their_order() -> None:
+    def others(events: Table) -> np.ndarray:
+        """Return what mostly comes after the row's item, and how often it is met, among users of another kind."""
+        users, items, after = ints(events, "@user"), ints(events, "@item"), own_next(events, ints(events, "@item"))
+        told = np.zeros((events.rows, 2))
+        for row in range(events.rows):
+            met = (items == items[row]) & (users % 5 != users[row] % 5)
+            told[row] = after[met].sum(), met.sum()
+        return told
+
+    dataset = data(1500, "click", clock="position")
+    report = report_of(dataset, planted(others, depends="pair", dynamic=True), "click")
+    assert report.judged["future"] == 1 and report.not_reached == report.findings == []
+    assert found(dataset, planted(others, depends="user", dynamic=True), "click") == {"future"}, "it tells of its user alone, it says"
+
+
+def test_events_of_a_user_take_each_others_places_as_they_are() -> None:
+    dataset = data(1500, "click", clock="position")
+    late = later(dataset, 0.5)
+    changed = reordered(dataset, late, np.random.default_rng(0))
+
+    def rows(one: Dataset, name: str) -> np.ndarray:
+        column = one.train[name]
+        return column.text() if isinstance(column, Coded) else np.asarray(column)
+
+    assert np.array_equal(rows(dataset, "user_id"), rows(changed, "user_id"))
+    assert np.array_equal(rows(dataset, "item_id")[~late], rows(changed, "item_id")[~late])
+    assert np.mean(rows(dataset, "item_id")[late] != rows(changed, "item_id")[late]) > 0.5
+    events = [
+        sorted(zip(*(rows(one, name).tolist() for name in ("user_id", "item_id", "rating")), strict=True)) for one in (dataset, changed)
+    ]
+    assert events[0] == events[1]
 
 
 def by_item(events: Table, values: np.ndarray) -> np.ndarray:
@@ -198,6 +256,16 @@ def test_lists_may_follow_what_is_frequent_and_nothing_else() -> None:
         return listed(events, np.arange(len(counts(events))) % 7 < 7 * mixed(events, between(events, *LAST)))
 
     assert found(data(), planted(ahead, "bag", "item", size=500)) == {"future"}
+
+
+def test_a_flood_does_not_judge_what_becomes_another_kind_of_feature_with_it() -> None:
+    """A number with one column more cannot be compared; the other poison judges it."""
+
+    def wide(events: Table) -> np.ndarray:
+        return np.tile(noise(events)[:, None], (1, 1 + (commonest(events, between(events, 0.96, 1.01)) > 20)))
+
+    report = report_of(data(), planted(wide))
+    assert report.findings == [] and report.judged["future"] == 1
 
 
 def test_what_one_poison_alone_reaches_is_reached() -> None:

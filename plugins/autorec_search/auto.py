@@ -36,7 +36,7 @@ class AutoStrategy:
     class Config(ComponentConfig):
         """Options of the choice."""
 
-        trials: int | None = Field(None, ge=1, description="Expected number of trials; None = unknown.")
+        trials: int | None = Field(None, ge=1, le=1_000_000_000, description="Expected number of trials; None = unknown.")
         without: tuple[str, ...] = Field((), description="Ids of strategies that are not chosen, such as bayes/tpe.")
 
     def __init__(self, config: Config) -> None:

@@ -62,7 +62,9 @@ _RULES: dict[str, Any] = {
     "pattern": lambda v, rule, _, where, __: _say(not re.search(rule, v), f"{where}: {v!r} is not like {rule}"),
     "minItems": lambda v, rule, _, where, __: _say(v is not None and len(v) < rule, f"{where} is too short"),
     "maxItems": lambda v, rule, _, where, __: _say(v is not None and len(v) > rule, f"{where} is too long"),
-    "required": lambda v, rule, _, where, __: _say(bool(set(rule) - set(v)), f"{where} lacks {sorted(set(rule) - set(v))}"),
+    "required": lambda v, rule, _, where, __: _say(
+        v is not None and bool(set(rule) - set(v)), f"{where} lacks {sorted(set(rule) - set(v or ()))}"
+    ),
     "additionalProperties": _extra,
     "propertyNames": lambda v, rule, root, where, _: (fault for name in v for fault in faults(name, rule, root, f"{where} name")),
     "anyOf": lambda v, rule, root, where, _: _any(v, rule, root, where),

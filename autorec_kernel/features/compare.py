@@ -85,8 +85,7 @@ def recut(old: np.ndarray, new: np.ndarray) -> bool:
     if monotone(old[kept], new[kept]):
         return True
     pairs = np.unique(np.stack([old[kept], new[kept]]), axis=1)
-    rare = [side == np.bincount(side).argmax() for side in pairs]  # that of most partners
-    return renamed(*pairs[:, ~(rare[0] | rare[1])])
+    return all(np.count_nonzero(np.bincount(side) > 1) <= 1 for side in pairs)
 
 
 def renamed(old: np.ndarray, new: np.ndarray) -> bool:

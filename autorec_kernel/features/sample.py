@@ -103,7 +103,7 @@ def flooded(dataset: Dataset, late: np.ndarray, rng: np.random.Generator) -> Dat
     for column in (dataset.schema.role("user"), dataset.schema.role("item")):
         codes = texts(table[column.name]).codes if column is not None else np.zeros(0, np.int64)
         _, first = np.unique(codes, return_index=True)  # rows are in order of time: the first of each id keeps it
-        early = first[~late[first] & (codes[first] >= 0)]
+        early = first[~late[first]]
         if column is None or not len(early):
             continue
         source = np.arange(table.rows)

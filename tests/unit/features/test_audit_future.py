@@ -179,6 +179,8 @@ HONEST = {
 COUNTED = {
     "powers of two": lambda events: 1 + np.log2(np.maximum(counts(events), 1)).astype(int),
     "quantiles": lambda events: cut(counts(events), counts(events), 10),
+    "popular or not": lambda events: cut(counts(events), counts(events), 2),
+    "three classes": lambda events: cut(counts(events), counts(events), 3),
 }
 
 
@@ -345,3 +347,10 @@ def test_a_vocabulary_fitted_anew_has_one_row_for_the_rare_and_bins_keep_their_o
     assert recut(ids, (ids + 3) // 2) and recut((ids + 3) // 2, ids) and not recut(ids, 9 - (ids + 3) // 2)
     assert not recut(ids, np.array([3, 5, 1])[ids % 3]) and not recut(np.array([3, 5, 1])[ids % 3], ids)
     assert recut(ids, np.zeros_like(ids))
+
+
+def test_only_the_row_of_the_rare_may_part_or_take_in_rows_of_both_sides() -> None:
+    two = np.array([1, 1, 2, 2])
+    assert recut(two, np.array([2, 1, 1, 1])) and recut(np.array([2, 1, 1, 1]), two)
+    assert not recut(two, np.array([1, 2, 2, 1]))
+    assert not recut(np.array([1, 1, 2, 2, 3]), np.array([4, 3, 3, 2, 3])), "both rows part, and one of them to the rare alone"

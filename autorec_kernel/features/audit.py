@@ -123,9 +123,8 @@ def _unfitted(one: _Audit) -> None:
     made = {feature.name for feature in one.base.schema.features}
     now = [now for row, now in zip(one.features.plan, one.base.plan, strict=True) if row["taken"]]
     told = {f.name: row["reason"] for op, row in zip(one.features.fitted, now, strict=True) if not row["taken"] for f in op.features}
-    one.report.unfitted = {
-        f.name: told.get(f.name, "its op makes others of it") for f in one.features.schema.features if f.name not in made
-    }
+    lost = [feature.name for feature in one.features.schema.features if feature.name not in made]
+    one.report.unfitted = {name: told.get(name, "its op makes others of it") for name in lost}
     for name, why in one.report.unfitted.items():
         _log.warning("the audit cannot make feature %r of its sample, and does not judge it: %s", name, why)
 
@@ -138,8 +137,7 @@ def _future(one: _Audit) -> None:
         return
     own = {f.name for f in schema.features if clock == "time" or is_own(one.features, f)}
     names = [f.name for f in schema.features if f.name not in one.report.unfitted]
-    if one.report.unfitted:
-        one.report.skip("future", _NOTHING, len(one.report.unfitted))
+    one.report.skip("future", _NOTHING, len(one.report.unfitted))
     for kind, (poison, share, told) in _CUTS.items():
         judged = [name for name in names if (name in own) is (kind != "reordered")]
         if not judged or (kind == "flooded" and clock != "time"):
@@ -196,8 +194,7 @@ def _own_label(one: _Audit) -> None:
     if not labels:
         one.report.skip("own label", "there is no label column", len(features))
         return
-    if one.report.unfitted:
-        one.report.skip("own label", _NOTHING, len(one.report.unfitted))
+    one.report.skip("own label", _NOTHING, len(one.report.unfitted))
     first = _knowing(one, features, labels)
     again = _knowing(one, [f for f in features if f.name in {key[0] for key in first}], labels) if first else {}
     for (name, label, place), z in first.items():
@@ -212,8 +209,8 @@ def _knowing(one: _Audit, judged: Sequence[Feature], labels: list[str]) -> dict[
     mixed = shuffled(one.sample, one.rng)
     built = one.fit(mixed)
     rebuilt = {f.name for f in built.schema.features}
-    if lost := sum(feature.name not in rebuilt for feature in judged):
-        one.report.skip("own label", "its name is another one where labels are shuffled", lost)
+    lost = sum(feature.name not in rebuilt for feature in judged)
+    one.report.skip("own label", "its name is another one where labels are shuffled", lost)
     found = {}
     for feature in (f for f in judged if f.name in rebuilt):
         values = _values(built, feature.name)
@@ -235,8 +232,7 @@ def _too_good(one: _Audit, dataset: Dataset, accepted: set[str]) -> None:
     raw = np.searchsorted(np.asarray(dataset.train[ORDER]), order)
     entities = {features.schema.user, features.schema.item}
     judged = [f for f in features.schema.features if f.name not in entities]
-    if len(judged) < len(features.schema.features):
-        report.skip("too good", "ids of users and items", len(features.schema.features) - len(judged))
+    report.skip("too good", "ids of users and items", len(features.schema.features) - len(judged))
     covered = {columns_of(features, feature) for feature in judged}
     columns = [c for c in dataset.schema.features("events") if (c.name,) not in covered and c.name in dataset.train]
     for task, link in features.schema.tasks.items():

@@ -104,6 +104,6 @@ class AuditReport:
             rows.append(Finding(part, name, columns, op, distributions.get(op, ""), text))
 
     def skip(self, part: str, reason: str, count: int = 1) -> None:
-        """Count what a part does not judge."""
-        rows = self.skipped.setdefault(part, {})
+        """Count what a part does not judge; 0 is not noted."""
+        rows = self.skipped.setdefault(part, {}) if count else {}
         rows[reason] = rows.get(reason, 0) + count

@@ -53,7 +53,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Run:
     frame, table = _frame(), home / "impressions.csv"
     frame.to_csv(table, index=False)
     recipe = home / "recipe.toml"
-    recipe.write_text("trials = 2\nworkers = 1\n[evaluator_options]\nepochs = 6\n")
+    recipe.write_text("trials = 2\nworkers = 1\n[evaluator_options]\nepochs = 40\n")
     words = ("run", str(table), "--task", "click", *ROLES, "--recipe", str(recipe), "--out", str(home / "run"))
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "autorec_kernel.cli", *words]

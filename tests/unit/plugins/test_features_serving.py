@@ -26,6 +26,7 @@ OPS = {
     "groups",
     "history",
     "id",
+    "latent",
     "leanings",
     "means",
     "scale",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import ClassVar, Literal
 
@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from autorec_kernel.config import ComponentConfig
-from autorec_kernel.records.architecture import Port
+from autorec_kernel.errors import ContractError
+from autorec_kernel.records.architecture import Port, TensorSpec
 
-__all__ = ["ACTIVATIONS", "Activation", "Block", "Dice", "activation"]
+__all__ = ["ACTIVATIONS", "Activation", "Block", "Dice", "activation", "numbers"]
 
 Activation = Literal["relu", "gelu", "silu", "tanh", "sigmoid", "prelu", "leaky-relu", "dice", "identity"]
 _LEAK = 0.2  # slope below zero of `leaky-relu`
@@ -83,3 +84,13 @@ class Block:
 
     def __init__(self, config: ComponentConfig) -> None:
         self.config = config
+
+
+def numbers(what: str, specs: Sequence[TensorSpec]) -> None:
+    """Refuse row indices.
+
+    Raises:
+        ContractError: An input holds row indices.
+    """
+    if any(spec.index for spec in specs):
+        raise ContractError(f"{what} takes numbers, got row indices")

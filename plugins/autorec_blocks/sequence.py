@@ -12,14 +12,14 @@ from pydantic import Field
 from torch import nn
 from torch.nn import functional
 
-from autorec_blocks.base import Block
+from autorec_blocks.base import Block, numbers
 from autorec_blocks.dropout import Dropout
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.errors import ContractError
 from autorec_kernel.records.architecture import Port, TensorSpec
 from autorec_kernel.space import Float, Int
 
-__all__ = ["ContinuedGru", "Encoder", "Gru", "Positions"]
+__all__ = ["ContinuedGru", "Encoder", "Gru", "Lstm", "Positions"]
 
 Steps = tuple[torch.Tensor, torch.Tensor]  # float32 [A, L, E], mask bool [A, L]
 
@@ -72,6 +72,7 @@ class Gru(Block):
         )
 
     accepts: ClassVar[tuple[Port, ...]] = ("sequence",)
+    unit: ClassVar[type[nn.GRU | nn.LSTM]] = nn.GRU
     config: Config
 
     def output(self, specs: Sequence[TensorSpec]) -> TensorSpec:
@@ -80,13 +81,28 @@ class Gru(Block):
 
     def build(self, specs: Sequence[TensorSpec], arrays: Mapping[str, np.ndarray]) -> nn.Module:
         """Return the module: [A, L, E] to [A, L, width]."""
-        return _Gru(specs[0].width, self.config.width, self.config.layers, self.config.dropout)
+        return _Recurrent(self.unit, specs[0].width, self.config.width, self.config.layers, self.config.dropout)
 
 
-class _Gru(nn.Module):
-    def __init__(self, width: int, hidden: int, layers: int, dropout: float) -> None:
+class Lstm(Gru):
+    """Long short-term memory (Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000), otherwise as `Gru`."""
+
+    unit = nn.LSTM
+
+    def output(self, specs: Sequence[TensorSpec]) -> TensorSpec:
+        """Return one hidden state a step.
+
+        Raises:
+            ContractError: The steps are row indices.
+        """
+        numbers("an LSTM", specs)
+        return super().output(specs)
+
+
+class _Recurrent(nn.Module):
+    def __init__(self, unit: type[nn.GRU | nn.LSTM], width: int, hidden: int, layers: int, dropout: float) -> None:
         super().__init__()
-        self.unit = nn.GRU(width, hidden, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0)
+        self.unit = unit(width, hidden, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0)
         self.dropout = Dropout(dropout)
 
     def forward(self, value: Steps) -> Steps:

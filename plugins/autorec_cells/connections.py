@@ -31,13 +31,13 @@ def _add_vectors(draft: Draft, found: Value, inputs: Sequence[Value]) -> Value:
 
 
 def _add_fields(draft: Draft, found: Value, inputs: Sequence[Value]) -> Value:
-    return draft.add("cells/add-fields", [found, *by_mark(inputs)], port="fields", width=found.width, fields=found.fields)
+    return draft.add("blocks/add-fields", [found, *by_mark(inputs)], port="fields", width=found.width, fields=found.fields)
 
 
 def _add_steps(draft: Draft, found: Value, inputs: Sequence[Value]) -> Value:
     """Inputs with other steps are averaged and added to every step."""
     added = [value if value.steps.line == found.line else spread(draft, value, found.width) for value in by_mark(inputs)]
-    return draft.add("cells/add-steps", [found, *added], port="sequence", width=found.width)
+    return draft.add("blocks/add-steps", [found, *added], port="sequence", width=found.width)
 
 
 def _beside_vector(draft: Draft, found: Value, inputs: Sequence[Value]) -> Value:

@@ -58,11 +58,11 @@ def mixed(draft: Draft, value: Value, most: int = _MOST) -> Value:
     """Return a set of fields, a few weighted sums of them where there are more than `most`."""
     if value.fields <= most:
         return value
-    return draft.add("cells/mix-fields", [value], {"fields": _FEW_FIELDS}, port="fields", width=value.width, fields=_FEW_FIELDS)
+    return draft.add("blocks/mix-fields", [value], {"fields": _FEW_FIELDS}, port="fields", width=value.width, fields=_FEW_FIELDS)
 
 
 def _split(draft: Draft, value: Value, width: int) -> Value:
-    return draft.add("cells/split-fields", [value], {"fields": _PARTS, "width": width}, port="fields", width=width, fields=_PARTS)
+    return draft.add("blocks/split-fields", [value], {"fields": _PARTS, "width": width}, port="fields", width=width, fields=_PARTS)
 
 
 def _project(draft: Draft, value: Value, width: int) -> Value:
@@ -109,4 +109,4 @@ def _added(draft: Draft, steps: Value, others: Sequence[Value]) -> Value:
     if not others:
         return steps
     added = [spread(draft, value, steps.width) for value in others]
-    return draft.add("cells/add-steps", [steps, *added], port="sequence", width=steps.width)
+    return draft.add("blocks/add-steps", [steps, *added], port="sequence", width=steps.width)

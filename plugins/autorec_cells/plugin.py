@@ -1,11 +1,11 @@
-"""Declares the free cells and the blocks that only they need; nothing heavy is imported until one is used."""
+"""Declares the free cells; nothing heavy is imported until one is used."""
 
 from __future__ import annotations
 
 from autorec_kernel.markers import hookimpl
 from autorec_kernel.registry.spec import ComponentSpec
 
-__all__ = ["autorec_blueprints", "autorec_model_blocks"]
+__all__ = ["autorec_blueprints"]
 
 
 @hookimpl
@@ -21,17 +21,4 @@ def autorec_blueprints() -> tuple[ComponentSpec, ...]:
             "A retriever of up to six free blocks.",
             tags=("recall", "free", "later"),
         ),
-    )
-
-
-@hookimpl
-def autorec_model_blocks() -> tuple[ComponentSpec, ...]:
-    """Return the blocks of this package."""
-    return (
-        ComponentSpec("lstm", "autorec_cells.recurrent:Lstm", "Long short-term memory over a history (Hochreiter and Schmidhuber 1997)."),
-        ComponentSpec("running-mean", "autorec_cells.recurrent:RunningMean", "Each step's mean of the steps so far."),
-        ComponentSpec("add-steps", "autorec_cells.adding:AddSteps", "The sum of sequences, step by step."),
-        ComponentSpec("add-fields", "autorec_cells.adding:AddFields", "The sum of sets of fields, field by field."),
-        ComponentSpec("split-fields", "autorec_cells.cutting:SplitFields", "A vector as several fields, by one affine layer."),
-        ComponentSpec("mix-fields", "autorec_cells.cutting:MixFields", "Few fields that are weighted sums of many."),
     )

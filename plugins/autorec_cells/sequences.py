@@ -77,7 +77,7 @@ def _pooling(call: Call) -> Value:
 
 def _average(call: Call) -> Value:
     steps = call.steps()
-    return call.add("cells/running-mean", steps, port="sequence", width=steps.width)
+    return call.add("blocks/running-mean", steps, port="sequence", width=steps.width)
 
 
 def _memory(call: Call) -> Value:
@@ -121,7 +121,7 @@ def _evolution(call: Call) -> Value:
 
 
 SEQUENCES: Mapping[str, Callable[[Call], Value]] = {
-    "lstm": _recurrent("cells/lstm"),
+    "lstm": _recurrent("blocks/lstm"),
     "gru": _recurrent("blocks/gru"),
     "attention": _attention,
     "convolution": _convolution,

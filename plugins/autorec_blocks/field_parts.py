@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from autorec_cells.base import Block, numbers
+from autorec_blocks.base import Block, numbers
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.records.architecture import Port, TensorSpec
 from autorec_kernel.space import Choice, Int

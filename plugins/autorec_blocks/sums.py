@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from autorec_cells.base import Block, Steps, numbers
+from autorec_blocks.base import Block, numbers
+from autorec_blocks.sequence import Steps
 from autorec_kernel.records.architecture import Port, TensorSpec
 
 __all__ = ["AddFields", "AddSteps"]

@@ -19,6 +19,7 @@ from autorec_kernel.errors import UsageError
 __all__ = ["read_status", "status"]
 
 _WORK = ("batch", "result", "told", "skipped")  # kinds of record that say that the search went on
+_RESULTS = ("result.json", "search.json", "refresh.json")  # what a run, a search alone and a refresh write last
 
 
 def status(
@@ -46,7 +47,7 @@ def read_status(folder: Path) -> dict[str, Any]:
         )
     records = read_journal(journal)
     writer = _writer(journal)
-    result = _result(folder, records)
+    path, result = _result(folder, records)
     header = next((record for record in records if record["kind"] == "run"), {})
     metric = _metric(header)
     state = "running" if writer else "finished" if result else "interrupted"
@@ -62,9 +63,9 @@ def read_status(folder: Path) -> dict[str, Any]:
         "trials": _trials(records, result),
         "problems": _problems(records),
         "best": _best(records, metric),
-        "result": str(folder / "result.json") if result else None,
-        "bundle": str(folder / result.get("bundle", {}).get("path", "bundle")) if result else None,
-        "resume": f"autorec run … --out {folder} --resume" if state == "interrupted" else None,
+        "result": str(path) if result else None,
+        "bundle": str(folder / result.get("bundle", {}).get("path", "bundle")) if result and path.name == _RESULTS[0] else None,
+        "resume": f"autorec {'run' if 'data' in header else 'search'} … --out {folder} --resume" if state == "interrupted" else None,
     }
 
 
@@ -90,16 +91,17 @@ def _lives(pid: int, begun: float) -> bool:
         return False
 
 
-def _result(folder: Path, records: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """Return the result of a finished run; None when the search went on after it was written."""
+def _result(folder: Path, records: Sequence[Mapping[str, Any]]) -> tuple[Path, dict[str, Any] | None]:
+    """Return the file of a finished run's result and what it holds; None when the search went on after it was written."""
+    path = next((folder / name for name in _RESULTS if (folder / name).is_file()), folder / _RESULTS[0])
     kinds = [record["kind"] for record in records]
     if "finished" not in kinds or any(kind in _WORK for kind in kinds[len(kinds) - kinds[::-1].index("finished") :]):
-        return None
+        return path, None
     try:
-        found = json.loads((folder / "result.json").read_bytes())
+        found = json.loads(path.read_bytes())
     except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None
+        return path, None
+    return path, found if isinstance(found, dict) else None
 
 
 def _metric(header: Mapping[str, Any]) -> str:

@@ -80,6 +80,8 @@ def refresh(
             trials = _trained(place, features, _candidates(original, result))
         found = _told(place, features, original, result, trials)
         place.write_json("refresh.json", found)
+        journal.append("finished", trial=found["served"]["is"])
+        journal.append("session_ended", elapsed=place.elapsed(), time=time.time())
     return found
 
 

@@ -82,5 +82,7 @@ def test_the_command_says_what_won_then_and_what_wins_now(tmp_path: Path, finish
     assert main(words) == 0
     told = capsys.readouterr().out
     served = json.loads((tmp_path / "new" / "refresh.json").read_text())["served"]
+    assert main(["status", str(tmp_path / "new"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["state"] == "finished"
     assert f"to serve:     trial {served['was']} then, trial {served['is']} now" in told and "OLD ndcg@10" in told
     assert main(words) == 7

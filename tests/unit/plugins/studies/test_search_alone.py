@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from autorec_kernel.cli.main import main
-from autorec_kernel.search.journal import compare, read_journal
+from autorec_kernel.search.journal import Journal, compare, read_journal
 
 SMALL = ["--blueprint", "zoo/mf", "--blueprint", "zoo/dssm", "--set", 'evaluator_options={"epochs":2}', "--device", "cpu", "--seed", "3"]
 
@@ -35,6 +35,21 @@ def test_a_search_alone_says_baselines_best_front_and_knee_and_leaves_a_journal(
     assert json.loads((tmp_path / "run" / "search.json").read_text()) == {key: one for key, one in found.items() if key != "folder"}
     kinds = [record["kind"] for record in read_journal(tmp_path / "run" / "journal.jsonl")]
     assert kinds.count("run") == 1 and "test_opened" not in kinds
+
+
+def test_its_status_is_finished_until_it_goes_on(tmp_path: Path, features: Path, capsys: Any) -> None:
+    run = tmp_path / "run"
+    assert search(features, run, "--trials", "2") == 0
+    capsys.readouterr()
+    assert main(["status", str(run), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["state"], found["result"], found["bundle"], found["resume"]) == ("finished", str(run / "search.json"), None, None)
+    assert found["trials"]["by_status"] == json.loads((run / "search.json").read_text())["trials"]
+    with Journal.open(run / "journal.jsonl") as journal:
+        journal.append("batch", batch=9, proposals=[])
+    assert main(["status", str(run), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["state"], found["resume"]) == ("interrupted", f"autorec search … --out {run} --resume")
 
 
 def test_it_prints_the_same_for_a_reader(tmp_path: Path, features: Path, capsys: Any) -> None:

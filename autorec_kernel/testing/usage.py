@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.errors import AutoRecError
-from autorec_kernel.space import Domain
+from autorec_kernel.space import Domain, Under
 from autorec_kernel.testing.configs import corner, variants
 
 __all__ = ["block_users", "options_one_by_one", "share_of_shared"]
@@ -62,6 +62,20 @@ def _changed(kind: type[ComponentConfig], change: Mapping[str, Any]) -> Componen
         return None
 
 
+def _awake(kind: type[ComponentConfig], change: Mapping[str, Any]) -> bool:
+    """Return whether every changed option counts: one that is `Under` a value of another does under that value alone."""
+
+    def counts(name: str) -> bool:
+        info = kind.model_fields[name]
+        under = next((mark for mark in info.metadata if isinstance(mark, Under)), None)
+        if under is None:
+            return True
+        value = change.get(under.field, kind.model_fields[under.field].get_default(call_default_factory=True))
+        return value in under.values and counts(under.field)
+
+    return all(map(counts, change))
+
+
 def _blocks_of(kernel: Any, blueprint: str) -> set[str]:
     from autorec_kernel.testing.model_cases import schemas
 
@@ -70,15 +84,17 @@ def _blocks_of(kernel: Any, blueprint: str) -> set[str]:
         component = kernel.load("blueprint", blueprint)
         plain = _used(component, _changed(component.Config, {}), given)
         found = plain.union(*(_used(component, config, given) for config in variants(component.Config)))
-        changes = _changes(component.Config)
+        every = _changes(component.Config)
     except AutoRecError:
         return set()
+    changes = [change for change in every if _awake(component.Config, change)]
     alone = [_used(component, _changed(component.Config, change), given) for change in changes]
     deciding = [change for change, used in zip(changes, alone, strict=True) if used - plain]
     found = found.union(*alone)
     suited = {name: schema for name, schema in given.items() if any(name == one for one, _ in found)}
-    together = (first | second for first in deciding for second in changes if first.keys() != second.keys())
-    pairs = {repr(sorted(pair.items(), key=itemgetter(0))): pair for pair in together}  # each once
+    together = (first | second for first in deciding for second in every if first.keys() != second.keys())
+    heard = (pair for pair in together if _awake(component.Config, pair))
+    pairs = {repr(sorted(pair.items(), key=itemgetter(0))): pair for pair in heard}  # each once
     found = found.union(*(_used(component, _changed(component.Config, pair), suited) for pair in pairs.values()))
     return {_id_of(kernel, name) for _, name in found}
 

@@ -25,7 +25,7 @@ def steps_spec(width):
 
 def test_a_running_mean_averages_the_real_steps_so_far():
     steps = drawn(2, 4, 3)
-    found, mask = build(RunningMean(), [steps_spec(3)])((steps, MASK))
+    found, mask = build(RunningMean(RunningMean.Config()), [steps_spec(3)])((steps, MASK))
     assert torch.equal(mask, MASK)
     for row in range(2):
         for step in range(4):
@@ -36,7 +36,7 @@ def test_a_running_mean_averages_the_real_steps_so_far():
 
 def test_steps_are_added_projected_and_a_single_step_goes_to_all():
     first, second, single = drawn(2, 4, 3), drawn(2, 4, 5, seed=1), drawn(2, 1, 3, seed=2)
-    module = build(AddSteps(), [steps_spec(3), steps_spec(5), steps_spec(3)])
+    module = build(AddSteps(AddSteps.Config()), [steps_spec(3), steps_spec(5), steps_spec(3)])
     found, mask = module((first, MASK), (second, MASK), (single, torch.ones(2, 1, dtype=torch.bool)))
     weight = module.projections[0].weight.detach()
     assert torch.equal(mask, MASK)
@@ -48,7 +48,9 @@ def test_steps_are_added_projected_and_a_single_step_goes_to_all():
 
 def test_fields_are_added_one_by_one_and_the_mean_of_another_number_of_them_to_all():
     first, same, other = drawn(2, 3, 4), drawn(2, 3, 2, seed=1), drawn(2, 5, 4, seed=2)
-    module = build(AddFields(), [TensorSpec("fields", fields=count, width=width) for count, width in ((3, 4), (3, 2), (5, 4))])
+    module = build(
+        AddFields(AddFields.Config()), [TensorSpec("fields", fields=count, width=width) for count, width in ((3, 4), (3, 2), (5, 4))]
+    )
     found, weight = module(first, same, other), module.projections[0].weight.detach()
     for row in range(2):
         for field in range(3):

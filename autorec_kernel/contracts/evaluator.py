@@ -42,6 +42,7 @@ class EvaluationContext:
         folder: Where artefacts are written.
         parent: Trial that the genotype was derived from, where the strategy says so.
         artefacts: What `prepare` returned: name → file name below `folder`.
+        space: What is searched: told to `prepare` alone.
     """
 
     kernel: Kernel
@@ -57,6 +58,7 @@ class EvaluationContext:
     limits: Mapping[str, float] = field(default_factory=dict)
     parent: int | None = None
     artefacts: Mapping[str, str] = field(default_factory=dict)
+    space: SearchSpace | None = None
 
 
 @runtime_checkable
@@ -66,13 +68,18 @@ class Evaluator(Protocol):
     Config: ClassVar[type[ComponentConfig]]
 
     def subspace(self, space: SearchSpace) -> SearchSpace:
-        """Return the part of the space that this evaluator can judge."""
+        """Return the part of the space that this evaluator can judge: genotypes of it are genotypes of the whole.
+
+        Asked once a session; strategy and journal see that part alone. A blueprint that it leaves out is told to the person.
+        """
         ...
 
     def prepare(self, context: EvaluationContext) -> Mapping[str, str]:
         """Do once a run what all evaluations share, until `context.deadline`; return name → file name below `context.folder`.
 
-        A function of the feature set, the seed and the options, as a trial is; `context.trial` is a number that no trial has.
+        A function of the feature set, the space, the seed, the options and `context.limits["max_seconds"]` (the seconds it may take),
+        as a trial is; `context.trial` is a number that no trial has. The lines of the text file named `notes` are told to the person
+        and kept in the result.
         """
         ...
 

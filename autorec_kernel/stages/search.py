@@ -22,11 +22,13 @@ from autorec_kernel.registry.faults import guarded
 from autorec_kernel.search.fixed import TRAINING, fixed_options
 from autorec_kernel.search.genes import ROLES, Offer, assemble_space, chosen_among, decode, offers
 from autorec_kernel.search.inprocess import run_here
+from autorec_kernel.search.judged import judged
 from autorec_kernel.search.loop import Search
 from autorec_kernel.search.presets import described
 from autorec_kernel.search.settings import SearchSettings
-from autorec_kernel.search.tasks import ARTEFACTS, context_of, run_task
+from autorec_kernel.search.tasks import run_task
 from autorec_kernel.space import Genotype, SearchSpace
+from autorec_kernel.stages.prepared import prepared
 
 if TYPE_CHECKING:
     from autorec_kernel.features import FeatureSet
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
 __all__ = ["metric_of", "search", "space_of", "strategy_of", "workers_of"]
 
 Submit = Callable[[Task], "Future[Evaluation]"]
-_SHARED = 2_000_000_000  # trial number of what is prepared for all trials
 _EXPORT_SECONDS = 20.0  # the compression plan and two exports, of which torch's tracing is most
 
 
@@ -57,7 +58,7 @@ def search(
     session, broken = guarded(lambda: strategy.start(space, settings.goal.told))
     if broken or session is None:
         raise PluginError(f"search strategy {strategy_of(place)!r} cannot start: {broken}", hint="--strategy ID chooses another")
-    settings = replace(settings, artefacts=_prepared(place, features, settings))
+    settings = replace(settings, artefacts=prepared(place, features, settings, space))
     place.journal.flush()
     for offer in fitting:
         if offer.reason:
@@ -82,14 +83,15 @@ def search(
 
 
 def space_of(kernel: Kernel, recipe: Recipe, schema: FeatureSchema) -> tuple[tuple[Offer, ...], SearchSpace]:
-    """Return what the recipe lets compete on these features, and the space of it."""
+    """Return what the recipe lets compete on these features, and the part of its space that the evaluator judges."""
     evaluator = evaluator_of(kernel, recipe)
     fixed = fixed_options(kernel, recipe.fixed, evaluator, ROLES)
     wanted = [kernel.find("blueprint", name).id for name in recipe.blueprints]
     found = offers(kernel, recipe.task, schema, fixed, recipe.search_space, wanted)
     fitting = chosen_among(kernel, found, recipe.blueprints)
     space = assemble_space(kernel, fitting, schema, evaluator, recipe.defaults, fixed, recipe.search_space)
-    return fitting, space.with_defaults(_starts(recipe, space))
+    judge = kernel.create("evaluator", evaluator, **recipe.evaluator_options)
+    return judged(judge, evaluator, fitting, space.with_defaults(_starts(recipe, space)))
 
 
 def _starts(recipe: Recipe, space: SearchSpace) -> dict[str, Any]:
@@ -221,28 +223,6 @@ def _settings(place: Workplace) -> SearchSettings:
         threads=recipe.threads,
         parallel=0 if recipe.seconds is None else workers,
     )
-
-
-def _prepared(place: Workplace, features: FeatureSet, settings: SearchSettings) -> dict[str, str]:
-    """Return the artefacts that all trials share: made once a run, and again where their files are gone.
-
-    Raises:
-        PluginError: The evaluator raised, or named a file that is not there.
-    """
-    known = next((record["artefacts"] for record in place.journal.records() if record["kind"] == "prepared"), None)
-    folder = place.folder / ARTEFACTS
-    if known is not None and all((folder / name).is_file() for name in known.values()):
-        return dict(known)
-    evaluator = place.kernel.create("evaluator", settings.evaluator, **settings.options)
-    context = context_of(settings.task_for(_SHARED, 0, 1.0, {}, None, None), place.kernel, features)
-    found, broken = guarded(lambda: dict(evaluator.prepare(context)))
-    lost = sorted(name for name in (found or {}).values() if not (folder / str(name)).is_file())
-    if broken or found is None or lost:
-        told = broken or f"it named files that are not there: {', '.join(map(str, lost))}"
-        raise PluginError(f"evaluator {settings.evaluator!r} cannot prepare: {told}", hint="--set evaluator=ID chooses another")
-    if found:
-        place.same("prepared", artefacts=found)
-    return found
 
 
 def _seconds(genotype: Genotype, place: Workplace, features: FeatureSet) -> float:

@@ -13,8 +13,11 @@ from autorec_kernel.recipe import Recipe
 from autorec_kernel.search.journal import Journal
 from autorec_kernel.search.settings import SearchSettings
 from autorec_kernel.search.tasks import ARTEFACTS, context_of
-from autorec_kernel.stages.search import _prepared
+from autorec_kernel.space import Choice, Gene, SearchSpace
+from autorec_kernel.stages.prepared import prepared as made
 from autorec_kernel.stages.workplace import Silent, Workplace
+
+SPACE = SearchSpace([Gene("pipeline", Choice("ranker"), "ranker")])
 
 
 class Shared:
@@ -39,7 +42,7 @@ def prepared(folder: Path, kernel: Any) -> tuple[dict[str, str], list[dict[str, 
     settings = SearchSettings(str(folder), "click", "auc", True, seed=5, evaluator="kit/shared", options={"epochs": 2})
     with Journal.open(folder / "journal.jsonl") as journal:
         place = Workplace(folder, Recipe(trials=1), kernel, journal, Silent())
-        found = _prepared(place, None, settings)  # type: ignore[arg-type]
+        found = made(place, None, settings, SPACE)  # type: ignore[arg-type]
         return found, [record for record in journal.records() if record["kind"] == "prepared"]
 
 
@@ -52,6 +55,28 @@ def test_it_is_made_once_and_again_where_a_file_is_gone(tmp_path: Path) -> None:
     (tmp_path / ARTEFACTS / "stem.bin").unlink()
     assert prepared(tmp_path, kernel)[0] == {"stem": "stem.bin"}
     assert len(kernel.seen) == 2
+
+
+def test_it_sees_the_space_and_as_many_seconds_as_the_first_session_had(tmp_path: Path) -> None:
+    kernel = Shared()
+    with Journal.open(tmp_path / "journal.jsonl") as journal:
+        journal.append("session_started", budget=100.0)
+    prepared(tmp_path, kernel)
+    assert kernel.seen[0].space is SPACE
+    assert kernel.seen[0].limits == {"max_seconds": 20.0}
+
+
+def test_its_notes_are_told_in_every_session(tmp_path: Path) -> None:
+    (tmp_path / ARTEFACTS).mkdir()
+    (tmp_path / ARTEFACTS / "notes.txt").write_text("tau 0.5\nin use\n")
+    kernel = Shared()
+    kernel.prepare = lambda context: {"notes": "notes.txt"}  # type: ignore[method-assign]
+    for _ in range(2):
+        with Journal.open(tmp_path / "journal.jsonl") as journal:
+            place = Workplace(tmp_path, Recipe(trials=1), kernel, journal, Silent())  # type: ignore[arg-type]
+            settings = SearchSettings(str(tmp_path), "click", "auc", True, evaluator="kit/shared", options={"epochs": 2})
+            made(place, None, settings, SPACE)  # type: ignore[arg-type]
+            assert place.notes == ["tau 0.5", "in use"]
 
 
 def test_a_trial_is_handed_it_and_its_parent(tmp_path: Path) -> None:

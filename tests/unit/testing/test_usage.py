@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import types
 from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
 from pydantic import Field
 
+from autorec_kernel.cli.main import main
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.errors import ContractError
 from autorec_kernel.kernel import Kernel
@@ -18,6 +17,7 @@ from autorec_kernel.markers import hookimpl
 from autorec_kernel.records.architecture import Architecture, Node
 from autorec_kernel.registry.spec import ComponentSpec
 from autorec_kernel.space import Choice, Int
+from autorec_kernel.testing import usage
 from autorec_kernel.testing.usage import block_users, options_one_by_one, share_of_shared
 
 
@@ -74,13 +74,18 @@ def kernel() -> Kernel:
     return Kernel({"foreign": module, "blocks": autorec_blocks.plugin})
 
 
+@pytest.fixture(scope="module")
+def users() -> dict[str, tuple[str, ...]]:
+    """Who uses what of all that is installed; every blueprint is decoded some thousand times."""
+    return block_users(Kernel.discover())
+
+
 def test_every_value_of_every_option_is_tried(kernel: Kernel) -> None:
     users = block_users(kernel)
     assert users["blocks/linear"] == users["blocks/mlp"] == users["blocks/add"] == users["blocks/head"] == ("foreign/first",)
 
 
-def test_pairs_of_options_are_tried_and_fractions_that_the_search_leaves_alone() -> None:
-    users = block_users(Kernel.discover())
+def test_pairs_of_options_are_tried_and_fractions_that_the_search_leaves_alone(users: dict[str, tuple[str, ...]]) -> None:
     assert users["blocks/popular-items"] == ("zoo/gru4rec",)  # loss = "sampled" with a sample_power above 0
     unused = [block for block, found in users.items() if block.startswith("blocks/") and not found]
     assert unused == ["blocks/mix-fields"]  # free cells with more fields than any schema of the kit has: tests/unit/plugins/cells
@@ -112,18 +117,21 @@ def test_options_are_changed_one_at_a_time() -> None:
     assert {"kind": "a", "flag": True} in found
 
 
-def test_six_of_ten_blocks_of_the_zoo_serve_two_or_more_blueprints() -> None:
-    users = {block: found for block, found in block_users(Kernel.discover()).items() if block.startswith("blocks/")}
-    alone = {block: found for block, found in users.items() if len(found) < 2}
-    assert share_of_shared(users) >= 0.6, f"blocks with fewer than two users: {alone}"
+def test_six_of_ten_blocks_of_the_zoo_serve_two_or_more_blueprints(users: dict[str, tuple[str, ...]]) -> None:
+    zoo = {block: found for block, found in users.items() if block.startswith("blocks/")}
+    alone = {block: found for block, found in zoo.items() if len(found) < 2}
+    assert share_of_shared(zoo) >= 0.6, f"blocks with fewer than two users: {alone}"
 
 
-def test_the_command_line_prints_users_as_text_and_as_json() -> None:
-    command = [sys.executable, "-m", "autorec_kernel.cli", "plugins", "show"]
-    done = subprocess.run([*command, "blocks/mlp", "--used-by", "--json"], capture_output=True, text=True, check=True, timeout=120)
-    told = json.loads(done.stdout)
+def test_the_command_line_prints_users_as_text_and_as_json(
+    users: dict[str, tuple[str, ...]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(usage, "block_users", lambda kernel: users)
+    assert main(["plugins", "show", "blocks/mlp", "--used-by", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
     assert "zoo/deepfm" in told["blocks"]["blocks/mlp"]
     assert told["shared"] == 1.0
-    done = subprocess.run([*command, "mlp", "--used-by"], capture_output=True, text=True, check=True, timeout=120)
-    assert "zoo/deepfm" in done.stdout
-    assert "100% of 1 model blocks" in done.stderr
+    assert main(["plugins", "show", "mlp", "--used-by"]) == 0
+    done = capsys.readouterr()
+    assert "zoo/deepfm" in done.out
+    assert "100% of 1 model blocks" in done.err

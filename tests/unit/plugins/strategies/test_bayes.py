@@ -32,6 +32,7 @@ def test_options_that_python_calls_equal_stay_apart() -> None:
         assert decode(space, lambda name, distribution, params=params: params[name]) == point
 
 
+@pytest.mark.slow
 def test_it_beats_random_search_at_equal_budget() -> None:
     assert wins_against_random(TreeParzen(TreeParzen.Config()), RandomSearch(RandomSearch.Config())) >= 15
 

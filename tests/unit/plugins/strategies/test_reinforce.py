@@ -195,6 +195,7 @@ def test_the_entropy_bonus_keeps_the_policy_open() -> None:
     assert spread(3.0) > spread(0.0) + 0.3
 
 
+@pytest.mark.slow
 def test_it_beats_random_search_at_equal_budget() -> None:
     strategy = Controller(Controller.Config())
     assert wins_against_random(strategy, RandomSearch(RandomSearch.Config()), budget=100) >= 15

@@ -43,12 +43,14 @@ def train(
     deadline: float | None = None,
     cache: Path | None = None,
     progress: Callable[[FitReport], None] | None = None,
+    begin: Callable[[Network], None] | None = None,
 ) -> tuple[Network, FitReport]:
     """Train.
 
     Args:
         schema: The part of the features that the architecture was decoded on.
         progress: Called after each epoch with the report so far.
+        begin: Called with the new network before anything is learned, to give it weights that were learned elsewhere.
 
     Returns:
         The trained network, in eval mode on the CPU, and the report (empty for a closed form).
@@ -61,6 +63,8 @@ def train(
     arrays = solve_blocks(architecture, features, kernel, seed=solving, cache=cache)
     weights_seed = int(seed_of(seed, trial, INIT).generate_state(1)[0])
     network = build_network(architecture, schema, kernel, arrays, weights_seed).attach(Entities(features))
+    if begin is not None:
+        begin(network)
     if not network.trainable or not settings.epochs:
         return network.eval(), FitReport()
     options: dict[str, Any] = {"validate": validate, "device": device, "deadline": deadline, "progress": progress}

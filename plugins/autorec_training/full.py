@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -43,13 +43,20 @@ _ROWS = {"click": ("auc", "log_loss"), "rate": ("rmse", "mae")}
 
 
 class FullTraining:
-    """Trains, stops early on a validation metric, restores the best epoch."""
+    """Trains, stops early on a validation metric, restores the best epoch.
+
+    Attributes:
+        begin: Gives a new network weights that were learned elsewhere, for evaluators that build on this one.
+        epochs: Passes over the rows that `evaluate` makes, in place of the rung's share; 0 measures what `begin` left and keeps no weights.
+    """
 
     class Config(TrainingOptions):
         """Options; the annotated ones are genes of the search."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self.begin: Callable[[Network], None] | None = None
+        self.epochs: int | None = None
 
     def subspace(self, space: SearchSpace) -> SearchSpace:
         """Return the whole space: everything can be trained."""
@@ -64,6 +71,7 @@ class FullTraining:
         started = time.monotonic()
         candidate = decode(genotype, context.features.schema, context.kernel)
         settings = self._settings(candidate, rung.share)
+        settings = settings if self.epochs is None else replace(settings, epochs=self.epochs)
         sizes = {"batch_size": settings.batch_size, "epochs": settings.epochs}
         cost = estimate_cost(candidate.architecture, candidate.features, context.kernel, DeviceProfile(), **sizes)
         excess = _excess(cost, solving_seconds(candidate.architecture, candidate.features, context.kernel), context.limits)
@@ -79,7 +87,7 @@ class FullTraining:
         artefacts = {"values": name}
         if report.losses:
             artefacts["curves"] = curves
-        if network.trainable:
+        if network.trainable and settings.epochs:
             artefacts["weights"] = f"weights-{context.trial}-{rung.index}.safetensors"
             save_file(_weights(network), context.folder / artefacts["weights"])
         measured = {"seconds": time.monotonic() - started, "fit_seconds": report.seconds}
@@ -132,6 +140,7 @@ class FullTraining:
             device=context.device,
             deadline=context.deadline,
             cache=context.folder,
+            begin=self.begin,
         )
 
     def _stop_on(self, context: EvaluationContext) -> str:

@@ -5,17 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autorec_kernel.contracts.evaluator import Task
 from autorec_kernel.errors import SearchError, UsageError
-from autorec_kernel.evaluation import parse_metric
 from autorec_kernel.features import FeatureSet
 from autorec_kernel.features.plan import free_memory
-from autorec_kernel.features.selection import apply_selection, read_selection
-from autorec_kernel.records.trial import Evaluation, Trial
+from autorec_kernel.records.trial import Trial
 from autorec_kernel.search.choose import choose
 from autorec_kernel.search.front import front_of
 from autorec_kernel.search.journal import Journal
@@ -24,15 +20,15 @@ from autorec_kernel.search.tasks import FEATURES, threads_limited
 from autorec_kernel.space import Genotype
 from autorec_kernel.stages import evaluate as judge
 from autorec_kernel.stages.identity import check_same
-from autorec_kernel.stages.prepare import device_of, features_of, open_table, selected
+from autorec_kernel.stages.prepare import device_of, open_table
 from autorec_kernel.stages.result import trial_row
-from autorec_kernel.stages.search import evaluator_of, limits_of, metric_of, submitting
+from autorec_kernel.stages.search import metric_of
 from autorec_kernel.stages.workplace import Reporter, Silent, Workplace, make_folder
 from autorec_studies.original import Original, read_original
+from autorec_studies.trained import best_of, features_again, goal_of, trained
 
 if TYPE_CHECKING:
     from autorec_kernel.kernel import Kernel
-    from autorec_kernel.records.dataset import Dataset
 
 __all__ = ["refresh"]
 
@@ -75,9 +71,9 @@ def refresh(
             dataset = open_table(data, recipe, kernel, users, items)
             check_same(place, dataset)
         with place.stage("features", "building features"):
-            features = _features(place, dataset, run / FEATURES)
+            features = features_again(place, dataset, run / FEATURES)
         with place.stage("search", "training the front again"):
-            trials = _trained(place, features, _candidates(original, result))
+            trials = trained(place, features, _candidates(original, result))
         found = _told(place, features, original, result, trials)
         place.write_json("refresh.json", found)
         journal.append("finished", trial=found["served"]["is"])
@@ -94,21 +90,6 @@ def _result(run: Path) -> dict[str, Any]:
     return found
 
 
-def _features(place: Workplace, dataset: Dataset, stored: Path) -> FeatureSet:
-    """Build the features of the new data as those of the run were built."""
-    known = (stored / "features.json").is_file()
-    plan = FeatureSet.load(stored).plan if known else None
-    features = features_of(place, dataset, place.folder / FEATURES, plan=plan)
-    chosen = read_selection(stored) if known else None
-    if chosen is not None:
-        apply_selection(features, chosen, place.folder / FEATURES)
-    elif not known:
-        place.note("the features of the run are gone: they were planned anew on the new data")
-        selected(features, place.kernel, place.recipe, place.folder / FEATURES, seconds=0.0)
-    place.same("features", digest=features.digest)
-    return features
-
-
 def _candidates(original: Original, result: Mapping[str, Any]) -> dict[int, Trial]:
     """Return the front, what was served and the baselines as trials, by their numbers in the run."""
     rows = {int(row["trial"]): row for batch in original.batches for row in batch}
@@ -118,65 +99,6 @@ def _candidates(original: Original, result: Mapping[str, Any]) -> dict[int, Tria
         number: Trial(number, Genotype(rows[number]["genotype"]), "stopped", reason=str(rows[number]["reason"]))
         for number in sorted(numbers)
     }
-
-
-def _trained(place: Workplace, features: FeatureSet, candidates: Mapping[int, Trial]) -> list[Trial]:
-    """Train every candidate in full, and journal its result."""
-    rows = [{"trial": number, "genotype": dict(one.genotype), "parent": None, "reason": one.reason} for number, one in candidates.items()]
-    place.journal.append("batch", batch=0, proposals=rows)
-    found = []
-    with submitting(place, features) as submit:
-        waiting = [(trial, submit(_task(place, trial))) for trial in candidates.values()]
-        for trial, future in waiting:
-            evaluation = future.result()
-            place.journal.append("result", trial=trial.number, rung=0, evaluation=evaluation.to_json())
-            found.append(_settled(place, trial, evaluation))
-            share = len(found) / len(waiting)
-            place.reporter.trial(found[-1], number=trial.number, total=len(waiting), best=_best(found), share=share)
-    return found
-
-
-def _task(place: Workplace, trial: Trial) -> Task:
-    recipe = place.recipe
-    return Task(
-        run=str(place.folder),
-        trial=trial.number,
-        rung=0,
-        share=1.0,
-        genotype=dict(trial.genotype),
-        evaluator=evaluator_of(place.kernel, recipe),
-        seed=recipe.seed,
-        threads=recipe.threads,
-        device=place.device,
-        task=recipe.task,
-        metric=metric_of(place),
-        limits=limits_of(place),
-        options=dict(recipe.evaluator_options),
-    )
-
-
-def _settled(place: Workplace, trial: Trial, found: Evaluation) -> Trial:
-    goal = _goal(place)
-    return replace(
-        trial,
-        status=found.status,
-        metrics=found.metrics,
-        objectives=goal.of(found),
-        cost=found.cost,
-        error=found.error,
-        artefacts=found.artefacts,
-        details=found.details,
-    )
-
-
-def _goal(place: Workplace) -> Objectives:
-    metric = metric_of(place)
-    return Objectives(metric, parse_metric(metric)[0].higher_is_better)
-
-
-def _best(trials: Sequence[Trial]) -> Trial | None:
-    complete = [trial for trial in trials if trial.status == "complete" and trial.objectives]
-    return max(complete, key=lambda trial: (trial.value, -trial.number), default=None)
 
 
 def _told(place: Workplace, features: FeatureSet, original: Original, result: Mapping[str, Any], trials: Sequence[Trial]) -> dict[str, Any]:
@@ -209,7 +131,7 @@ def _told(place: Workplace, features: FeatureSet, original: Original, result: Ma
         "candidates": rows,
         "front": [trial.number for trial in front_of(trials)],
         "served": {"was": int(result["best"]["trial"]), "is": chosen.trial.number, "reason": chosen.reason},
-        "best": {"was": _first(old, metric, _goal(place)), "is": getattr(_best(trials), "number", None)},
+        "best": {"was": _first(old, metric, goal_of(place)), "is": getattr(best_of(trials), "number", None)},
         "comparison": chosen.to_json()["against_best_baseline"],
         "seconds": round(place.elapsed(), 3),
         "notes": list(place.notes),

@@ -1,18 +1,18 @@
-"""A planted optimum in a conditional, mixed space, and a plain search loop."""
+"""A planted optimum in a conditional, mixed space, and what searches find there."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
-
-import numpy as np
 
 from autorec_kernel.contracts.search import SearchStrategy
 from autorec_kernel.records.trial import Trial
 from autorec_kernel.space import Bool, Choice, Float, Gene, Genotype, Int, Ints, SearchSpace
+from autorec_search import compare
+from autorec_search.problems import CORNER, planted
 
-__all__ = ["CORNER", "SPACE", "finds", "search", "stack", "stacked", "value", "volume", "wins_against_random"]
+__all__ = ["SPACE", "finds", "search", "value", "wins_against_random"]
 
 SPACE = SearchSpace(
     [
@@ -52,18 +52,8 @@ def search(
     space: SearchSpace = SPACE,
     objectives: Callable[[Genotype], tuple[float, ...]] = lambda genotype: (value(genotype),),
 ) -> list[Trial]:
-    """Run ask and tell until `budget` trials are there."""
-    session = strategy.start(space, ("m",) * len(objectives(space.default())))
-    trials: list[Trial] = []
-    while len(trials) < budget:
-        asked = session.ask(batch, np.random.default_rng((seed, len(trials))))
-        told = [
-            Trial(number, p.genotype, "complete", objectives(p.genotype), parent=p.parent, reason=p.reason)
-            for number, p in enumerate(asked, len(trials))
-        ]
-        session.tell(told)
-        trials += told
-    return trials
+    """Return `budget` trials of a search."""
+    return compare.search(strategy, space, objectives, budget, seed, batch)
 
 
 def wins_against_random(strategy: SearchStrategy, random: SearchStrategy, *, seeds: int = 20, budget: int = 60) -> int:
@@ -73,51 +63,6 @@ def wins_against_random(strategy: SearchStrategy, random: SearchStrategy, *, see
     return sum(a > b for a, b in zip(best, drawn, strict=True))
 
 
-CORNER = SearchSpace(Gene(f"g{i}", Choice(*"abcd"), "a") for i in range(5))  # 1,024 points, one of which is planted
-
-
 def finds(strategy: SearchStrategy, seeds: range, *, budget: int = 100) -> int:
-    """Return in how many searches the planted point is tried; the value is the share of genes that are right."""
-    found = 0
-    for seed in seeds:
-        target = CORNER.sample(np.random.default_rng((7, seed)))
-
-        def right(genotype: Genotype, target: Genotype = target) -> tuple[float, ...]:
-            return (sum(genotype[name] == target[name] for name in CORNER) / len(CORNER),)
-
-        found += any(trial.value == 1.0 for trial in search(strategy, seed, budget=budget, batch=4, space=CORNER, objectives=right))
-    return found
-
-
-def stacked(depth: int) -> SearchSpace:
-    """Return a space of up to `depth` layers, each with an op and a width."""
-    layers = [
-        gene
-        for i in range(depth)
-        for gene in (
-            Gene(f"{i}.op", Choice(*range(5)), 0, "depth", tuple(range(i + 1, depth + 1))),
-            Gene(f"{i}.width", Int(1, 8), 4, "depth", tuple(range(i + 1, depth + 1))),
-        )
-    ]
-    return SearchSpace([Gene("depth", Int(1, depth), 1), *layers])
-
-
-def stack(seed: int, depth: int) -> Callable[[Genotype], tuple[float, ...]]:
-    """Return a value of stacked layers: an op and a width fit a layer or hurt it, later layers count less, most ops hurt."""
-    rng = np.random.default_rng(seed)
-    quality, best = rng.normal(-0.3, 1.0, (depth, 5)), rng.integers(1, 9, depth)
-
-    def found(genotype: Any) -> tuple[float, ...]:
-        gains = (quality[i, genotype[f"{i}.op"]] - 0.1 * abs(genotype[f"{i}.width"] - best[i]) for i in range(genotype["depth"]))
-        return (float(sum(0.8**i * gain for i, gain in enumerate(gains))),)
-
-    return found
-
-
-def volume(pairs: Sequence[tuple[float, ...]], corner: tuple[float, float]) -> float:
-    """Return the area that two maximised objectives dominate above `corner`."""
-    total, height = 0.0, corner[1]
-    for first, second in sorted(set(pairs), reverse=True):
-        if second > height and first > corner[0]:
-            total, height = total + (first - corner[0]) * (second - height), second
-    return total
+    """Return in how many searches the planted point of `CORNER` is tried."""
+    return sum(any(trial.value == 1.0 for trial in compare.search(strategy, CORNER, planted(seed), budget, seed)) for seed in seeds)

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from planted import SPACE, search, stacked
+from planted import SPACE, search
 
 from autorec_kernel.kernel import Kernel
 from autorec_kernel.records.trial import Trial
 from autorec_kernel.space import Bool, Choice, Float, Gene, Int, SearchSpace
 from autorec_search.auto import AutoStrategy
+from autorec_search.problems import stacked
 from autorec_search.profile import Profile
 
 NUMBERS = SearchSpace([*(Gene(f"x{i}", Float(0, 1), 0.5) for i in range(9)), Gene("n", Int(1, 64), 8)])

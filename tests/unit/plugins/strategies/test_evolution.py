@@ -4,12 +4,13 @@ import random
 
 import numpy as np
 import pytest
-from planted import SPACE, finds, search, value, volume, wins_against_random
+from planted import SPACE, finds, search, value, wins_against_random
 
 from autorec_evolution.evolution import Evolution
 from autorec_evolution.toolbox import local_random
 from autorec_kernel.records.trial import Trial
 from autorec_kernel.space import Choice, Float, Gene, Genotype, SearchSpace
+from autorec_search.problems import volume
 from autorec_search.random_search import RandomSearch
 
 STRATEGY = Evolution(Evolution.Config())

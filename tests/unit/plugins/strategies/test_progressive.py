@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from planted import SPACE, search, stack, stacked, wins_against_random
+from planted import SPACE, search, wins_against_random
 
 from autorec_kernel.records.trial import Trial
 from autorec_kernel.space import Bool, Choice, Float, Floats, Gene, Genotype, Int, Ints, SearchSpace
 from autorec_progressive.complexity import Ladder, complexity
 from autorec_progressive.progressive import Progressive
+from autorec_search.problems import stack, stacked
 from autorec_search.random_search import RandomSearch
 
 STRATEGY = Progressive(Progressive.Config())

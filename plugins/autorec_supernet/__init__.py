@@ -1,0 +1,1 @@
+"""Evaluators that cost less than full training: inherited weights, a weight-sharing supernet, zero-cost proxies."""

@@ -1,0 +1,103 @@
+"""Random candidates that are judged both ways, so that a cheap evaluator knows what it is worth on the data at hand."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autorec_kernel.contracts.evaluator import EvaluationContext, Rung
+from autorec_kernel.evaluation import parse_metric
+from autorec_kernel.models import DeviceProfile, estimate_cost
+from autorec_kernel.space import Genotype, SearchSpace
+from autorec_supernet.agreement import Agreement, measured
+from autorec_supernet.delegate import learned, seed_for, trainer
+
+__all__ = ["affordable", "calibrated", "drawn", "merit"]
+
+_DRAW, _BOOTSTRAP, _TRIES = 101, 102, 40
+_EPOCHS, _SHARE = 8, 0.6  # epochs that a full training is expected to take; part of the time that is for it
+WHOLE = Rung(0, 1.0)
+
+
+def merit(metrics: Mapping[str, float], metric: str) -> float | None:
+    """Return a metric with larger better."""
+    value = metrics.get(metric)
+    return None if value is None else value if parse_metric(metric)[0].higher_is_better else -value
+
+
+def drawn(space: SearchSpace, context: EvaluationContext, count: int) -> list[Genotype]:
+    """Return different random genotypes whose every part learns by gradient; fewer where they are hard to find."""
+    rng = np.random.default_rng(seed_for(context, _DRAW))
+    found: list[Genotype] = []
+    for _ in range(_TRIES * count):
+        if len(found) == count:
+            break
+        genotype = space.sample(rng)
+        if genotype not in found and learned(genotype, context.features.schema, context.kernel) is not None:
+            found.append(genotype)
+    return found
+
+
+def affordable(genotypes: Sequence[Genotype], context: EvaluationContext) -> list[Genotype]:
+    """Return the first candidates whose predicted trainings fit the time that preparing may take; all where there is no limit.
+
+    The prediction is the same on every machine, and so is the choice.
+    """
+    limit = context.limits.get("max_seconds", 0.0)
+    found: list[Genotype] = []
+    spent = 0.0
+    for genotype in genotypes:
+        spent += _seconds(genotype, context)
+        if limit and spent > _SHARE * limit:
+            break
+        found.append(genotype)
+    return found
+
+
+def _seconds(genotype: Genotype, context: EvaluationContext) -> float:
+    candidate = learned(genotype, context.features.schema, context.kernel)
+    assert candidate is not None
+    sizes = {"batch_size": 1024, "epochs": _EPOCHS}
+    return estimate_cost(candidate.architecture, candidate.features, context.kernel, DeviceProfile(), **sizes).train_seconds
+
+
+def calibrated(
+    space: SearchSpace,
+    context: EvaluationContext,
+    cheap: Callable[[Genotype, EvaluationContext], float | None],
+    options: Mapping[str, Any],
+    *,
+    candidates: int,
+    level: float,
+    useful: float,
+) -> Agreement:
+    """Judge random candidates of the space both ways.
+
+    Args:
+        cheap: Returns the figure of a candidate, larger is better; None where it has none.
+        options: Of full training.
+    """
+    if not candidates:
+        return Agreement(None, None, None, level, useful, granted=True)
+    pairs: list[tuple[float, float]] = []
+    epochs: list[int] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for number, genotype in enumerate(affordable(drawn(space, context, candidates), context), start=1):
+            if context.deadline is not None and time.monotonic() > context.deadline:
+                break
+            place = replace(context, trial=context.trial + number, folder=Path(folder), limits={}, deadline=None)
+            whole = trainer(context.kernel, options).evaluate(genotype, WHOLE, place)
+            figures = cheap(genotype, replace(place, artefacts=context.artefacts)), merit(whole.metrics, context.metric)
+            if figures[0] is not None and figures[1] is not None:
+                pairs.append((figures[0], figures[1]))
+                epochs.append(int(whole.details["best_epoch"]))
+    cheaply, fully = ([pair[side] for pair in pairs] for side in (0, 1))
+    told = {"level": level, "useful": useful, "seed": seed_for(context, _BOOTSTRAP)}
+    return measured(cheaply, fully, epochs=round(statistics.median(epochs)) if epochs else 0, **told)  # type: ignore[arg-type]

@@ -1,0 +1,47 @@
+"""Options of evaluators that cost less than full training."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from autorec_kernel.config import ComponentConfig
+from autorec_kernel.space import Choice, Float
+
+__all__ = ["CheapOptions", "InheritedOptions"]
+
+_CANDIDATES = "Random candidates that are trained in full besides, to measure the agreement; 0 = it is not measured, and taken for granted."
+_USEFUL = "What the lower end of the interval of Kendall's tau must exceed; else every candidate is trained in full."
+_PARENT = "Whether a child starts from the tables of its parent, where those are kept, instead of the stem's."
+
+
+class CheapOptions(ComponentConfig):
+    """What all of them have: how their agreement with full training is measured, and what full training is."""
+
+    candidates: int = Field(12, ge=0, le=1000, description=_CANDIDATES)
+    level: float = Field(0.9, ge=0.5, le=0.999, description="Confidence of the interval of Kendall's tau.")
+    useful: float = Field(0.0, ge=-1, le=1, description=_USEFUL)
+    full: dict[str, Any] = Field({}, description="Options of training/full, wherever a candidate is trained in full.")
+
+
+class InheritedOptions(CheapOptions):
+    """Options; the annotated ones are genes of the search, those of `training/full`."""
+
+    learning_rate: Annotated[float, Float(1e-4, 3e-2, log=True)] = Field(2e-3, gt=0, le=10, description="Step size of the optimiser.")
+    weight_decay: Annotated[float, Float(1e-6, 1e-1, log=True)] = Field(
+        1e-4, ge=0, le=10, description="Weight decay, decoupled but for adam."
+    )
+    batch_size: Annotated[int, Choice(256, 512, 1024, 2048, 4096)] = Field(
+        1024, ge=1, le=2**20, description="Rows a step; a sequence counts as eight."
+    )
+    id_dropout: Annotated[float, Float(0.0, 0.5)] = Field(0.1, ge=0, lt=1, description="Share of ids hidden from a ranker, for strangers.")
+    optimiser: Annotated[Literal["adamw", "adam", "adagrad"], Choice("adamw", "adam", "adagrad")] = Field(
+        "adamw", description="Rule; adagrad has one accumulator a row of a table."
+    )
+    epochs: int = Field(4, ge=1, le=100_000, description="Passes over the training rows at the last rung.")
+    patience: int = Field(1, ge=0, le=100_000, description="Epochs without progress before training stops; 0 = never.")
+    width: int = Field(32, ge=1, le=1024, description="Width of the stem's tables; narrower tables take their leading columns.")
+    stem_ranker: str = Field("zoo/deepfm", description="Blueprint whose training gives rankers their tables; it has an embedding_dim.")
+    stem_retriever: str = Field("zoo/mf", description="The same for retrievers.")
+    from_parent: bool = Field(False, description=_PARENT)

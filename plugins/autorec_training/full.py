@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from autorec_kernel.contracts.evaluator import EvaluationContext, Rung
+from autorec_kernel.contracts.evaluator import CONVERGED, EvaluationContext, Rung
 from autorec_kernel.errors import UsageError
 from autorec_kernel.evaluation import parse_metric
 from autorec_kernel.models import (
@@ -222,6 +222,7 @@ def _facts(candidate: Candidate, settings: FitSettings, report: FitReport) -> di
         **({} if settings.schedule == "none" else {"horizon": settings.epochs}),
         **({"factors": report.factors} if min(report.factors, default=1.0) < 1.0 else {}),
         **({"stopped_by": report.stopped_by} if report.stopped_by == "deadline" else {}),
+        **({CONVERGED: True} if report.stopped_by == "patience" and settings.schedule == "none" and not settings.warmup else {}),
         "losses": [round(loss, 9) for loss in report.losses],
         "values": [round(value, 9) for value in report.values],
     }

@@ -12,4 +12,7 @@ __all__ = ["autorec_evaluators"]
 def autorec_evaluators() -> tuple[ComponentSpec, ...]:
     """Return the evaluators of this package."""
     summary = "Trains every candidate and measures it on the validation rows."
-    return (ComponentSpec("full", "autorec_training.full:FullTraining", summary, tags=("default",)),)
+    return (
+        ComponentSpec("full", "autorec_training.full:FullTraining", summary, tags=("default",)),
+        ComponentSpec("fine-tuning", "autorec_training.fine_tuning:FineTuning", "Trains from the weights of an earlier run on."),
+    )

@@ -121,6 +121,7 @@ def _paths(**tables: Any) -> dict[str, str]:
 
 
 def _stages(place: Workplace, source: Any, users: Any, items: Any) -> dict[str, Any]:
+    from autorec_kernel.stages.advice import advised
     from autorec_kernel.stages.identity import check_same, keep_splits
     from autorec_kernel.stages.prepare import audited, features_of, open_table, selected
     from autorec_kernel.stages.search import search, submitting
@@ -139,6 +140,7 @@ def _stages(place: Workplace, source: Any, users: Any, items: Any) -> dict[str, 
         if features.fading.half_life:
             place.note(str(features.fading))
     with place.stage("search", "searching"), submitting(place, features) as submit:
+        place.recipe = advised(place, features)
         found, state = search(place, features, submit)
     from autorec_kernel.stages.finish import finish
 

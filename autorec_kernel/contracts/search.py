@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar, Protocol, runtime_checkable
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -11,7 +12,9 @@ from autorec_kernel.config import ComponentConfig
 from autorec_kernel.records.trial import Proposal, Trial
 from autorec_kernel.space import SearchSpace
 
-__all__ = ["SearchSession", "SearchStrategy"]
+__all__ = ["ADVISED", "Advice", "Adviser", "SearchProfile", "SearchSession", "SearchStrategy"]
+
+ADVISED = ("strategy", "strategy_options", "evaluator", "evaluator_options", "rungs", "eta", "schedule", "batch")  # keys of a recipe
 
 
 @runtime_checkable
@@ -40,4 +43,64 @@ class SearchStrategy(Protocol):
 
     def start(self, space: SearchSpace, objectives: Sequence[str]) -> SearchSession:
         """Begin a search over `space`; `objectives` names the values that trials carry, all to be maximised."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SearchProfile:
+    """What is known of a search before its first trial.
+
+    Args:
+        space: What the preferred evaluator would search.
+        rows: Training rows.
+        trials: How many were asked for; None with a budget of time.
+        seconds: Wall-clock seconds of the search; None without a budget of time.
+        candidate_seconds: Predicted seconds of one full training, the median over the blueprints at their defaults.
+        strategies: Ids of those that are usable.
+        evaluators: Ids of those that are usable.
+    """
+
+    task: str
+    space: SearchSpace
+    rows: int
+    users: int
+    items: int
+    objectives: int
+    trials: int | None
+    seconds: float | None
+    workers: int
+    candidate_seconds: float
+    strategies: tuple[str, ...]
+    evaluators: tuple[str, ...]
+
+    @property
+    def expected(self) -> int | None:
+        """Return how many candidates the search can train: those asked for, or what the time has room for; None where nobody knows."""
+        if self.trials is not None or self.seconds is None or self.candidate_seconds <= 0:
+            return self.trials
+        return max(1, int(self.seconds * self.workers / self.candidate_seconds))
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What to fill in where a recipe is silent.
+
+    Args:
+        changes: Key of a recipe, one of `ADVISED` → value.
+        reason: For a person, with the figures it rests on.
+    """
+
+    changes: Mapping[str, Any]
+    reason: str
+
+
+@runtime_checkable
+class Adviser(Protocol):
+    """A component tagged `adviser` among the strategies: it is asked before a search whose strategy is left open.
+
+    Law: the same profile gives the same advice; it names usable components only.
+    """
+
+    def advise(self, profile: SearchProfile) -> Advice:
+        """Return what suits the search."""
         ...

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from autorec_kernel.contracts.evaluator import CONVERGED
 from autorec_kernel.records.features import FeatureSchema
 from autorec_kernel.records.trial import Evaluation, Proposal, SearchResult, Trial
 from autorec_kernel.search.front import front_of, knee_of, order_best_first
@@ -221,6 +222,9 @@ class Search:
             effective, place = share if self._climbs(trial) else 1.0, (trial.number, rung)
             key = training_key(trial.genotype, self.schema, self.kernel)
             source = self._known.setdefault(f"{key}/{effective}", place)
+            before = self._evaluations.get((trial.number, rung - 1))
+            if source == place and before is not None and before.details.get(CONVERGED):
+                source = trial.number, rung - 1
             if source != place:
                 copies.append((trial, source))
             elif place in self._replay.results:
@@ -255,7 +259,8 @@ class Search:
             return
         found = self._replay.results.get((trial.number, rung))
         if found is None:
-            copied = replace(original, details={**original.details, "same_as": source[0]}, measured={})
+            measured = original.measured if source[0] == trial.number else {}  # its own lower rung
+            copied = replace(original, details={**original.details, "same_as": source[0]}, measured=measured)
             found = self._replay.write(trial.number, rung, copied, self._seconds())
         self._settle(trial, rung, found, running)
 

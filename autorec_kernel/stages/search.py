@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from autorec_kernel.records.features import FeatureSchema
     from autorec_kernel.stages.workplace import Workplace
 
-__all__ = ["metric_of", "search", "space_of", "strategy_of", "workers_of"]
+__all__ = ["metric_of", "predicted_seconds", "search", "space_of", "strategy_of", "workers_of"]
 
 Submit = Callable[[Task], "Future[Evaluation]"]
 _EXPORT_SECONDS = 20.0  # the compression plan and two exports, of which torch's tracing is most
@@ -54,7 +54,7 @@ def search(
     recipe, kernel = place.recipe, place.kernel
     fitting, space = space_of(kernel, recipe, features.schema)
     settings = replace(_settings(place), sizes=sizes)
-    strategy = kernel.create("search-strategy", strategy_of(place))
+    strategy = kernel.create("search-strategy", strategy_of(place), **recipe.strategy_options)
     session, broken = guarded(lambda: strategy.start(space, settings.goal.told))
     if broken or session is None:
         raise PluginError(f"search strategy {strategy_of(place)!r} cannot start: {broken}", hint="--strategy ID chooses another")
@@ -74,7 +74,7 @@ def search(
         journal=place.journal,
         settings=settings,
         offers=fitting,
-        seconds_of=lambda genotype: _seconds(genotype, place, features),
+        seconds_of=lambda genotype: predicted_seconds(genotype, place, features),
         progress=functools.partial(_tell, place),
         reserve=None if alone else functools.partial(_needed_after, place, features.seconds),
         elapsed=place.elapsed,
@@ -225,7 +225,8 @@ def _settings(place: Workplace) -> SearchSettings:
     )
 
 
-def _seconds(genotype: Genotype, place: Workplace, features: FeatureSet) -> float:
+def predicted_seconds(genotype: Genotype, place: Workplace, features: FeatureSet) -> float:
+    """Return the predicted seconds of a full training."""
     candidate = decode(genotype, features.schema, place.kernel)
     cost = estimate_cost(candidate.architecture, candidate.features, place.kernel, DeviceProfile(), batch_size=1024, epochs=10)
     return cost.train_seconds

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from autorec_kernel.config import ComponentConfig
+from autorec_kernel.contracts.search import Advice, SearchProfile
 from autorec_kernel.kernel import Kernel
 from autorec_kernel.records.trial import Proposal, Trial
 from autorec_kernel.space import SearchSpace
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["AutoSession", "AutoStrategy"]
 
 _KIND = "search-strategy"
+_FEW = 12  # candidates below which a first rung has hardly anything to compare: three batches
 _PLUGINS = ("bayes", "evolution", "progressive")
 
 
@@ -41,6 +43,20 @@ class AutoStrategy:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+
+    def advise(self, profile: SearchProfile) -> Advice:
+        """Return the strategy for the space and for as many candidates as the search can train; a wall of rungs only where they pay."""
+        trials = self.config.trials or profile.expected
+        wanted = decisions(Profile.of(profile.space, profile.objectives, trials))
+        able = [one for one in wanted if one.strategy in profile.strategies and one.strategy not in self.config.without]
+        chosen = able[0] if able else wanted[-1]
+        changes: dict[str, Any] = {"strategy": chosen.strategy, "strategy_options": dict(chosen.options)}
+        count = "an unknown number of" if trials is None else f"about {trials}"
+        reason = f"{chosen.strategy} for {count} candidates: {chosen.reason}"
+        if trials is not None and trials < _FEW:
+            changes["rungs"] = (1.0,)
+            reason += "; each is trained to its end, too few to compare half-way"
+        return Advice(changes, reason)
 
     def start(self, space: SearchSpace, objectives: Sequence[str]) -> AutoSession:
         """Pick a strategy and begin its search."""

@@ -13,5 +13,10 @@ def autorec_search_strategies() -> tuple[ComponentSpec, ...]:
     """Return the strategies of this package."""
     return (
         ComponentSpec("random", "autorec_search.random_search:RandomSearch", "Uniform draws without repeats.", tags=("fallback",)),
-        ComponentSpec("auto", "autorec_search.auto:AutoStrategy", "Picks another strategy by the profile of the space and says why."),
+        ComponentSpec(
+            "auto",
+            "autorec_search.auto:AutoStrategy",
+            "Picks another strategy by the profile of the space and says why.",
+            tags=("adviser",),
+        ),
     )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from autorec_kernel.records.trial import Evaluation, Trial
 from autorec_kernel.search.journal import Journal
 from autorec_kernel.search.tasks import FEATURES, threads_limited
+from autorec_kernel.stages.advice import with_advice
 from autorec_kernel.stages.identity import check_same
 from autorec_kernel.stages.prepare import device_of, features_of, open_table, selected
 from autorec_kernel.stages.search import search, submitting
@@ -104,7 +105,7 @@ def replay(
         DataError: The data is not what the run had; the message says what differs.
     """
     began, original = time.monotonic(), read_original(run)
-    recipe = original.recipe(workers)
+    recipe = original.recipe(workers, advised=False)
     source, tables = sources(original, data, users, items)
     make_folder(folder)
     with Journal.open(folder / "journal.jsonl") as journal, threads_limited(recipe.threads):
@@ -138,6 +139,7 @@ def _searched(place: Workplace, original: Original, source: Any, tables: tuple[A
         selected(features, place.kernel, place.recipe, place.folder / "features", seconds=0.0, share=place.first_share("features"))
         place.same("features", digest=features.digest)
     with place.stage("search", "searching again"), submitting(place, features) as submit:
+        _follow_advice(place, original)
         found, state = search(place, features, submit, sizes=original.sizes)
     if whole:
         finish(place, dataset, features, found, state)
@@ -151,7 +153,14 @@ def _searched_alone(place: Workplace, original: Original, source: Any) -> Search
     link(where, place.folder / FEATURES)
     check_search(place, features)
     with place.stage("search", "searching again"), submitting(place, features) as submit:
+        _follow_advice(place, original)
         return search(place, features, submit, sizes=original.sizes)[0]
+
+
+def _follow_advice(place: Workplace, original: Original) -> None:
+    """Fill in what an adviser filled in then; nobody is asked again."""
+    for record in original.of_kind("advice"):
+        place.recipe = with_advice(place.recipe, record["changes"])
 
 
 def _seed(journal: Journal, original: Original) -> None:
@@ -160,7 +169,7 @@ def _seed(journal: Journal, original: Original) -> None:
     journal.append("session_started", time=time.time(), spent=0.0, budget=first.get("budget"), memory=first.get("memory"))
     if original.of_kind("skipped"):  # baselines that the time had no room for
         journal.append("batch", batch=0, proposals=original.batches[0])
-    for record in (*original.of_kind("skipped"), *original.of_kind("planned")):
+    for record in (*original.of_kind("advice"), *original.of_kind("skipped"), *original.of_kind("planned")):
         journal.append(record["kind"], **{key: value for key, value in record.items() if key not in ("v", "seq", "crc", "kind")})
     for (trial, rung), found in original.by_machine().items():
         journal.append("result", trial=trial, rung=rung, evaluation=found.to_json())

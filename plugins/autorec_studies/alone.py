@@ -16,6 +16,7 @@ from autorec_kernel.search.choose import choose
 from autorec_kernel.search.journal import Journal
 from autorec_kernel.search.tasks import FEATURES, threads_limited
 from autorec_kernel.stages import evaluate as judge
+from autorec_kernel.stages.advice import advised
 from autorec_kernel.stages.identity import spent_seconds
 from autorec_kernel.stages.prepare import device_of
 from autorec_kernel.stages.result import plugin_versions, status_counts, trial_row
@@ -64,6 +65,7 @@ def search_alone(
         check_search(place, features)
         try:
             with place.stage("search", "searching"), submitting(place, features) as submit:
+                place.recipe = advised(place, features)
                 found, state = search(place, features, submit, alone=True)
         except KeyboardInterrupt:
             raise InterruptedRun("the search was stopped; everything finished is kept", where=str(folder), hint="--resume") from None

@@ -60,9 +60,16 @@ class Original:
         """Return where a table (data, users, items) lay when the run was last started; None where it was no file."""
         return next((record[name] for record in reversed(self.of_kind("session_started")) if name in record), None)
 
-    def recipe(self, workers: int | None = None) -> Recipe:
-        """Return the recipe, without a limit of time or trials: the journal says how far the search went."""
+    def recipe(self, workers: int | None = None, *, advised: bool = True) -> Recipe:
+        """Return the recipe, without a limit of time or trials: the journal says how far the search went.
+
+        Args:
+            workers: Processes; None = one a core.
+            advised: Whether what an adviser filled in is in it.
+        """
         told = dict(self.header["recipe"])
+        for record in self.of_kind("advice") if advised else ():
+            told |= record["changes"]
         order = {name: number for number, name in enumerate(self.header.get("labels", ()))}  # JSON keeps no order, labels have one
         told["roles"] = dict(sorted(told["roles"].items(), key=lambda entry: order.get(entry[0], -1)))
         return parse_config(Recipe, {**told, "trials": 0, "workers": workers or 0}, where=str(self.folder))

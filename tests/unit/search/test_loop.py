@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from loop_kit import OFFERS, SPACE, AtOnce, Later, Scripted, Session, evaluated, judged, search
 
-from autorec_kernel.contracts.evaluator import Task
+from autorec_kernel.contracts.evaluator import CONVERGED, Task
 from autorec_kernel.errors import InfrastructureError, PluginError
 from autorec_kernel.records.trial import STATUSES, Cost, Evaluation
 from autorec_kernel.search import loop
@@ -178,6 +179,21 @@ def test_equal_candidates_are_evaluated_once_and_copied(tmp_path: Any) -> None:
     assert result.trials[5].value == result.trials[4].value and result.trials[5].measured == {}
     written = [r for r in read_journal(tmp_path / "journal.jsonl") if r["kind"] == "result" and r["trial"] == 5]
     assert [record["evaluation"]["details"]["same_as"] for record in written] == [4, 4]
+
+
+def test_what_stopped_by_itself_on_a_lower_rung_is_promoted_without_another_training(tmp_path: Any) -> None:
+    def judge(task: Task) -> Evaluation:
+        found = scored({4: 0.9, 5: 0.8})(task)
+        return replace(found, details={CONVERGED: True} if task.trial == 4 else {}, measured={"seconds": 7.0})
+
+    submit = AtOnce(judge)
+    session = Scripted([deep(width=n) for n in (1, 3, 4, 5)])
+    _, result = search(tmp_path, submit, session=session, trials=6, eta=2, shares=(0.1, 0.3, 1.0))
+    assert evaluated(submit.tasks)[4:] == [(4, 0), (5, 0), (6, 0), (7, 0), (5, 1)]
+    assert [(trial.status, trial.rung) for trial in result.trials[4:6]] == [("complete", 2), ("stopped", 1)]
+    assert result.trials[4].value == 0.9 and result.trials[4].measured == {"seconds": 7.0}
+    written = [r for r in read_journal(tmp_path / "journal.jsonl") if r["kind"] == "result" and r["trial"] == 4]
+    assert [(record["rung"], record["evaluation"]["details"].get("same_as")) for record in written] == [(0, None), (1, 4), (2, 4)]
 
 
 def test_a_full_training_that_a_blueprint_had_is_not_repeated(tmp_path: Any) -> None:

@@ -1,0 +1,91 @@
+"""Advice: what an adviser among the strategies makes of the search before it, for what the recipe leaves open."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from autorec_kernel.config import parse_config
+from autorec_kernel.contracts.search import ADVISED, Advice, SearchProfile
+from autorec_kernel.errors import AutoRecError, ContractError
+from autorec_kernel.recipe import Recipe
+from autorec_kernel.registry.faults import guarded
+from autorec_kernel.stages.search import predicted_seconds, space_of, workers_of
+
+if TYPE_CHECKING:
+    from autorec_kernel.features import FeatureSet
+    from autorec_kernel.stages.workplace import Workplace
+
+__all__ = ["advised"]
+
+
+def advised(place: Workplace, features: FeatureSet) -> Recipe:
+    """Return the recipe with what an adviser fills in; the recipe itself where a strategy was named or nobody advises.
+
+    What was advised once is in the journal, and holds for whoever goes on with the run. An adviser that fails, or names what the
+    recipe cannot hold, is left out and said.
+    """
+    known = next((record for record in place.journal.records() if record["kind"] == "advice"), None) if place.journal else None
+    if known is None:
+        found = _asked(place, features)
+        if found is None:
+            return place.recipe
+        known = {"changes": dict(found.changes), "reason": found.reason}
+        if place.journal:
+            place.journal.append("advice", **known)
+    place.note(known["reason"])
+    return with_advice(place.recipe, known["changes"])
+
+
+def with_advice(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
+    """Return the recipe with advised keys.
+
+    Raises:
+        ContractError: A key is not for an adviser to fill in.
+        UsageError: A value is none of its key's.
+    """
+    strange = sorted(set(changes) - set(ADVISED))
+    if strange:
+        raise ContractError(f"an adviser may fill in {', '.join(ADVISED)}, not {', '.join(strange)}")
+    return parse_config(Recipe, {**recipe.model_dump(), **changes}, where="advice")
+
+
+def _asked(place: Workplace, features: FeatureSet) -> Advice | None:
+    """Return the advice of the first usable adviser on what the recipe does not say; None without one."""
+    recipe, kernel = place.recipe, place.kernel
+    rows = [row for row in kernel.components("search-strategy") if row.usable and "adviser" in row.tags]
+    if recipe.strategy != "auto" or recipe.strategy_options or not rows:
+        return None
+    advice, broken = guarded(lambda: kernel.create("search-strategy", rows[0].id).advise(_profile(place, features)))
+    if broken or not isinstance(advice, Advice):
+        place.note(f"{rows[0].id} gave no advice: {broken or 'it returned none'}")
+        return None
+    said = {key: value for key, value in advice.changes.items() if key == "strategy" or key not in recipe.model_fields_set}
+    try:
+        with_advice(recipe, said)
+    except AutoRecError as error:
+        place.note(f"{rows[0].id} gave advice that cannot be followed: {error.message}")
+        return None
+    return Advice(said, f"{rows[0].id}: {advice.reason}")
+
+
+def _profile(place: Workplace, features: FeatureSet) -> SearchProfile:
+    recipe, schema = place.recipe, features.schema
+    fitting, space = space_of(place.kernel, recipe, schema)
+    starts = [space.canonical({"pipeline": offer.role, offer.role: offer.id}) for offer in fitting if not offer.reason and offer.trained]
+    seconds = [predicted_seconds(genotype, place, features) for genotype in starts]
+    return SearchProfile(
+        task=recipe.task,
+        space=space,
+        rows=len(features.rows("train")),
+        users=schema.users,
+        items=schema.items,
+        objectives=max(1, len(recipe.objectives)),
+        trials=recipe.trials,
+        seconds=place.share("search"),
+        workers=workers_of(place),
+        candidate_seconds=median(seconds) if seconds else 0.0,
+        strategies=tuple(row.id for row in place.kernel.components("search-strategy") if row.usable),
+        evaluators=tuple(row.id for row in place.kernel.components("evaluator") if row.usable),
+    )

@@ -113,7 +113,7 @@ def test_an_adviser_that_raises_is_said(asked: Any, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_key_that_is_not_for_advice_is_refused() -> None:
-    with pytest.raises(ContractError, match="an adviser may fill in strategy, .*, not seed"):
+    with pytest.raises(ContractError, match=r"an adviser may fill in strategy, .*, not seed"):
         with_advice(Recipe(trials=1), {"seed": 3})
 
 

@@ -17,6 +17,7 @@ def autorec_cli_commands() -> tuple[ComponentSpec, ...]:
         ComponentSpec("search", "autorec_studies.search_command:search", "Search alone, on a feature set that is there."),
         ComponentSpec("replay", "autorec_studies.replay_command:replay", "Run the search of a run again, and compare."),
         ComponentSpec("refresh", "autorec_studies.refresh_command:refresh", "Score the front of a run again on new data."),
+        ComponentSpec("transfer", "autorec_studies.transfer_command:transfer", "Fine-tune what a run has found on new data."),
         ComponentSpec(
             "export-study", "autorec_studies.study_command:export_study", "Write the trials of a run as an Optuna study.", _OPTUNA, _EXTRA
         ),

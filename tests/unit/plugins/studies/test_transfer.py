@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from studies_kit import searched
+
+from autorec_kernel.cli.main import main
+from autorec_kernel.errors import DataError, UnknownNameError, UsageError
+from autorec_kernel.kernel import Kernel
+from autorec_kernel.search.journal import read_journal
+from autorec_kernel.serving import Recommender
+from autorec_studies.transfer import Tuning, transfer
+
+TRIAL, EPOCHS = 2, 12  # the first candidate behind two baselines
+QUICK = {"ranker.training.learning_rate": 0.02, "ranker.training.batch_size": 256, "ranker.training.id_dropout": 0.0}
+
+
+def domain(path: Path, users: range, items: range, seed: int, count: int) -> Path:
+    """Write ratings of some users for some items; tastes and items are the same for every seed."""
+    rng = np.random.default_rng(0)
+    tastes, factors, offsets = rng.normal(size=(200, 3)), rng.normal(size=(60, 3)), rng.normal(size=60) / 2
+    rng = np.random.default_rng(seed)
+    u, i = rng.choice(users, count), rng.choice(items, count)
+    ratings = 3 + (tastes[u] * factors[i]).sum(1) / 2 + offsets[i] + rng.normal(size=count) / 5
+    rows = [f"u{a},i{b},{r:.3f},{1_600_000_000 + 60 * n}" for n, (a, b, r) in enumerate(zip(u, i, ratings, strict=True))]
+    path.write_text("\n".join(["user_id,item_id,rating,timestamp", *rows]) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run that has learnt the domain, with what a result says of what it serves."""
+    root = tmp_path_factory.mktemp("domain")
+    old = domain(root / "old.csv", range(100), range(50), 1, 5000)
+    told: dict[str, Any] = {"task": "rate", "trials": 1, "blueprints": ("zoo/fm",), "evaluator_options": {"epochs": 12}, "defaults": QUICK}
+    run = searched(root / "run", old, **told)
+    baselines = {"baselines/bias": {"trial": 0, "status": "complete"}}
+    (run / "result.json").write_text(json.dumps({"best": {"trial": TRIAL}, "baselines": baselines}))
+    return run
+
+
+@pytest.fixture(scope="module")
+def new(finished: Path) -> Path:
+    """Return a table of other people and mostly the same items."""
+    return domain(finished.with_name("new.csv"), range(70, 170), range(5, 60), 2, 2000)
+
+
+@pytest.fixture(scope="module")
+def found(finished: Path, new: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """Return the folder of a transfer by the command, and what it wrote."""
+    folder = tmp_path_factory.mktemp("transfer") / "new"
+    words = [
+        "--block",
+        "workers",
+        "transfer",
+        str(finished),
+        "--data",
+        str(new),
+        "--epochs",
+        str(EPOCHS),
+        "--rate",
+        "1",
+        "--out",
+        str(folder),
+    ]
+    assert main(words) == 0
+    assert main(words) == 7  # the folder is not empty any more
+    return folder, json.loads((folder / "transfer.json").read_text())
+
+
+def test_it_reaches_the_best_of_training_from_scratch_in_half_as_many_epochs(found: tuple[Path, dict[str, Any]]) -> None:
+    told = found[1]
+    reached = told["reached"]
+    assert reached["transferred"] <= reached["scratch"] / 2
+    assert told["transferred"]["valid"]["rmse"] < told["scratch"]["valid"]["rmse"]
+    assert told["transferred"]["test"]["rmse"] < told["scratch"]["test"]["rmse"]
+    assert len(told["transferred"]["values"]) == len(told["scratch"]["values"]) == told["epochs"] == EPOCHS
+    assert told["transferred"]["before"]["rmse"] < told["scratch"]["values"][0]
+    assert math.isclose(min(told["transferred"]["values"]), told["transferred"]["valid"]["rmse"], abs_tol=1e-6)
+
+
+def test_it_says_how_many_rows_were_carried_over(found: tuple[Path, dict[str, Any]]) -> None:
+    carried = found[1]["carried"]
+    assert carried["vocabularies"] == {
+        "item": {"carried": 45, "new": 10, "gone": 5},
+        "user": {"carried": 30, "new": 70, "gone": 70},
+    }
+    assert carried["left"] == {} and carried["tensors"] > 2
+
+
+def test_its_folder_is_that_of_a_run_and_its_bundle_serves(found: tuple[Path, dict[str, Any]], capsys: Any) -> None:
+    folder, told = found
+    result = json.loads((folder / "result.json").read_text())
+    assert told["served"]["what"] == "transferred" and result["best"]["trial"] == told["served"]["trial"]
+    assert {"from scratch", "baselines/bias"} == set(result["baselines"]) and result["verdict"] == told["verdict"]
+    predicted = Recommender.load(folder / "bundle").predict(["u0", "u80", "u169"], ["i10", "i10", "i10"])
+    assert np.isfinite(predicted.values).all() and len(set(predicted.values)) == 3
+    assert main(["status", str(folder), "--json"]) == 0
+    state = json.loads(capsys.readouterr().out)
+    assert (state["state"], state["bundle"]) == ("finished", str(folder / "bundle"))
+
+
+def test_test_rows_are_opened_once_after_everything_is_decided(found: tuple[Path, dict[str, Any]]) -> None:
+    kinds = [record["kind"] for record in read_journal(found[0] / "journal.jsonl")]
+    assert kinds.count("test_opened") == 1 and kinds.index("test_opened") > max(n for n, kind in enumerate(kinds) if kind == "result")
+
+
+@pytest.mark.slow
+def test_a_reader_is_told_the_same_and_a_closed_form_is_solved_again(tmp_path: Path, finished: Path, new: Path, capsys: Any) -> None:
+    words = ["--block", "workers", "transfer", str(finished), "--data", str(new), "--trial", "0", "--out", str(tmp_path / "new")]
+    assert main(words) == 0
+    told = capsys.readouterr().out
+    assert "nothing of this model is learnt by gradient" in told and "served:  transferred" in told and "bundle:" in told
+    assert json.loads((tmp_path / "new" / "transfer.json").read_text())["scratch"] is None
+
+
+def test_help_shows_an_example(capsys: Any) -> None:
+    assert main(["transfer", "--help"]) == 0
+    told = capsys.readouterr().out
+    assert "autorec transfer run --data new.csv" in " ".join(told.split()) and "--unrelated" in told
+
+
+def test_a_run_that_has_not_finished_is_refused(tmp_path: Path, finished: Path, new: Path, here: Kernel) -> None:
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    shutil.copy(finished / "journal.jsonl", bare)
+    with pytest.raises(UsageError, match="has not finished"):
+        transfer(bare, here, tmp_path / "new", new)
+    with pytest.raises(UsageError, match="features of this run are gone"):
+        transfer(bare, here, tmp_path / "new", new, tuning=Tuning(TRIAL))
+    with pytest.raises(UsageError, match="trial 77 of this run did not complete"):
+        transfer(finished, here, tmp_path / "new", new, tuning=Tuning(77))
+    assert not (tmp_path / "new").exists()
+
+
+def test_another_task_or_an_unknown_vocabulary_is_refused(tmp_path: Path, finished: Path, new: Path, here: Kernel) -> None:
+    with pytest.raises(UsageError, match=r"learnt the task 'rate'.*nothing about 'click'"):
+        transfer(finished, here, tmp_path / "new", new, task="click")
+    with pytest.raises(UnknownNameError, match="users"):
+        transfer(finished, here, tmp_path / "new", new, tuning=Tuning(unrelated=("users",)))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda text: text.replace("user_id,item_id,rating", "user_id,item_id,stars"), "label column 'rating'"),
+        (lambda text: text.replace("user_id,item_id", "user_id,film_id"), "item column 'item_id'"),
+        (lambda text: text.replace(",1600000000", ",soon"), "'timestamp'"),
+    ],
+)
+def test_a_table_with_other_columns_is_refused(tmp_path: Path, finished: Path, new: Path, here: Kernel, change: Any, told: str) -> None:
+    other = tmp_path / "other.csv"
+    other.write_text(change(new.read_text()))
+    with pytest.raises(DataError, match=told):
+        transfer(finished, here, tmp_path / "new", other)

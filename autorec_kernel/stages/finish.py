@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from autorec_kernel.deploy.graph_network import GraphNetwork
 from autorec_kernel.errors import SearchError
-from autorec_kernel.search.choose import choose
 from autorec_kernel.stages import evaluate as judge
 from autorec_kernel.stages.curves import draw_curves
 from autorec_kernel.stages.deploy import bundle_of, deploy, plan_compression
+from autorec_kernel.stages.finalists import choose_in_time
 from autorec_kernel.stages.prepare import features_of, narrowed
 from autorec_kernel.stages.result import baseline_row, clean, plugin_versions, result_of
+from autorec_kernel.stages.search import limits_of
 
 if TYPE_CHECKING:
     from autorec_kernel.features import FeatureSet
@@ -31,11 +32,11 @@ def finish(place: Workplace, dataset: Dataset, features: FeatureSet, found: Sear
         SearchError: No candidate could be evaluated.
     """
     trials = judge.answering(found.trials, features.schema, place.recipe.task)
-    chosen = choose(trials, list(state.baselines), lambda one, other: judge.trial_comparison(place, features, one, other))
-    if chosen is None:
-        raise SearchError(_why_nothing(found), where=str(place.folder), hint="autorec status " + str(place.folder))
     with place.stage("evaluate", "taking up the chosen model"):
-        validated = judge.restored(place, features, chosen.trial)
+        taken = choose_in_time(place, features, trials, list(state.baselines))
+        if taken is None:
+            raise SearchError(_why_nothing(found), where=str(place.folder), hint="autorec status " + str(place.folder))
+        chosen, validated = taken
     with place.stage("deploy", "planning the compression"):
         steps = plan_compression(place, features, validated, chosen.trial.number)
     with place.stage("evaluate", "refitting on all rows before the test part"):
@@ -46,6 +47,7 @@ def finish(place: Workplace, dataset: Dataset, features: FeatureSet, found: Sear
         model = judge.refit(place, final, chosen.trial)
     with place.stage("deploy", "compressing"):
         deployed = deploy(place, final, model, steps)
+        _note_latency(place, deployed.latency["after"]["p50_ms"])
     with place.stage("evaluate", "measuring on the test rows"):
         if place.recipe.task == "recommend" and final.repeating:
             place.note(
@@ -67,6 +69,12 @@ def finish(place: Workplace, dataset: Dataset, features: FeatureSet, found: Sear
     draw_curves(place.folder, chosen.trial)
     place.journal.append("finished", bundle=bundle.digest, trial=chosen.trial.number)
     return result
+
+
+def _note_latency(place: Workplace, measured: float) -> None:
+    limit = limits_of(place).get("max_latency_ms", 0.0)
+    if limit and measured > limit:
+        place.note(f"max_latency_ms = {limit:g} is not met on this machine: the model that was refitted takes {measured:.3g} ms a row")
 
 
 def _baselines(place: Workplace, final: FeatureSet, found: SearchResult, state: Search, served: Measured) -> dict[str, Any]:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AFTER_SEARCH", "Replayed", "replay"]
 
-AFTER_SEARCH = ("planned", "test_opened", "finished")  # kinds of record of the stages after the search
+AFTER_SEARCH = ("timed", "planned", "test_opened", "finished")  # kinds of record of the stages after the search
 _UNTRIED = Evaluation("stopped", error="the run ended before it was tried")
 
 
@@ -169,7 +169,7 @@ def _seed(journal: Journal, original: Original) -> None:
     journal.append("session_started", time=time.time(), spent=0.0, budget=first.get("budget"), memory=first.get("memory"))
     if original.of_kind("skipped"):  # baselines that the time had no room for
         journal.append("batch", batch=0, proposals=original.batches[0])
-    for record in (*original.of_kind("advice"), *original.of_kind("skipped"), *original.of_kind("planned")):
+    for record in (*original.of_kind("advice"), *original.of_kind("skipped"), *original.of_kind("timed"), *original.of_kind("planned")):
         journal.append(record["kind"], **{key: value for key, value in record.items() if key not in ("v", "seq", "crc", "kind")})
     for (trial, rung), found in original.by_machine().items():
         journal.append("result", trial=trial, rung=rung, evaluation=found.to_json())

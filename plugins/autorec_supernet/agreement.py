@@ -75,7 +75,7 @@ def tau_b(first: Sequence[float] | np.ndarray, second: Sequence[float] | np.ndar
     """Return Kendall's tau-b, NaN where one side has no two different values."""
     if len(np.unique(first)) < 2 or len(np.unique(second)) < 2:
         return float("nan")
-    return float(kendalltau(first, second).statistic)
+    return round(float(kendalltau(first, second).statistic), 12)
 
 
 def measured(

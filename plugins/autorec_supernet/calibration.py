@@ -19,9 +19,10 @@ from autorec_kernel.space import Genotype, SearchSpace
 from autorec_supernet.agreement import Agreement, measured
 from autorec_supernet.delegate import learned, seed_for, trainer
 
-__all__ = ["affordable", "calibrated", "drawn", "merit"]
+__all__ = ["affordable", "calibrated", "drawn", "limited", "merit"]
 
 _DRAW, _BOOTSTRAP, _TRIES = 101, 102, 40
+_SAMPLE, _BUILDING = 8, 0.03  # candidates that stand for all; seconds it takes to build one
 _EPOCHS, _SHARE = 8, 0.6  # epochs that a full training is expected to take; part of the time that is for it
 WHOLE = Rung(0, 1.0)
 
@@ -68,6 +69,17 @@ def _seconds(genotype: Genotype, context: EvaluationContext) -> float:
     return estimate_cost(candidate.architecture, candidate.features, context.kernel, DeviceProfile(), **sizes).train_seconds
 
 
+def limited(space: SearchSpace, context: EvaluationContext, steps: int, size: int) -> int:
+    """Return how many steps of a supernet fit the time that preparing may take, by the predicted cost of random candidates."""
+    limit = context.limits.get("max_seconds", 0.0)
+    some = drawn(space, context, _SAMPLE) if limit else []
+    if not some:
+        return steps
+    mean = statistics.fmean(_seconds(genotype, context) for genotype in some) / _EPOCHS
+    batches = max(1, len(context.features.rows("train")) // size)
+    return max(1, min(steps, int((1 - _SHARE) * limit / (mean / batches + _BUILDING))))
+
+
 def calibrated(
     space: SearchSpace,
     context: EvaluationContext,
@@ -88,13 +100,14 @@ def calibrated(
         return Agreement(None, None, None, level, useful, granted=True)
     pairs: list[tuple[float, float]] = []
     epochs: list[int] = []
+    made = {name: str((context.folder / file).resolve()) for name, file in context.artefacts.items()}
     with tempfile.TemporaryDirectory() as folder:
         for number, genotype in enumerate(affordable(drawn(space, context, candidates), context), start=1):
             if context.deadline is not None and time.monotonic() > context.deadline:
                 break
             place = replace(context, trial=context.trial + number, folder=Path(folder), limits={}, deadline=None)
             whole = trainer(context.kernel, options).evaluate(genotype, WHOLE, place)
-            figures = cheap(genotype, replace(place, artefacts=context.artefacts)), merit(whole.metrics, context.metric)
+            figures = cheap(genotype, replace(place, artefacts=made)), merit(whole.metrics, context.metric)
             if figures[0] is not None and figures[1] is not None:
                 pairs.append((figures[0], figures[1]))
                 epochs.append(int(whole.details["best_epoch"]))

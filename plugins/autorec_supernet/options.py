@@ -9,10 +9,13 @@ from pydantic import Field
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.space import Choice, Float
 
-__all__ = ["CheapOptions", "InheritedOptions"]
+__all__ = ["CheapOptions", "InheritedOptions", "OneShotOptions", "ProxyOptions"]
 
 _CANDIDATES = "Random candidates that are trained in full besides, to measure the agreement; 0 = it is not measured, and taken for granted."
 _USEFUL = "What the lower end of the interval of Kendall's tau must exceed; else every candidate is trained in full."
+_WEIGHTS = "File of the shared weights of an earlier search on the same space and data; empty = they are trained."
+_LAST = "Whether the last rung, which the best candidates climb to, trains in full."
+_PROXY = "Which proxy scores candidates: synflow, naswot, gradient-norm or snip."
 _PARENT = "Whether a child starts from the tables of its parent, where those are kept, instead of the stem's."
 
 
@@ -45,3 +48,23 @@ class InheritedOptions(CheapOptions):
     stem_ranker: str = Field("zoo/deepfm", description="Blueprint whose training gives rankers their tables; it has an embedding_dim.")
     stem_retriever: str = Field("zoo/mf", description="The same for retrievers.")
     from_parent: bool = Field(False, description=_PARENT)
+
+
+class OneShotOptions(CheapOptions):
+    """Options of the supernet; none is a gene, since the candidates share one training."""
+
+    steps: int = Field(1500, ge=1, le=10_000_000, description="Batches that the shared weights learn from, each with a random candidate.")
+    learning_rate: float = Field(2e-3, gt=0, le=10, description="Step size of AdamW at the start; it falls along a line to 0.")
+    weight_decay: float = Field(1e-4, ge=0, le=10, description="Decoupled weight decay.")
+    batch_size: int = Field(1024, ge=1, le=2**20, description="Rows a step; a sequence counts as eight.")
+    id_dropout: float = Field(0.1, ge=0, lt=1, description="Share of ids hidden from a ranker, for strangers.")
+    weights: str = Field("", description=_WEIGHTS)
+    train_last: bool = Field(False, description=_LAST)
+
+
+class ProxyOptions(CheapOptions):
+    """Options of the proxies; none is a gene, since no proxy sees a training."""
+
+    proxy: Literal["synflow", "naswot", "gradient-norm", "snip"] = Field("synflow", description=_PROXY)
+    rows: int = Field(64, ge=2, le=4096, description="Rows of the one batch.")
+    train_last: bool = Field(True, description=_LAST)

@@ -15,4 +15,6 @@ def autorec_evaluators() -> tuple[ComponentSpec, ...]:
         ComponentSpec(
             "inherited", "autorec_supernet.inherited:Inherited", "Trains few epochs from embedding tables that were learned before."
         ),
+        ComponentSpec("one-shot", "autorec_supernet.one_shot:OneShot", "Scores candidates with weights that all of them share."),
+        ComponentSpec("proxies", "autorec_supernet.proxies:Proxies", "Orders candidates by a score of the untrained network."),
     )

@@ -1,0 +1,206 @@
+"""The supernet: weights that are learned once, by slices; candidates that are scored with them and not trained."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from autorec_kernel.contracts.evaluator import EvaluationContext, Rung
+from autorec_kernel.models import Network
+from autorec_kernel.models.batching import batches_for
+from autorec_kernel.search.genes import decode
+from autorec_kernel.space import Genotype
+from autorec_supernet.bank import Bank, places
+from autorec_supernet.delegate import fresh
+from autorec_supernet.one_shot import OneShot
+from autorec_supernet.options import OneShotOptions
+from autorec_supernet.paths import PathSettings, trained_bank
+
+FULL = Rung(0, 1.0)
+NARROW, WIDE = {"zoo/deepfm.embedding_dim": 8}, {"zoo/deepfm.embedding_dim": 16}
+SETTINGS = PathSettings(12, 1e-2, 0.0, 256, 0.1)
+Context = Callable[..., EvaluationContext]
+Point = Callable[..., Genotype]
+
+
+def one_shot(**options: Any) -> OneShot:
+    return OneShot(OneShotOptions(**{"candidates": 0, "steps": 12, "batch_size": 256, "full": {"epochs": 2, "batch_size": 256}, **options}))
+
+
+@pytest.fixture
+def given(context: Context) -> EvaluationContext:
+    return context("supernet/one-shot")
+
+
+@pytest.fixture
+def prepared(given: EvaluationContext) -> EvaluationContext:
+    return replace(given, artefacts=one_shot().prepare(given))
+
+
+@pytest.fixture
+def trainings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Count calls of the fit loop."""
+    module = importlib.import_module("autorec_kernel.models.train")
+    fit, calls = module.fit, list[int]()
+    monkeypatch.setattr(module, "fit", lambda *args, **options: calls.append(1) or fit(*args, **options))
+    return calls
+
+
+def network_of(context: EvaluationContext, genotype: Genotype, seed: int) -> Network:
+    return fresh(decode(genotype, context.features.schema, context.kernel), context, seed)
+
+
+def values_of(network: Network) -> dict[str, torch.Tensor]:
+    return {place.key: place.value.clone() for place in places(network)}
+
+
+def test_a_narrower_candidate_has_the_leading_slices_of_a_wider_one(given: EvaluationContext, point: Point) -> None:
+    assert given.space is not None
+    wide, narrow = (network_of(given, point(given.space, "zoo/deepfm", **told), seed) for seed, told in enumerate((WIDE, NARROW)))
+    bank = Bank()
+    bank.lend(wide, grow=True)
+    assert bank.lend(narrow) == 1.0
+    large, small = values_of(wide), values_of(narrow)
+    assert set(large) == set(small)
+    for key, value in small.items():
+        assert torch.equal(value, large[key][tuple(slice(0, size) for size in value.shape)])
+    assert any(value.shape != large[key].shape for key, value in small.items())
+
+
+def test_a_wider_candidate_keeps_what_narrower_ones_have_learned(given: EvaluationContext, point: Point) -> None:
+    assert given.space is not None
+    narrow, wide = (network_of(given, point(given.space, "zoo/deepfm", **told), seed) for seed, told in enumerate((NARROW, WIDE)))
+    bank = Bank()
+    bank.lend(narrow, grow=True)
+    fresh_columns = values_of(wide)["table/item"][:, 8:]
+    bank.lend(wide, grow=True)
+    assert torch.equal(values_of(wide)["table/item"][:, :8], values_of(narrow)["table/item"])
+    assert torch.equal(values_of(wide)["table/item"][:, 8:], fresh_columns)
+
+
+def test_a_step_is_adamw_in_the_slice_of_the_candidate_alone(given: EvaluationContext, point: Point) -> None:
+    assert given.space is not None
+    wide, narrow = (network_of(given, point(given.space, "zoo/deepfm", **told), seed) for seed, told in enumerate((WIDE, NARROW)))
+    bank = Bank()
+    bank.lend(wide, grow=True)
+    before, oracle = values_of(wide), None
+    for _ in range(3):
+        bank.lend(narrow)
+        if oracle is None:
+            weight = torch.nn.Parameter(values_of(narrow)["table/item"].clone())
+            oracle = torch.optim.AdamW([weight], lr=0.01, weight_decay=0.1)
+        narrow.zero_grad(set_to_none=True)
+        narrow.embedding_stores()[0].weight.grad = torch.ones_like(narrow.embedding_stores()[0].weight) * 0.3
+        for store in narrow.embedding_stores():
+            store.weight.grad = torch.full_like(store.weight, 0.3)
+        weight.grad = torch.full_like(weight, 0.3)
+        bank.learn(narrow, 0.01, 0.1)
+        oracle.step()
+    table = bank.tensors()["table/item"]
+    torch.testing.assert_close(table[:, :8], weight.detach(), rtol=1e-5, atol=1e-7)
+    assert torch.equal(table[:, 8:], before["table/item"][:, 8:])
+    untouched = next(key for key in before if key.startswith("blocks/mlp"))
+    assert torch.equal(bank.tensors()[untouched], before[untouched])
+
+
+def test_the_shared_weights_learn(given: EvaluationContext, point: Point) -> None:
+    assert given.space is not None
+    space = given.space.fix({"ranker": "zoo/deepfm"})
+    losses = []
+    for steps, rate in ((1, 1e-9), (80, 1e-2)):
+        bank, taken = trained_bank(space, given, replace(SETTINGS, steps=steps, learning_rate=rate))
+        network = network_of(given, point(space, "zoo/deepfm"), 9)
+        bank.lend(network)
+        batch = next(iter(batches_for(network, given.features, 10_000).epoch(np.random.default_rng(0))))
+        losses.append(float(network.eval().loss(batch).detach()))
+        assert taken == steps
+    assert losses[1] < losses[0] - 0.05
+
+
+def test_searches_cost_no_full_training(given: EvaluationContext, trainings: list[int]) -> None:
+    """Once the weights are there, any number of candidates, and further searches with the same weights, train nothing."""
+    assert given.space is not None
+    made = one_shot().prepare(given)
+    assert trainings == []
+    rng, supernet = np.random.default_rng(4), str(given.folder / made["supernet"])
+    for search in range(3):
+        evaluator = one_shot(weights=supernet)
+        again = evaluator.prepare(replace(given, seed=search, artefacts={}))
+        assert again["supernet"] == made["supernet"]
+        for trial in range(4):
+            found = evaluator.evaluate(given.space.sample(rng), FULL, replace(given, trial=trial, artefacts=again))
+            assert (found.status, found.details["judged"]["by"], found.details["epochs"]) == ("complete", "supernet/one-shot", 0)
+            assert "weights" not in found.artefacts
+    assert trainings == []
+
+
+def test_measuring_the_agreement_trains_as_many_as_it_says_and_once(given: EvaluationContext, trainings: list[int]) -> None:
+    evaluator = one_shot(candidates=6)
+    made = evaluator.prepare(given)
+    assert len(trainings) == 6
+    told = (given.folder / made["notes"]).read_text()
+    assert told.startswith("supernet/one-shot: ") and "full" in told
+
+
+def test_the_winner_is_trained_in_full_when_it_is_taken_up_and_refitted_for_as_many_epochs(
+    prepared: EvaluationContext, point: Point, trainings: list[int]
+) -> None:
+    assert prepared.space is not None
+    genotype = point(prepared.space, "zoo/deepfm")
+    found = one_shot().evaluate(genotype, FULL, prepared)
+    later = replace(prepared, artefacts={}, space=None)
+    model = one_shot().restore(genotype, found.artefacts, later)
+    assert model is not None and len(trainings) == 1
+    whole = prepared.kernel.create("evaluator", "training/full", epochs=2, batch_size=256)
+    metrics = whole.evaluate(genotype, FULL, replace(later, trial=3))
+    assert whole._judge(model.module, later)[0] == metrics.metrics
+    refitted = one_shot().refit(genotype, found.details, later)
+    assert refitted.provenance["epochs"] == metrics.details["best_epoch"]
+
+
+def test_a_candidate_that_climbs_is_trained_where_the_options_say_so(prepared: EvaluationContext, point: Point) -> None:
+    assert prepared.space is not None
+    genotype, evaluator = point(prepared.space, "zoo/deepfm"), one_shot(train_last=True)
+    first, last = (evaluator.evaluate(genotype, rung, prepared) for rung in (Rung(0, 0.34), Rung(1, 1.0)))
+    assert [one.details["judged"]["by"] for one in (first, last)] == ["supernet/one-shot", "training/full"]
+    model = evaluator.restore(genotype, last.artefacts, prepared)
+    assert model is not None
+
+
+def test_preparing_and_scoring_are_the_same_in_every_process(prepared: EvaluationContext, point: Point) -> None:
+    assert dict(one_shot().prepare(replace(prepared, artefacts={}))) == dict(prepared.artefacts)
+    assert prepared.space is not None
+    genotype = point(prepared.space, "zoo/dcn")
+    first, second = (one_shot().evaluate(genotype, FULL, prepared) for _ in range(2))
+    assert (first.metrics, first.details) == (second.metrics, second.details)
+
+
+def test_features_that_come_and_go_are_no_part_of_what_it_judges(given: EvaluationContext) -> None:
+    assert given.space is not None
+    whole, part = given.space, one_shot().subspace(given.space)
+    assert any(name.startswith("features.") and gene.domain.size > 1 for name, gene in whole.items())
+    assert all(gene.domain.size == 1 for name, gene in part.items() if name.startswith("features."))
+    whole.check(part.default())
+
+
+@pytest.mark.parametrize("wanted", [("cells/free-ranker",), ("zoo/dcn", "zoo/din", "cells/free-ranker")])
+def test_free_cells_and_blueprints_share(context: Context, wanted: tuple[str, ...]) -> None:
+    given = context("supernet/one-shot", wanted=wanted)
+    assert given.space is not None
+    bank, steps = trained_bank(given.space, given, SETTINGS)
+    assert steps == SETTINGS.steps and len(bank.entries) > 20
+
+
+def test_retrievers_share_too(context: Context, point: Point) -> None:
+    given = context("supernet/one-shot", "recommend", ("zoo/sasrec", "zoo/dssm", "zoo/mf"))
+    given = replace(given, artefacts=one_shot().prepare(given))
+    assert given.space is not None
+    found = one_shot().evaluate(point(given.space, "zoo/sasrec"), FULL, given)
+    assert (found.status, found.details["judged"]["by"]) == ("complete", "supernet/one-shot")
+    assert found.details["shared"] > 0.3

@@ -94,8 +94,11 @@ class Network(nn.Module):
         for position, (name, port) in enumerate(zip(node.inputs, ports, strict=True)):
             if self.specs[name.lstrip("~")].port != port:
                 self.adapters[f"{key}:{position}"] = adapt_module(self.specs[name.lstrip("~")], port)
-        if node.shares:
-            self.parts[key] = self.parts[_key(node.shares)]
+        first = self.parts[_key(node.shares)] if node.shares else None
+        if isinstance(first, Unsolved):
+            self.parts[key] = Unsolved(self.specs[node.id], shared=True)  # the same closed form on a table of another width
+        elif first is not None:
+            self.parts[key] = first
         elif isinstance(block, SolvingBlock) and node.id not in arrays:
             self.parts[key] = Unsolved(self.specs[node.id])
         else:

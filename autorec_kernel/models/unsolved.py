@@ -15,13 +15,15 @@ __all__ = ["Unsolved"]
 class Unsolved(nn.Module):
     """Stands for a closed form that is not solved yet: right shapes, zeros, no memory; what costs are estimated with."""
 
-    def __init__(self, spec: TensorSpec) -> None:
+    def __init__(self, spec: TensorSpec, *, shared: bool = False) -> None:
         super().__init__()
-        self.spec = spec
+        self.spec, self._shared = spec, shared
 
     @property
     def stored(self) -> tuple[int, int]:
-        """Return (numbers, bytes) of the table once solved."""
+        """Return (numbers, bytes) of the table once solved; nothing where another node's is used."""
+        if self._shared:
+            return 0, 0
         cells = self.spec.rows * self.spec.width
         return (2 * cells, 8 * cells) if self.spec.neighbours else (cells, 4 * cells)
 

@@ -36,7 +36,7 @@ class FineTuning(FullTraining):
         """Options of `FineTuning`."""
 
         run: str = Field("", description="Folder of the run that the weights are from; empty = start afresh.")
-        trial: int = Field(0, ge=0, description="Which of its trials.")
+        trial: int = Field(0, ge=0, le=1_000_000_000, description="Which of its trials.")
         start: Literal["run", "fresh"] = Field("run", description="Where a candidate starts: at the run's weights or at fresh ones.")
         unrelated: tuple[str, ...] = Field((), description="Vocabularies whose ids mean something else in the new data, such as user.")
 

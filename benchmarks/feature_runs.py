@@ -64,7 +64,7 @@ def measure(folder: Path, task: str, features: str, given: argparse.Namespace) -
     )
     load, start = os.getloadavg()[0], time.perf_counter()
     with tempfile.TemporaryDirectory(dir=given.scratch) as place, Recorder() as recorder:
-        found = run(folder / "ratings.csv.gz", recipe, Kernel.discover(), Path(place) / "run", **_sides(folder))
+        found = run(folder / "ratings.csv.gz", recipe, Kernel.discover(), Path(place) / "run", **sides_of(folder))
         plan = json.loads((Path(place) / "run" / "features" / "features.json").read_text())
     told = {
         "features": features,
@@ -84,7 +84,7 @@ def measure(folder: Path, task: str, features: str, given: argparse.Namespace) -
     return told, recorder.compressed
 
 
-def _sides(folder: Path) -> dict[str, Path]:
+def sides_of(folder: Path) -> dict[str, Path]:
     paths = {name: folder / f"{name}.csv.gz" for name in ("users", "items")}
     return {name: path for name, path in paths.items() if path.exists()}
 
@@ -96,7 +96,7 @@ def compare(folder: Path, task: str, first: Measured, second: Measured) -> Compa
         return paired_comparison(first.quality.parts, second.quality.parts, rng)
     labels = first.quality.labels
     assert labels is not None
-    dataset = open_dataset(folder / "ratings.csv.gz", **_sides(folder), task=task, positive_threshold=THRESHOLD)
+    dataset = open_dataset(folder / "ratings.csv.gz", **sides_of(folder), task=task, positive_threshold=THRESHOLD)
     rows = pd.read_csv(folder / "ratings.csv.gz", usecols=["user_id", "rating"]).iloc[dataset.row_ids["test"]]
     if not np.array_equal(labels, rows["rating"] >= THRESHOLD):
         raise ValueError(f"{folder.name}: the judged rows are not those of the table")

@@ -1,0 +1,112 @@
+"""A search of ten minutes among all rankers against the best blueprint of the zoo after ten trials of its own: test AUC, paired by user.
+
+`search` is a whole run with everything installed. `zoo` tunes every ranker of the zoo alone on the same features (its default and ten
+trials of Bayesian optimisation), takes the best one by validation, and makes a whole run of it. `judge` compares the compressed models.
+
+    python -m benchmarks.search_click search DATA/ml-100k RUNS --seconds 600
+    python -m benchmarks.search_click zoo DATA/ml-100k RUNS
+    python -m benchmarks.search_click judge DATA/ml-100k RUNS
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+
+from autorec_kernel.kernel import Kernel
+from autorec_kernel.pipeline import run
+from autorec_kernel.recipe import Recipe
+from autorec_kernel.search.journal import read_journal
+from autorec_studies.alone import search_alone
+from benchmarks.feature_runs import THRESHOLD, Recorder, compare, sides_of
+
+BARS = {"architectures": 200, "digests": 120, "lower end": -0.002}
+
+
+def recipe(given: argparse.Namespace, **told: Any) -> Recipe:
+    """Return the recipe that all runs have in common."""
+    return Recipe(task="click", seed=given.seed, workers=given.workers, device="cpu", positive_threshold=THRESHOLD, **told)
+
+
+def whole(given: argparse.Namespace, kernel: Kernel, name: str, **told: Any) -> dict[str, Any]:
+    """Make a whole run; keep what it says and the test scores of its compressed model."""
+    began, load = time.monotonic(), os.getloadavg()[0]
+    with Recorder() as recorder:
+        found = run(given.data / "ratings.csv.gz", recipe(given, **told), kernel, given.runs / name, **sides_of(given.data))
+    quality = recorder.compressed.quality
+    np.savez(given.runs / f"{name}.npz", parts=quality.parts, labels=quality.labels)
+    row = {"best": found["best"], "test": found["compressed"]["test"], "trials": found["trials"], "notes": found["notes"]}
+    row |= {"seconds": round(time.monotonic() - began, 1), "load": [round(load, 1), round(os.getloadavg()[0], 1)]}
+    return {**row, "stages": found["stages"], **counted(given.runs / name)}
+
+
+def counted(folder: Path) -> dict[str, Any]:
+    """Count what a search evaluated: complete first results, distinct graphs among them, epochs trained, reasons."""
+    graphs, epochs, statuses = set(), 0, Counter[str]()
+    for record in read_journal(folder / "journal.jsonl"):
+        if record["kind"] != "result":
+            continue
+        found = record["evaluation"]
+        if "same_as" not in found["details"]:
+            epochs += int(found["details"].get("epochs", 0))
+        if record["rung"] == 0:
+            statuses[found["status"]] += 1
+            if found["status"] == "complete":
+                graphs.add(found["details"]["architecture_digest"])
+    return {"architectures": statuses["complete"], "digests": len(graphs), "epochs": epochs, "statuses": dict(statuses)}
+
+
+def tuned(given: argparse.Namespace, kernel: Kernel) -> dict[str, Any]:
+    """Tune every ranker of the zoo on the features of the search's run; return blueprint → best validation AUC, and the best one."""
+    found: dict[str, float] = {}
+    for row in kernel.components("blueprint"):
+        if not row.id.startswith("zoo/") or "click" not in kernel.load("blueprint", row.id).tasks:
+            continue
+        told = recipe(given, blueprints=(row.id,), trials=1 + given.trials, strategy="bayes/tpe", rungs=(1.0,))
+        try:
+            result = search_alone(given.runs / "search", told, kernel, given.runs / "alone" / row.id.partition("/")[2], resume=True)
+        except Exception as error:  # a blueprint that does not fit this data
+            print(json.dumps({"blueprint": row.id, "left out": str(error)}), flush=True)
+            continue
+        found[row.id] = result["best"]["valid"]["auc"]
+        print(json.dumps({"blueprint": row.id, "valid": round(found[row.id], 4)}), flush=True)
+    return {"valid": found, "best": max(found, key=lambda name: found[name])}
+
+
+def main() -> None:
+    """Run one part and print it as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=("search", "zoo", "judge"))
+    parser.add_argument("data", type=Path, help="folder of one data set: ratings.csv.gz, users.csv.gz, items.csv.gz")
+    parser.add_argument("runs", type=Path, help="where run folders are kept")
+    parser.add_argument("--seconds", type=float, default=600.0, help="of the search's whole run")
+    parser.add_argument("--trials", type=int, default=10, help="of each blueprint of the zoo, besides its default")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    given.runs.mkdir(parents=True, exist_ok=True)
+    if given.part == "search":
+        print(json.dumps(whole(given, Kernel.discover(), "search", budget=given.seconds, search_space="full"), indent=1))
+    elif given.part == "zoo":
+        alone = Kernel.discover(blocked=("baselines",))  # else a baseline is served where the zoo is not better with confidence
+        best = tuned(given, alone)
+        told = whole(given, alone, "zoo", blueprints=(best["best"],), trials=1 + given.trials, strategy="bayes/tpe", rungs=(1.0,))
+        print(json.dumps({**best, **told}, indent=1))
+    else:
+        first, second = (SimpleNamespace(quality=SimpleNamespace(**np.load(given.runs / f"{name}.npz"))) for name in ("search", "zoo"))
+        difference = compare(given.data, "click", first, second)
+        print(json.dumps({"search - zoo": difference.to_json(), "bars": BARS, **counted(given.runs / "search")}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -24,14 +24,17 @@ class BlendScores:
 
     It is the sum of metasearch (CombSUM, Fox and Shaw 1994) after the normalisation ZMUV (Montague and Aslam 2001): what two
     models call a large score has to mean the same before they are added. Row 0 is no item, so it counts in neither. Scores that are all 0
-    (a history that a closed form knows nothing of) add nothing.
+    (a history that a closed form knows nothing of) add nothing. Logits of a softmax have a meaning of their own, and can be left as they
+    are: added to them, the others shift log-probabilities, as in a product of experts (Hinton 2002).
     """
 
     class Config(ComponentConfig):
         """Options."""
 
         weights: tuple[float, ...] = Field((), description="Weight of each input, in their order; none = all weigh 1.")
-        standardise: bool = Field(True, description="Whether each row of scores is brought to mean 0 and deviation 1 first.")
+        standardise: tuple[bool, ...] = Field(
+            (), description="Which inputs are brought to mean 0 and deviation 1 in each row first, in their order; none = all."
+        )
 
     accepts: ClassVar[tuple[Port, ...]] = ("scores",)
     variadic: ClassVar[bool] = True
@@ -49,22 +52,24 @@ class BlendScores:
         rows = {spec.rows for spec in specs}
         if len(rows) != 1 or rows == {0}:
             raise ContractError(f"blend-scores adds scores of one catalogue, got catalogues of {sorted(rows)} rows")
-        if self.config.weights and len(self.config.weights) != len(specs):
-            raise ContractError(f"blend-scores has {len(specs)} inputs and {len(self.config.weights)} weights: give one an input, or none")
+        for name in ("weights", "standardise"):
+            given = len(getattr(self.config, name))
+            if given not in (0, len(specs)):
+                raise ContractError(f"blend-scores has {len(specs)} inputs, and {name} {given} values: give one an input, or none")
         return TensorSpec("scores", specs[0].axis, width=specs[0].rows, rows=specs[0].rows, link="value")
 
     def build(self, specs: Sequence[TensorSpec], arrays: Mapping[str, np.ndarray]) -> nn.Module:
         """Return the module: scores [A, N] each to [A, N]."""
-        return _Blend(self.config.weights or (1.0,) * len(specs), self.config.standardise)
+        return _Blend(self.config.weights or (1.0,) * len(specs), self.config.standardise or (True,) * len(specs))
 
 
 class _Blend(nn.Module):
-    def __init__(self, weights: Sequence[float], standardise: bool) -> None:
+    def __init__(self, weights: Sequence[float], standardise: Sequence[bool]) -> None:
         super().__init__()
-        self.weights, self.standardise = tuple(weights), standardise
+        self.weights, self.standardise = tuple(weights), tuple(standardise)
 
     def forward(self, *scores: torch.Tensor) -> torch.Tensor:
-        scaled = [_standardised(values) if self.standardise else values for values in scores]
+        scaled = [_standardised(values) if wanted else values for wanted, values in zip(self.standardise, scores, strict=True)]
         total = self.weights[0] * scaled[0]
         for weight, values in zip(self.weights[1:], scaled[1:], strict=True):
             total = total + weight * values
@@ -74,4 +79,5 @@ class _Blend(nn.Module):
 def _standardised(scores: torch.Tensor) -> torch.Tensor:
     """Return float32 [A, N] with mean 0 and deviation 1 over the items 1 to N - 1 of each row; zeros where these are all 0."""
     centred = scores - scores[:, 1:].mean(1, keepdim=True)
-    return centred * torch.rsqrt(centred[:, 1:].square().mean(1, keepdim=True) + _FLAT)
+    variance = centred[:, 1:].square().mean(1, keepdim=True)
+    return centred * torch.rsqrt(variance.clamp(min=_FLAT))  # a sum with so small a number is taken for one with 0 by the exporter

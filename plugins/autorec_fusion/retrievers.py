@@ -36,9 +36,6 @@ class _Fusion:
         config = self.config
         return Part(name, kind, config.regularisation, config.decay, config.backward, length)
 
-    def _blend(self) -> Node:
-        return Node("score", "fusion/blend-scores", ("first", "second"), {"weights": (self.config.weight, 1.0)})
-
 
 class SolvedFusion(_Fusion):
     """Two closed forms: neither learns by gradient, so that the fusion is as quick as they are."""
@@ -65,7 +62,8 @@ class SolvedFusion(_Fusion):
         """
         parts = (self._part("first", self.config.first), self._part("second", self.config.second))
         nodes = [node for part in parts for node in solved_scores(part, features)]
-        return Architecture((*nodes, self._blend()), {"score": "score"}, "user")
+        blend = Node("score", "fusion/blend-scores", ("first", "second"), {"weights": (self.config.weight, 1.0)})
+        return Architecture((*nodes, blend), {"score": "score"}, "user")
 
 
 class LearnedFusion(_Fusion):
@@ -73,6 +71,7 @@ class LearnedFusion(_Fusion):
 
     The model is trained by itself, on what follows each step; what stops its training is how well the fusion ranks. The closed form
     takes no part in the loss: it has seen the events that the model is trained on, and would look surer of them than it is of new ones.
+    Its scores are standardised, the model's stay logits: while it has learned little, these are all alike, and the closed form decides.
     """
 
     class Config(ComponentConfig):
@@ -82,8 +81,8 @@ class LearnedFusion(_Fusion):
         second: Annotated[Unit, Choice("convolution", "attention", "gru", "lstm")] = Field(
             "convolution", description="What the sequence model reads a history with."
         )
-        weight: Annotated[float, Float(0.02, 2.0, log=True), Field(gt=0)] = Field(
-            0.2, description="Weight of the first one's scores where the second one's weigh 1, both standardised."
+        weight: Annotated[float, Float(0.05, 5.0, log=True), Field(gt=0)] = Field(
+            0.6, description="What a deviation of the first one's scores adds to the logits of the second one."
         )
         regularisation: _Penalty = Field(50.0, description="Ridge penalty λ of the closed form.")
         decay: _Decay = Field(0.8, description="Weight of a step relative to the one after it, in the closed form.")
@@ -92,15 +91,18 @@ class LearnedFusion(_Fusion):
         states: Annotated[int, Choice(32, 64, 96, 128, 192), Field(ge=1), Under("second", "gru", "lstm")] = Field(
             64, description="Width of a recurrent state."
         )
-        layers: Annotated[int, Int(1, 3), Field(ge=1)] = Field(3, description="Layers of the sequence model.")
+        layers: Annotated[int, Int(1, 3), Field(ge=1)] = Field(2, description="Layers of the sequence model.")
         heads: Annotated[int, Choice(1, 2, 4), Field(ge=1), Under("second", "attention")] = Field(2, description="Attention heads.")
         kernel: Annotated[int, Int(2, 5), Field(ge=1), Under("second", "convolution")] = Field(
             3, description="Steps that one convolution reads."
         )
-        length: Annotated[int, Choice(20, 50, 100, 200), Field(ge=1)] = Field(50, description="Newest steps that both read.")
+        length: Annotated[int, Choice(20, 50, 100, 200), Field(ge=1)] = Field(20, description="Newest steps that both read.")
         dropout: Annotated[float, Float(0.0, 0.6), Field(ge=0, lt=1)] = Field(0.2, description="Share of units dropped while training.")
         loss: Annotated[Objective, Choice("auto", "softmax", "sampled", "gbce")] = Field(
             "auto", description="Training objective; auto = full softmax, or sampled where that takes too long."
+        )
+        temperature: Annotated[float, Float(0.1, 1.0, log=True), Field(gt=0), Under("loss", "auto", "softmax", "sampled")] = Field(
+            0.3, description="What scores are divided by in a softmax: below 1 the first epochs teach more."
         )
 
     config: Config
@@ -123,7 +125,10 @@ class LearnedFusion(_Fusion):
             config.length,
             config.dropout,
             config.loss,
+            config.temperature,
         )
         first = solved_scores(self._part("first", config.first, config.length), features)
-        nodes = (*first, *trained_scores(trained, source, features), self._blend())
-        return Architecture(nodes, {"score": "score"}, "sequence")
+        scale = 1.0 / trained.temperature if trained.has_temperature else 1.0
+        blending = {"weights": (config.weight, scale), "standardise": (True, False)}
+        blend = Node("score", "fusion/blend-scores", ("first", "second"), blending)
+        return Architecture((*first, *trained_scores(trained, source, features), blend), {"score": "score"}, "sequence")

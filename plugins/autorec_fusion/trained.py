@@ -28,6 +28,7 @@ class Trained:
         width: Dimension of an item vector, and of the states of those units that keep the width.
         states: Width of a recurrent state.
         length: Newest steps that are read.
+        temperature: What scores are divided by in the loss: below 1, small item vectors tell items apart, which are learned sooner.
     """
 
     name: str
@@ -40,6 +41,12 @@ class Trained:
     length: int
     dropout: float
     loss: Objective
+    temperature: float
+
+    @property
+    def has_temperature(self) -> bool:
+        """Return whether the loss divides scores by the temperature: a softmax does."""
+        return self.loss != "gbce"
 
 
 def trained_scores(part: Trained, source: Feature, features: FeatureSchema) -> list[Node]:
@@ -76,8 +83,9 @@ def _objective(part: Trained, states: str, features: FeatureSchema) -> list[Node
     target = Node("target", "@target", config={"index": True})
     chosen = _quick(features, part.width) if part.loss == "auto" else part.loss
     if chosen == "softmax":
-        return [target, Node("loss", "blocks/softmax-loss", (states, items, target.id))]
+        return [target, Node("loss", "blocks/softmax-loss", (states, items, target.id), {"temperature": part.temperature})]
     block, config, count = _SAMPLED[chosen]
+    config = {"temperature": part.temperature} if part.has_temperature else config
     drawn = Node("drawn", "@negatives", config={"index": True, "shared": True, "count": count})
     return [target, drawn, Node("loss", block, (states, target.id, items, drawn.id), config)]
 

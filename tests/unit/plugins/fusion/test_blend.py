@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from autorec_kernel.records.architecture import TensorSpec
 CATALOGUE = TensorSpec("scores", axis="user", rows=7, width=7, link="value")
 
 
-def blended(*scores: np.ndarray, weights: tuple[float, ...] = (), standardise: bool = True) -> np.ndarray:
+def blended(*scores: np.ndarray, weights: tuple[float, ...] = (), standardise: tuple[bool, ...] = ()) -> np.ndarray:
     block = BlendScores(BlendScores.Config(weights=weights, standardise=standardise))
     module = block.build([CATALOGUE] * len(scores), {})
     return module(*(torch.tensor(values, dtype=torch.float32) for values in scores)).numpy()
@@ -49,10 +51,11 @@ def test_an_input_that_knows_nothing_leaves_the_other_one_alone() -> None:
     assert np.allclose(blended(np.zeros((2, 7)), scores, weights=(5.0, 1.0)), standardised(scores), atol=1e-5)
 
 
-def test_scores_can_be_added_as_they_are() -> None:
+def test_some_scores_can_be_added_as_they_are() -> None:
     rng = np.random.default_rng(4)
-    first, second = rng.normal(size=(3, 7)), rng.normal(size=(3, 7))
-    assert np.allclose(blended(first, second, weights=(0.5, 1.0), standardise=False), 0.5 * first + second, atol=1e-6)
+    first, second = rng.normal(2.0, 9.0, size=(3, 7)), rng.normal(2.0, 9.0, size=(3, 7))
+    found = blended(first, second, weights=(0.5, 3.0), standardise=(True, False))
+    assert np.allclose(found, 0.5 * standardised(first) + 3.0 * second, atol=1e-4)
 
 
 def test_two_halves_of_an_answer_make_a_whole() -> None:
@@ -64,13 +67,14 @@ def test_two_halves_of_an_answer_make_a_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    ("specs", "weights"),
+    ("specs", "config"),
     [
-        ([CATALOGUE, TensorSpec("scores", axis="user", rows=8, width=8, link="value")], ()),
-        ([TensorSpec("scores", tasks=("click",), link="logit")], ()),
-        ([CATALOGUE, CATALOGUE], (1.0,)),
+        ([CATALOGUE, TensorSpec("scores", axis="user", rows=8, width=8, link="value")], {}),
+        ([TensorSpec("scores", tasks=("click",), link="logit")], {}),
+        ([CATALOGUE, CATALOGUE], {"weights": (1.0,)}),
+        ([CATALOGUE, CATALOGUE], {"standardise": (True, True, False)}),
     ],
 )
-def test_scores_of_different_things_are_refused(specs: list[TensorSpec], weights: tuple[float, ...]) -> None:
+def test_scores_of_different_things_are_refused(specs: list[TensorSpec], config: dict[str, Any]) -> None:
     with pytest.raises(ContractError, match="blend-scores"):
-        BlendScores(BlendScores.Config(weights=weights)).output(specs)
+        BlendScores(BlendScores.Config(**config)).output(specs)

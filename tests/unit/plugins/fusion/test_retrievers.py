@@ -31,8 +31,8 @@ def standardised(scores):
 
 
 @pytest.mark.parametrize("unit", UNITS)
-def test_the_score_is_the_closed_forms_and_the_models_standardised_and_added(built, features, unit):
-    network = built("fusion/learned", features, second=unit, decay=0.7, weight=0.5)
+def test_the_score_is_the_models_logit_plus_the_standardised_closed_form(built, features, unit):
+    network = built("fusion/learned", features, second=unit, decay=0.7, weight=0.5, temperature=0.25)
     matrix = network.part("first_weights")().numpy().astype(np.float64)
     first = np.zeros((3, features.schema.items))
     for row, history in enumerate(([3, 1, 2], [5], [7, 8, 9, 10])):
@@ -42,7 +42,20 @@ def test_the_score_is_the_closed_forms_and_the_models_standardised_and_added(bui
         (found,) = network.serve(HISTORY)
         users = network.run(network.reach.serving, {network.inputs[0]: HISTORY}, {})["second_user"].numpy()
     table = network.value(network.architecture["second_items"], {}, {}).detach().numpy()
-    assert np.allclose(found.numpy(), 0.5 * standardised(first) + standardised(users @ table.T), atol=1e-3)
+    assert np.allclose(found.numpy(), 0.5 * standardised(first) + users @ table.T / 0.25, atol=1e-3)
+
+
+def test_logits_without_a_temperature_are_added_as_they_are(kernel, features):
+    graph = kernel.create("blueprint", "fusion/learned", loss="gbce", weight=2.0, temperature=0.25).architecture(features.schema)
+    assert dict(graph["score"].config) == {"weights": (2.0, 1.0), "standardise": (True, False)}
+
+
+def test_two_closed_forms_are_both_standardised(built, features):
+    network = built("fusion/solved", features, weight=0.7)
+    with torch.no_grad():
+        values = network.run(network.reach.serving, {network.inputs[0]: HISTORY}, {})
+    first, second = values["first"].numpy(), values["second"].numpy()
+    assert np.allclose(values["score"].numpy(), 0.7 * standardised(first) + standardised(second), atol=1e-3)
 
 
 @pytest.mark.parametrize("unit", UNITS)
@@ -57,6 +70,13 @@ def test_the_loss_reaches_every_weight_and_no_closed_form(built, features, unit)
     network.part("first_weights").values.mul_(100.0)
     torch.manual_seed(0)
     assert torch.equal(network.loss(batch), loss)
+
+
+@pytest.mark.parametrize("name", ["learned", "solved"])
+def test_an_exported_fusion_answers_a_history_without_a_step(built, features, name):
+    network = built(f"fusion/{name}", features)
+    graph = export_onnx(network, features.state().inputs(network.inputs, users=np.arange(16)))
+    assert parity(network, graph, {network.inputs[0]: np.array([[0, 0, 0], [1, 2, 3]])}) < 1e-5
 
 
 @pytest.mark.slow
@@ -142,6 +162,6 @@ def test_a_fusion_finds_what_neither_part_can_tell() -> None:
         network, _ = train(graph, features, features.schema, kernel, settings, seed=0, trial=0)
         return evaluate_ranking(network, features, features.evaluation("valid"), ("hr@1",)).mean()["hr@1"]
 
-    first, second, both = hits(weight=1e6), hits(weight=1e-6), hits(weight=0.5)
+    first, second, both = hits(weight=1e6), hits(weight=1e-6), hits(weight=2.0)
     assert max(first, second) < 0.4
     assert both > 0.9

@@ -30,7 +30,7 @@ from autorec_kernel.stages.search import space_of
 from autorec_supernet.agreement import measured
 
 CELL, FULL = "cells/free-ranker", Rung(0, 1.0)
-_SHARED = 2_000_000_000
+_SHARED, _APART = 2_000_000_000, 1000  # trial numbers; candidates are judged and trained under different ones, so that no noise is shared
 
 
 def place(data: Path, evaluator: str, folder: Path) -> tuple[EvaluationContext, SearchSpace]:
@@ -94,7 +94,7 @@ def judge(given: argparse.Namespace) -> None:
         told: dict[str, Any] = {"evaluator": given.evaluator, "options": json.loads(given.options), "preparing_cpu_s": round(preparing, 1)}
         told |= {"cheap": [], "cpu_s": []}
         for number, genotype in enumerate(architectures(context, space, given.count, given.seconds)):
-            found, used = timed(lambda g=genotype, n=number: evaluator.figure(g, replace(context, trial=n)))  # type: ignore[misc]
+            found, used = timed(lambda g=genotype, n=number: evaluator.figure(g, replace(context, trial=_APART + n)))  # type: ignore[misc]
             told["cheap"].append(found)
             told["cpu_s"].append(round(used, 3))
             given.out.write_text(json.dumps(told, indent=1) + "\n")
@@ -107,7 +107,8 @@ def compare(given: argparse.Namespace) -> None:
     whole = float(np.mean([row["seed_0"]["cpu_s"] for row in rows]))
     print(f"full training: {len(full)} candidates, AUC {min(full):.4f} to {max(full):.4f}, {whole:.1f} CPU s a candidate")
     print(
-        "| evaluator | candidates | tau | 95 % interval | CPU s preparing | CPU s a candidate | of full training |\n|---|---|---|---|---|---|---|"
+        "| evaluator | candidates | tau | 95 % interval | CPU s preparing | CPU s a candidate | of full training |\n"
+        "|---|---|---|---|---|---|---|"
     )
     for file in given.figures:
         told = json.loads(file.read_text())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -21,7 +22,7 @@ __all__ = ["AGREEMENT", "Cheap"]
 AGREEMENT, NOTES = "agreement", "notes"
 
 
-class Cheap:
+class Cheap(ABC):
     """Prepares once, measures its rank correlation with full training, and stands back for full training where it is useless.
 
     Closed forms and whatever was not prepared are trained in full always.
@@ -68,13 +69,13 @@ class Cheap:
 
     # --- what each of them says for itself --------------------------------------------------------------------------------------
 
+    @abstractmethod
     def make(self, space: SearchSpace, context: EvaluationContext) -> dict[str, str]:
         """Return the artefacts that judging needs; none where it cannot judge anything."""
-        raise NotImplementedError
 
+    @abstractmethod
     def judge(self, genotype: Genotype, rung: Rung, context: EvaluationContext) -> Evaluation:
         """Judge a candidate that learns by gradient."""
-        raise NotImplementedError
 
     def figure(self, genotype: Genotype, context: EvaluationContext) -> float | None:
         """Return the figure of a candidate whose order is compared with full training's, larger is better."""

@@ -22,6 +22,7 @@ from autorec_supernet.delegate import learned, seed_for, trainer
 __all__ = ["affordable", "calibrated", "drawn", "limited", "merit"]
 
 _DRAW, _BOOTSTRAP, _TRIES = 101, 102, 40
+_APART = 1000  # between the trial numbers of the two judgements, so that no noise is shared
 _SAMPLE, _BUILDING = 8, 0.03  # candidates that stand for all; seconds it takes to build one
 _EPOCHS, _SHARE = 8, 0.6  # epochs that a full training is expected to take; part of the time that is for it
 WHOLE = Rung(0, 1.0)
@@ -107,7 +108,7 @@ def calibrated(
                 break
             place = replace(context, trial=context.trial + number, folder=Path(folder), limits={}, deadline=None)
             whole = trainer(context.kernel, options).evaluate(genotype, WHOLE, place)
-            figures = cheap(genotype, replace(place, artefacts=made)), merit(whole.metrics, context.metric)
+            figures = cheap(genotype, replace(place, trial=place.trial + _APART, artefacts=made)), merit(whole.metrics, context.metric)
             if figures[0] is not None and figures[1] is not None:
                 pairs.append((figures[0], figures[1]))
                 epochs.append(int(whole.details["best_epoch"]))

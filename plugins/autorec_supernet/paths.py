@@ -25,6 +25,7 @@ __all__ = ["Feed", "PathSettings", "trained_bank"]
 
 _DRAW, _ORDER, _NOISE = 201, 202, 203
 _TRIES = 50
+_OPEN = 6  # runs through the rows that are kept at a time: each holds columns in memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,9 @@ class Feed:
         if key not in self._open:
             source = batches_for(network, self.context.features, self.size, "cpu", self.id_dropout)
             self._open[key] = source, iter(())
-        source, running = self._open[key]
+        source, running = self._open[key] = self._open.pop(key)  # the last one used goes last
+        if len(self._open) > _OPEN:
+            del self._open[next(iter(self._open))]
         for batch in running:
             return batch
         self._open[key] = source, source.epoch(self.rng)

@@ -1,8 +1,9 @@
 """What the weights of a run are worth on related data: epochs to what training from scratch has at best.
 
-Two relations: a log that has gone on (the first 60 % of the events of MovieLens-100K by time, then all of them), and another domain with
-the same items and other people (a sample of MovieLens-1M, then MovieLens-latest-small; their movie ids agree). Both starts train for the
-same number of epochs at the same batch size; clicks are ratings of 4 and more.
+Four relations: a log that has gone on (the first 60 % of the events of MovieLens-100K by time, then all of them), its later part alone,
+other people with the same catalogue (1,500 users of MovieLens-1M, then 300 others), and another site (MovieLens-1M, then
+MovieLens-latest-small, whose movie ids agree and whose users are others). Both starts train for the same number of epochs at the same batch
+size; clicks are ratings of 4 and more.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from autorec_kernel.recipe import Recipe
 from autorec_studies.transfer import Tuning, transfer
 
 SHARE = 0.6  # of the events of a log that has gone on
-SAMPLE = 1500  # users of MovieLens-1M
+SAMPLE, NEW = 1500, 300  # users of MovieLens-1M
 COLUMNS = ["user_id", "item_id", "rating", "timestamp"]
 
 
@@ -33,7 +34,20 @@ def gone_on(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, tuple[str, ...]]:
     return whole.head(int(SHARE * len(whole))), whole, ()
 
 
-def other_people(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, tuple[str, ...]]:
+def later(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, tuple[str, ...]]:
+    """Return the first part of MovieLens-100K and the rest."""
+    first, whole, unrelated = gone_on(folder)
+    return first, whole.iloc[len(first) :], unrelated
+
+
+def others(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, tuple[str, ...]]:
+    """Return the ratings of some users of MovieLens-1M and those of others."""
+    whole = pd.read_csv(folder / "ml-1m" / "ratings.csv.gz")[COLUMNS]
+    users = pd.Series(whole["user_id"].unique()).sample(SAMPLE + NEW, random_state=0)
+    return whole[whole["user_id"].isin(users[:SAMPLE])], whole[whole["user_id"].isin(users[SAMPLE:])], ()
+
+
+def other_site(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, tuple[str, ...]]:
     """Return the ratings of some users of MovieLens-1M and those of MovieLens-latest-small, whose users are others."""
     old = pd.read_csv(folder / "ml-1m" / "ratings.csv.gz")[COLUMNS]
     users = pd.Series(old["user_id"].unique()).sample(SAMPLE, random_state=0)
@@ -42,8 +56,10 @@ def other_people(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, tuple[str, .
 
 
 PAIRS: Mapping[str, Callable[[Path], tuple[pd.DataFrame, pd.DataFrame, tuple[str, ...]]]] = {
-    "ml-100k, 60 % to all": gone_on,
-    "ml-1m to latest-small": other_people,
+    "gone-on": gone_on,
+    "later": later,
+    "other-people": others,
+    "other-site": other_site,
 }
 
 

@@ -39,6 +39,7 @@ __all__ = ["RATE", "Tuning", "transfer"]
 
 RATE = 0.5  # of the learning rate of the trial
 _EVALUATOR = "training/fine-tuning"
+_NAMED = 8  # features that are named
 _CARRIED, _FRESH = "transferred", "from scratch"
 
 
@@ -121,6 +122,7 @@ def transfer(
             keep_splits(place, dataset)
         with place.stage("features", "building features"):
             features = features_again(place, dataset, run / FEATURES)
+            _note_lost(place, was, features)
             place.audit = audited(dataset, features, kernel, place.recipe, folder / FEATURES).to_json()
         with place.stage("search", "fine-tuning"):
             candidates = _candidates(original, ended, number, _learns(stored), tuning, place.recipe.evaluator_options)
@@ -152,6 +154,15 @@ def _stored(run: Path) -> FeatureSet:
         hint = "without them nobody knows which row of a table was which id: start a new run"
         raise UsageError("the features of this run are gone", where=str(run / FEATURES), hint=hint)
     return FeatureSet.load(run / FEATURES)
+
+
+def _note_lost(place: Workplace, was: FeatureSet, now: FeatureSet) -> None:
+    """Say which features of the run the new data does not give: tensors that have a place for each of them are not carried over."""
+    given = {feature.name for feature in now.schema.features}
+    lost = [feature.name for feature in was.schema.features if feature.name not in given]
+    if lost:
+        more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
+        place.note(f"features of the run that the new data does not give: {', '.join(lost[:_NAMED])}{more}")
 
 
 def _check_vocabularies(was: FeatureSet, names: Sequence[str]) -> None:

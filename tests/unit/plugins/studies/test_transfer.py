@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,10 @@ from studies_kit import searched
 from autorec_kernel.cli.main import main
 from autorec_kernel.errors import DataError, UnknownNameError, UsageError
 from autorec_kernel.kernel import Kernel
+from autorec_kernel.records.features import Feature, FeatureSchema
 from autorec_kernel.search.journal import read_journal
 from autorec_kernel.serving import Recommender
-from autorec_studies.transfer import Tuning, transfer
+from autorec_studies.transfer import Tuning, _note_lost, transfer
 
 TRIAL, EPOCHS = 2, 12  # the first candidate behind two baselines
 QUICK = {"ranker.training.learning_rate": 0.02, "ranker.training.batch_size": 256, "ranker.training.id_dropout": 0.0}
@@ -118,6 +120,29 @@ def test_a_reader_is_told_the_same_and_a_closed_form_is_solved_again(tmp_path: P
     told = capsys.readouterr().out
     assert "nothing of this model is learnt by gradient" in told and "served:  transferred" in told and "bundle:" in told
     assert json.loads((tmp_path / "new" / "transfer.json").read_text())["scratch"] is None
+
+
+@pytest.mark.slow
+def test_equal_transfers_are_equal_and_a_table_without_times_will_do(
+    tmp_path: Path, finished: Path, new: Path, found: tuple[Path, dict[str, Any]], here: Kernel
+) -> None:
+    again = transfer(finished, here, tmp_path / "again", new, tuning=Tuning(epochs=EPOCHS, rate=1.0, scratch=False))
+    assert again["scratch"] is None and again["reached"] is None
+    assert again["transferred"]["values"] == found[1]["transferred"]["values"]
+    assert again["bundle"]["content_digest"] == found[1]["bundle"]["content_digest"]
+    bare = tmp_path / "bare.csv"
+    bare.write_text("\n".join(line.rpartition(",")[0] for line in new.read_text().splitlines()) + "\n")  # without the times
+    told = transfer(finished, here, tmp_path / "bare", bare, tuning=Tuning(epochs=2, scratch=False))
+    assert told["carried"]["vocabularies"]["item"]["carried"] == 45
+
+
+def test_features_that_the_new_data_does_not_give_are_named() -> None:
+    told: list[str] = []
+    schemas = [FeatureSchema(tuple(Feature(name, "numeric", "row") for name in names)) for names in ("abcdefghijk", "b")]
+    was, now = (SimpleNamespace(schema=schema) for schema in schemas)
+    _note_lost(SimpleNamespace(note=told.append), was, now)  # type: ignore[arg-type]
+    _note_lost(SimpleNamespace(note=told.append), was, was)  # type: ignore[arg-type]
+    assert told == ["features of the run that the new data does not give: a, c, d, e, f, g, h, i and 2 more"]
 
 
 def test_help_shows_an_example(capsys: Any) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import runpy
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -111,6 +112,16 @@ def test_a_batch_is_predicted_as_one_by_one(told: dict[str, Any]) -> None:
     np.testing.assert_allclose(told["test_predictions"], told["test_pred"], rtol=0, atol=1e-6)
     strange = told["model"].batch_predict([(999, 100), (1, 999), (None, "x")])
     assert np.isfinite(strange).all() and (strange >= 1).all() and (strange <= 5).all()
+
+
+def test_a_batch_takes_less_than_a_twentieth_of_the_time(told: dict[str, Any]) -> None:
+    pairs = [(1 + n % 50, 100 + 2 * (n % 40)) for n in range(3000)]
+    began = time.process_time()
+    whole = told["model"].batch_predict(pairs).tolist()
+    batch = time.process_time() - began
+    began = time.process_time()
+    single = [told["model"].predict(user, item) for user, item in pairs]
+    assert time.process_time() - began > 20 * batch and single == pytest.approx(whole, abs=1e-6)
 
 
 def test_recommended_are_unseen_items_best_first_with_their_own_ids(told: dict[str, Any]) -> None:

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import importlib
+import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+import autorec_kernel.data
 from autorec_kernel.contracts.evaluator import EvaluationContext, Rung
+from autorec_kernel.features import build_features
+from autorec_kernel.kernel import Kernel
 from autorec_kernel.models import Network
 from autorec_kernel.models.batching import batches_for
+from autorec_kernel.recipe import Recipe
 from autorec_kernel.search.genes import decode
 from autorec_kernel.space import Genotype
+from autorec_kernel.stages.prepare import open_table, ops_of
+from autorec_kernel.stages.search import space_of
 from autorec_supernet.bank import Bank, places
 from autorec_supernet.delegate import fresh
 from autorec_supernet.one_shot import OneShot
@@ -204,3 +212,22 @@ def test_retrievers_share_too(context: Context, point: Point) -> None:
     found = one_shot().evaluate(point(given.space, "zoo/sasrec"), FULL, given)
     assert (found.status, found.details["judged"]["by"]) == ("complete", "supernet/one-shot")
     assert found.details["shared"] > 0.3
+
+
+@pytest.mark.slow
+def test_two_hundred_free_rankers_are_judged_in_ten_minutes(tmp_path: Path) -> None:
+    """On 100,004 ratings of MovieLens, shared weights included; by one process with one thread."""
+    began, told = time.monotonic(), {"task": "click", "positive_threshold": 4.0, "search_space": "full", "features": "raw"}
+    recipe = Recipe(evaluator="supernet/one-shot", blueprints=("cells/free-ranker",), **told)  # type: ignore[arg-type]
+    able = Kernel.discover(blocked=("workers",))
+    data = Path(autorec_kernel.data.__file__).parent / "movielens"
+    table = open_table(data / "ratings.csv.gz", recipe, able, None, data / "items.csv.gz")
+    features = build_features(table, ops_of(able, recipe), seed=0, history_length=20, task="click")
+    space = space_of(able, recipe, features.schema)[1].fix({"ranker": "cells/free-ranker"})
+    given = EvaluationContext(able, features, "click", "auc", 0, 0, tmp_path, space=space)
+    evaluator = one_shot(steps=200, batch_size=1024)
+    given = replace(given, artefacts=evaluator.prepare(given))
+    rng = np.random.default_rng(1)
+    found = [evaluator.evaluate(space.sample(rng), FULL, replace(given, trial=number)) for number in range(200)]
+    assert {one.status for one in found} == {"complete"} and len({one.details["architecture_digest"] for one in found}) >= 190
+    assert time.monotonic() - began < 600.0

@@ -102,7 +102,11 @@ def read_original(folder: Path) -> Original:
     header = next((record for record in records if record["kind"] == "run"), None)
     batches = sorted((record for record in records if record["kind"] == "batch"), key=lambda record: int(record["batch"]))
     if header is None or not batches:
-        raise UsageError("this run ended before its search began", where=str(folder), hint="add --resume to its command to go on with it")
+        raise UsageError(
+            "there is no search in this journal: the run ended before it began, or this is a transfer, which searches nothing",
+            where=str(folder),
+            hint="add --resume to a run's command to go on with it",
+        )
     results = {(r["trial"], r["rung"]): Evaluation.from_json(r["evaluation"]) for r in records if r["kind"] == "result"}
     told = frozenset(int(record["batch"]) for record in records if record["kind"] == "told")
     return Original(folder, records, header, tuple(record["proposals"] for record in batches), results, told)

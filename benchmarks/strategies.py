@@ -1,4 +1,4 @@
-"""Search strategies against random search on synthetic problems: regret, planted optimum, profiles, front and time per proposal."""
+"""Search strategies against random search, on synthetic problems and on tables of trained cells; time per proposal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
-from functools import cache
+from dataclasses import asdict
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,10 @@ import torch
 from autorec_kernel.kernel import Kernel
 from autorec_kernel.records.trial import Trial
 from autorec_kernel.space import Choice, Float, Gene, Genotype, Int, SearchSpace
+from autorec_search.compare import compared, regrets, search
 from autorec_search.landscape import Landscape
+from autorec_search.problems import CORNER, planted, stack, stacked, volume
+from autorec_search.tabular import TABLES, Table
 
 IDS = {
     "tpe": "bayes/tpe",
@@ -25,17 +29,8 @@ IDS = {
     "progressive": "progressive/progressive",
 }
 TRIALS = {"tpe": 100, "evolution": 100, "reinforce": 200, "progressive": 100}
-PLANTED = SearchSpace(Gene(f"g{i}", Choice(*"abcd"), "a") for i in range(5))  # 1,024 points
 NUMBERS = SearchSpace([*(Gene(f"x{i}", Float(0, 1), 0.5) for i in range(5)), Gene("n", Int(1, 256, log=True), 8)])
 DEPTH = 6
-LAYERS = [
-    gene
-    for i in range(DEPTH)
-    for gene in (
-        Gene(f"{i}.op", Choice(*range(5)), 0, "depth", tuple(range(i + 1, DEPTH + 1))),
-        Gene(f"{i}.width", Int(1, 8), 4, "depth", tuple(range(i + 1, DEPTH + 1))),
-    )
-]
 KINDS = ((Int(1, 256, log=True), 8), (Float(0, 1), 0.5), (Choice(*range(5)), 2), (Choice("a", "b"), "a"))
 WIDE = SearchSpace(Gene(f"g{i}", *KINDS[i % 4]) for i in range(60))
 BRANCHES = SearchSpace(
@@ -45,7 +40,7 @@ BRANCHES = SearchSpace(
         *(Gene(f"{model}.g{i}", *KINDS[i % 4], "model", (model,)) for model in "abcd" for i in range(12)),
     ]
 )
-GROWING = SearchSpace([Gene("depth", Int(1, DEPTH), 1), *LAYERS])
+GROWING = stacked(DEPTH)
 
 Objectives = Callable[[Genotype], tuple[float, ...]]
 
@@ -61,75 +56,47 @@ def strategy(name: str, **options: Any) -> Any:
     return kernel().create("search-strategy", IDS.get(name, name), **options)
 
 
-def search(chosen: Any, space: SearchSpace, objectives: Objectives, trials: int, seed: int, batch: int = 4) -> list[Trial]:
-    """Run the strategy for `trials` null evaluations, in batches as the search loop's."""
-    session = chosen.start(space, ("value", "second")[: len(objectives(space.default()))])
-    told: list[Trial] = []
-    while len(told) < trials:
-        asked = session.ask(min(batch, trials - len(told)), np.random.default_rng((seed, len(told))))
-        now = [
-            Trial(number, p.genotype, "complete", objectives(p.genotype), parent=p.parent, reason=p.reason)
-            for number, p in enumerate(asked, len(told))
-        ]
-        session.tell(now)
-        told += now
-    return told
-
-
-def sign_test(wins: int, losses: int) -> float:
-    """Return the two-sided p of the sign test, ties left out."""
-    count = wins + losses
-    tail = sum(math.comb(count, k) for k in range(max(wins, losses), count + 1)) / 2**count
-    return min(1.0, 2 * tail)
-
-
-def compared(ours: Sequence[float], other: Sequence[float]) -> dict[str, Any]:
-    """Return medians and the sign test of paired regrets, smaller is better."""
-    wins, losses = (sum(a < b for a, b in zip(*pair, strict=True)) for pair in ((ours, other), (other, ours)))
-    mine, theirs = float(np.median(ours)), float(np.median(other))
-    told = {"regret": round(mine, 4), "other": round(theirs, 4), "ratio": round(mine / theirs, 3) if theirs else None}
-    means = round(float(np.mean(ours) / np.mean(other)), 3) if np.mean(other) else None
-    return {**told, "ratio_of_means": means, "wins": wins, "losses": losses, "p": sign_test(wins, losses)}
-
-
-def regrets(name: str, trials: int, seeds: Sequence[int], shares: tuple[float, float], **options: Any) -> list[float]:
-    """Return what is missing to the best cell after `trials`, one landscape a seed, in standard deviations of the cells."""
-    found = []
-    for seed in seeds:
-        land = landscape(seed, shares)
-        offset = 100_000 if name == "search/random" else 0
-        found.append(
-            land.best
-            - max(t.value for t in search(strategy(name, **options), land.space, lambda g, land=land: (land(g),), trials, seed + offset))
-        )
-    return found
-
-
 @cache
 def landscape(seed: int, shares: tuple[float, float]) -> Landscape:
     """Return a landscape; `shares` are those of pairs and rest."""
     return Landscape(seed, pairs=shares[0], rest=shares[1])
 
 
+def told(ours: Sequence[float], other: Sequence[float]) -> dict[str, Any]:
+    """Return a comparison of regrets as plain rounded values."""
+    return {name: value if name == "p" else round(value, 5) for name, value in asdict(compared(ours, other)).items()}
+
+
 def tables(seeds: Sequence[int]) -> dict[str, Any]:
-    """Compare every strategy with random search at equal evaluations, on usual and on rough landscapes."""
+    """Compare every strategy with random search at equal evaluations, on usual and on rough landscapes, one a seed."""
     rows: dict[str, Any] = {}
     for kind, shares in {"usual": (0.35, 0.2), "rough": (0.45, 0.35)}.items():
-        drawn = {count: regrets("search/random", count, seeds, shares) for count in sorted(set(TRIALS.values()))}
-        for name, count in TRIALS.items():
-            rows[f"{name}, {kind}"] = compared(regrets(name, count, seeds, shares), drawn[count])
+
+        def missed(name: str, count: int, shares: tuple[float, float] = shares) -> list[float]:
+            return [regrets(strategy(name), landscape(seed, shares), count, [_drawn(name, seed)])[0] for seed in seeds]
+
+        drawn = {count: missed("search/random", count) for count in sorted(set(TRIALS.values()))}
+        rows |= {f"{name}, {kind}": told(missed(name, count), drawn[count]) for name, count in TRIALS.items()}
     return rows
 
 
-def planted(seeds: Sequence[int]) -> dict[str, Any]:
+def tabular(name: str, seeds: Sequence[int]) -> dict[str, Any]:
+    """Compare every strategy with random search at equal evaluations on a table of trained cells."""
+    table, random = Table.load(name), strategy("search/random")
+    drawn = {n: regrets(random, table, n, [_drawn("search/random", seed) for seed in seeds]) for n in sorted(set(TRIALS.values()))}
+    return {of: told(regrets(strategy(of), table, count, seeds), drawn[count]) for of, count in TRIALS.items()}
+
+
+def _drawn(name: str, seed: int) -> int:
+    """Return the seed of a search; random search draws apart from the first draws of the others."""
+    return seed + (100_000 if name == "search/random" else 0)
+
+
+def corner(seeds: Sequence[int]) -> dict[str, Any]:
     """Count how often one point of 1,024 is found in 100 (REINFORCE 200) evaluations; the value is the share of right genes."""
     rows = {}
     for name, count in {**TRIALS, "search/random": 100}.items():
-        found = 0
-        for seed in seeds:
-            target = PLANTED.sample(np.random.default_rng((7, seed)))
-            hits = lambda g, t=target: (sum(g[k] == t[k] for k in PLANTED) / 5,)  # noqa: E731
-            found += any(trial.value == 1.0 for trial in search(strategy(name), PLANTED, hits, count, seed))
+        found = sum(any(trial.value == 1.0 for trial in search(strategy(name), CORNER, planted(seed), count, seed)) for seed in seeds)
         rows[name] = {"found": found, "of": len(seeds), "evaluations": count}
     return rows
 
@@ -142,19 +109,6 @@ def bowl(seed: int) -> Objectives:
     def value(g: Genotype) -> tuple[float, ...]:
         away = mix @ (np.array([*(float(g[f"x{i}"]) for i in range(5)), math.log(float(g["n"])) / math.log(256)]) - top)  # type: ignore[arg-type]
         return (-float(away @ away),)
-
-    return value
-
-
-def stack(seed: int) -> Objectives:
-    """Return a value of stacked layers: an op and a width fit a layer or hurt it, later layers count less; most ops hurt."""
-    rng = np.random.default_rng(seed)
-    quality, best = rng.normal(-0.3, 1.0, (DEPTH, 5)), rng.integers(1, 9, DEPTH)
-
-    def value(g: Genotype) -> tuple[float, ...]:
-        layers = range(int(g["depth"]))  # type: ignore[arg-type]
-        gains = (quality[i, int(g[f"{i}.op"])] - 0.1 * abs(int(g[f"{i}.width"]) - best[i]) for i in layers)  # type: ignore[arg-type]
-        return (float(sum(0.8**i * gain for i, gain in enumerate(gains))),)
 
     return value
 
@@ -180,7 +134,7 @@ def profiles(seeds: Sequence[int]) -> dict[str, Any]:
         "progressive": ("progressive", {}),
         "random": ("search/random", {}),
     }
-    problems = {"numbers": (NUMBERS, bowl, 40), "wide": (WIDE, mixture, 100), "layers": (GROWING, stack, 100)}
+    problems = {"numbers": (NUMBERS, bowl, 40), "wide": (WIDE, mixture, 100), "layers": (GROWING, lambda seed: stack(seed, DEPTH), 100)}
     rows: dict[str, Any] = {}
     for problem, (space, make, trials) in problems.items():
         best = {
@@ -198,15 +152,6 @@ def profiles(seeds: Sequence[int]) -> dict[str, Any]:
             }
         rows[problem] = row
     return rows
-
-
-def volume(pairs: Sequence[tuple[float, ...]], corner: tuple[float, float]) -> float:
-    """Return the area that two maximised objectives dominate above `corner`."""
-    total, height = 0.0, corner[1]
-    for first, second in sorted(set(pairs), reverse=True):
-        if second > height and first > corner[0]:
-            total, height = total + (first - corner[0]) * (second - height), second
-    return total
 
 
 def front(seeds: Sequence[int]) -> dict[str, Any]:
@@ -255,7 +200,7 @@ def speed(told: int, flat: bool) -> dict[str, Any]:
 def main() -> None:
     """Print one JSON line a part."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", help="tables, planted, profiles, front, 'speed, branches', 'speed, flat'; none = all")
+    parser.add_argument("parts", nargs="*", metavar="PART", help="such as tables or 'tabular, ml-100k'; all where none is named")
     parser.add_argument("--seeds", type=int, default=100)
     parser.add_argument("--first", type=int, default=1000, help="first seed; the defaults were fixed on seeds below 1000")
     parser.add_argument("--told", type=int, default=1000)
@@ -264,7 +209,8 @@ def main() -> None:
     seeds = range(given.first, given.first + given.seeds)
     known: dict[str, Callable[[], dict[str, Any]]] = {
         "tables": lambda: tables(seeds),
-        "planted": lambda: planted(seeds),
+        **{f"tabular, {name}": partial(tabular, name, seeds) for name in TABLES},
+        "planted": lambda: corner(seeds),
         "profiles": lambda: profiles(seeds),
         "front": lambda: front(seeds),
         "speed, branches": lambda: speed(given.told, flat=False),

@@ -92,3 +92,12 @@ def test_a_run_ends_with_a_trained_winner_and_says_what_the_evaluator_is_worth(t
     told = json.loads((tmp_path / "run" / "result.json").read_text())
     assert any(note.startswith(f"{evaluator}: ") for note in told["notes"])
     assert told["best"]["trial"] is not None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("evaluator", ["supernet/inherited", "supernet/one-shot"])
+def test_two_workers_make_the_journal_of_one_process(tmp_path: Path, table: Path, evaluator: str) -> None:
+    whole = searched(tmp_path / "whole", table, evaluator)
+    with pytest.raises(InterruptedRun):
+        run_road(table, recipe(evaluator, workers=2), Kernel.discover(), tmp_path / "two", reporter=Stops())
+    assert compare(whole / "journal.jsonl", tmp_path / "two" / "journal.jsonl", ignore_kinds=("run",)) == ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,9 @@ __all__ = ["AutoSession", "AutoStrategy"]
 
 _KIND = "search-strategy"
 _FEW = 12  # candidates below which a first rung has hardly anything to compare: three batches
-_PLUGINS = ("bayes", "evolution", "progressive")
+_MANY = 24  # candidates from which what an early look misses is made up for by what it saves
+# one epoch of 40: Kendall's tau with the best of all epochs is .66 on ml-100k clicks (48 candidates)
+_EARLY: Mapping[str, Any] = {"rungs": (0.025, 1.0), "eta": 4, "batch": 8}
 
 
 class AutoStrategy:
@@ -45,7 +47,10 @@ class AutoStrategy:
         self.config = config
 
     def advise(self, profile: SearchProfile) -> Advice:
-        """Return the strategy for the space and for as many candidates as the search can train; a wall of rungs only where they pay."""
+        """Return the strategy for the space and for as many candidates as the search can train, and rungs where they pay.
+
+        Rankers show early what they are worth; what an early look says of a retriever has not been measured, so its rungs stay.
+        """
         trials = self.config.trials or profile.expected
         wanted = decisions(Profile.of(profile.space, profile.objectives, trials))
         able = [one for one in wanted if one.strategy in profile.strategies and one.strategy not in self.config.without]
@@ -56,6 +61,9 @@ class AutoStrategy:
         if trials is not None and trials < _FEW:
             changes["rungs"] = (1.0,)
             reason += "; each is trained to its end, too few to compare half-way"
+        elif trials is not None and trials >= _MANY and profile.task != "recommend":
+            changes |= _EARLY
+            reason += "; the best quarter of eight is trained beyond the first epoch or two"
         return Advice(changes, reason)
 
     def start(self, space: SearchSpace, objectives: Sequence[str]) -> AutoSession:

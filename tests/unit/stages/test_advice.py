@@ -120,3 +120,9 @@ def test_a_key_that_is_not_for_advice_is_refused() -> None:
 def test_the_first_party_adviser_follows_the_budget(asked: Any) -> None:
     few, _, _ = asked(trials=6)
     assert few.rungs == (1.0,) and few.strategy != "auto"
+
+
+def test_rankers_are_compared_early_where_many_are_expected(asked: Any) -> None:
+    many, notes, _ = asked(trials=100)
+    assert (many.rungs, many.eta, many.batch) == ((0.025, 1.0), 4, 8)
+    assert "the best quarter of eight is trained beyond the first epoch or two" in notes[0]

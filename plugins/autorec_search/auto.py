@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["AutoSession", "AutoStrategy"]
 
 _KIND = "search-strategy"
+_PLUGINS = ("bayes", "evolution", "progressive")
 _FEW = 12  # candidates below which a first rung has hardly anything to compare: three batches
 _MANY = 24  # candidates from which what an early look misses is made up for by what it saves
 # one epoch of 40: Kendall's tau with the best of all epochs is .66 on ml-100k clicks (48 candidates)

@@ -40,6 +40,7 @@ __all__ = ["metric_of", "predicted_seconds", "search", "space_of", "strategy_of"
 
 Submit = Callable[[Task], "Future[Evaluation]"]
 _EXPORT_SECONDS = 20.0  # the compression plan and two exports, of which torch's tracing is most
+_LEEWAY = 24.0  # seconds at most that the rest of a run may take beyond what is predicted
 
 
 def search(
@@ -248,7 +249,7 @@ def _needed_after(place: Workplace, building: float, trials: Sequence[Trial]) ->
         if trial.reason.startswith("baseline"):
             key = trial.cost.train_seconds
             simple[key] = max(simple.get(key, 0.0), trial.measured.get("seconds", 0.0))
-    fixed = _EXPORT_SECONDS + 2 * building + 0.08 * (place.recipe.seconds or 0.0)
+    fixed = _EXPORT_SECONDS + 2 * building + min(0.08 * (place.recipe.seconds or 0.0), _LEEWAY)
     return fixed + 1.2 * (sum(simple.values()) + winner)
 
 

@@ -69,6 +69,8 @@ def tuned(given: argparse.Namespace, kernel: Kernel) -> dict[str, Any]:
     """Tune every ranker of the zoo on the features of the search's run; return blueprint → best validation AUC, and the best one."""
     found: dict[str, float] = {}
     for row in kernel.components("blueprint"):
+        if given.blueprints and row.id not in given.blueprints:
+            continue
         if not row.id.startswith("zoo/") or "click" not in kernel.load("blueprint", row.id).tasks:
             continue
         told = recipe(given, blueprints=(row.id,), trials=1 + given.trials, strategy="bayes/tpe", rungs=(1.0,))
@@ -90,6 +92,7 @@ def main() -> None:
     parser.add_argument("runs", type=Path, help="where run folders are kept")
     parser.add_argument("--seconds", type=float, default=600.0, help="of the search's whole run")
     parser.add_argument("--trials", type=int, default=10, help="of each blueprint of the zoo, besides its default")
+    parser.add_argument("--blueprints", nargs="+", default=(), help="of the zoo; default: all rankers")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()

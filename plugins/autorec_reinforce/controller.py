@@ -15,7 +15,7 @@ from autorec_kernel.config import ComponentConfig
 from autorec_kernel.records.trial import Proposal, Trial
 from autorec_kernel.space import Genotype, SearchSpace
 from autorec_reinforce.policy import Draw, Policy, reinforce_loss
-from autorec_reinforce.reward import MovingBaseline
+from autorec_reinforce.reward import MovingBaseline, Places
 from autorec_reinforce.tokens import decode, encode, slots_of
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ _CLIP = 3.0  # largest advantage, in spreads: one outlier does not decide the po
 class Controller:
     """An LSTM that decides gene after gene (Zoph and Le 2017), trained with REINFORCE (Williams 1992) and Adam.
 
-    The advantage is the reward minus a moving-average baseline; an entropy bonus keeps the policy from closing early. A failed
+    The reward is the place of the objective among the earlier ones, so that its scale does not matter (`Places`); the advantage is the
+    reward minus a moving-average baseline; an entropy bonus keeps the policy from closing early. A failed
     trial earns the worst reward seen so far. Trials that the controller did not draw (baselines, neighbours of repeats) teach it
     only where they were better than the baseline.
     """
@@ -71,6 +72,7 @@ class ControllerSession:
         self.policy = Policy(self._slots, config.width, np.random.default_rng(int(space.digest, 16)))
         self._optimizer = torch.optim.Adam(self.policy.weights.values(), lr=config.learning_rate)
         self._baseline = MovingBaseline(objectives, config.decay)
+        self._places = Places(objectives)
         self._worst: list[float] = []
         self._waiting: list[tuple[Trial, Sequence[float]]] = []
         self._known: dict[Genotype, None] = {}
@@ -113,7 +115,7 @@ class ControllerSession:
 
     def _learn(self, block: Sequence[tuple[Trial, Sequence[float]]]) -> None:
         """Do `steps` gradient steps on a block of rewarded trials."""
-        advantages = self._baseline.advantages([reward for _, reward in block])
+        advantages = self._baseline.advantages(self._places.scores([reward for _, reward in block]))
         clipped = [(trial, max(-_CLIP, min(_CLIP, value))) for (trial, _), value in zip(block, advantages, strict=True)]
         taught = [(trial, value) for trial, value in clipped if value > 0.0 or trial.reason == _REASON]
         tokens = [(encode(self._space, self._slots, trial.genotype), value) for trial, value in taught]

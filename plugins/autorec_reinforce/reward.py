@@ -1,11 +1,13 @@
-"""Rewards from objectives: every objective against its own moving average, in units of its own moving spread."""
+"""Rewards from objectives: the place of a value among the earlier ones, against its own moving average, in units of its moving spread."""
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Sequence
+from statistics import NormalDist
 
-__all__ = ["MovingBaseline"]
+__all__ = ["MovingBaseline", "Places"]
 
 _FLOOR = 1e-12
 
@@ -48,3 +50,33 @@ class MovingBaseline:
 
     def _mixed(self, old: float, new: float) -> float:
         return self._decay * old + (1.0 - self._decay) * new
+
+
+class Places:
+    """Normal scores of objectives: what matters is the order of the values, as in fitness shaping (Wierstra et al. 2014).
+
+    A metric has a long lower tail: in its spread the good candidates are all alike, and in their order they are not. A value's score is
+    the normal quantile of its place among the values of earlier batches, so it does not depend on its own batch's other draws; only
+    those of the first batch are placed among each other.
+
+    Args:
+        objectives: How many values a trial carries.
+    """
+
+    def __init__(self, objectives: int) -> None:
+        self._seen: list[list[float]] = [[] for _ in range(objectives)]
+
+    def scores(self, rows: Sequence[Sequence[float]]) -> list[list[float]]:
+        """Return the scores of a batch, then remember its values; equal values have the place in their middle."""
+        known = [seen or sorted(column) for seen, column in zip(self._seen, zip(*rows, strict=True), strict=True)]
+        found = [[_normal(value, seen) for value, seen in zip(row, known, strict=True)] for row in rows]
+        for row in rows:
+            for value, seen in zip(row, self._seen, strict=True):
+                insort(seen, value)
+        return found
+
+
+def _normal(value: float, among: Sequence[float]) -> float:
+    """Return the quantile of the standard normal distribution at the place of a value, in (0, 1)."""
+    place = (bisect_left(among, value) + bisect_right(among, value) + 1) / 2
+    return NormalDist().inv_cdf(place / (len(among) + 1))

@@ -22,6 +22,7 @@ def test_the_wheel_holds_kernel_plugins_data_and_licences(wheel: zipfile.ZipFile
     packages = {path.name for path in (ROOT / "plugins").glob("autorec_*")}
     assert {"autorec_kernel/py.typed", "autorec_kernel/data/movielens/ratings.csv.gz", "autorec_kernel/data/movielens/TERMS.md"} <= names
     assert {f"{package}/plugin.py" for package in packages} <= names
+    assert {f"autorec_search/tables/{name}.csv.gz" for name in ("ml-100k", "ml-latest-small")} <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 

@@ -85,6 +85,7 @@ def measure(folder: Path, task: str, features: str, given: argparse.Namespace) -
 
 
 def sides_of(folder: Path) -> dict[str, Path]:
+    """Return the tables of users and items that lie beside the ratings."""
     paths = {name: folder / f"{name}.csv.gz" for name in ("users", "items")}
     return {name: path for name, path in paths.items() if path.exists()}
 

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from autorec_kernel.kernel import Kernel
     from autorec_kernel.records.model import TrainedModel
 
-__all__ = ["CONVERGED", "EvaluationContext", "Evaluator", "Executor", "Metric", "Rung", "Task"]
+__all__ = ["CONVERGED", "PROVISIONAL", "EvaluationContext", "Evaluator", "Executor", "Metric", "Rung", "Task"]
 
+PROVISIONAL = "provisional"  # true among the details of a result that is no training's: whatever a higher rung finds takes its place
 CONVERGED = "converged"  # true among the details of a result that a larger share of the training would not change: it is not trained again
 
 

@@ -51,7 +51,9 @@ class SearchProfile:
     """What is known of a search before its first trial.
 
     Args:
-        space: What the preferred evaluator would search.
+        space: What `evaluator` searches.
+        evaluator: Id of the recipe's, or of the preferred one.
+        options: What the recipe states of its options.
         rows: Training rows.
         trials: How many were asked for; None with a budget of time.
         seconds: Wall-clock seconds of the search; None without a budget of time.
@@ -62,6 +64,8 @@ class SearchProfile:
 
     task: str
     space: SearchSpace
+    evaluator: str
+    options: Mapping[str, Any]
     rows: int
     users: int
     items: int

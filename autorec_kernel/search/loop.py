@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from autorec_kernel.contracts.evaluator import CONVERGED
+from autorec_kernel.contracts.evaluator import CONVERGED, PROVISIONAL
 from autorec_kernel.records.features import FeatureSchema
 from autorec_kernel.records.trial import Evaluation, Proposal, SearchResult, Trial
 from autorec_kernel.search.front import front_of, knee_of, order_best_first
@@ -222,8 +222,7 @@ class Search:
             effective, place = share if self._climbs(trial) else 1.0, (trial.number, rung)
             key = training_key(trial.genotype, self.schema, self.kernel)
             source = self._known.setdefault(f"{key}/{effective}", place)
-            before = self._evaluations.get((trial.number, rung - 1))
-            if source == place and before is not None and before.details.get(CONVERGED):
+            if source == place and self._converged(trial.number, rung - 1):
                 source = trial.number, rung - 1
             if source != place:
                 copies.append((trial, source))
@@ -235,6 +234,11 @@ class Search:
             self._settle(trial, rung, self._replay.write(trial.number, rung, found, self._seconds()), running)
         for trial, source in copies:
             self._copy(trial, rung, source, running)
+
+    def _converged(self, number: int, rung: int) -> bool:
+        """Return whether a trial's own training stopped by itself; what a copy was made of may have lost its artefacts since."""
+        before = self._evaluations.get((number, rung))
+        return before is not None and bool(before.details.get(CONVERGED)) and before.details.get("same_as", number) == number
 
     def _arriving(self, queue: deque[tuple[Trial, float]], rung: int) -> Iterator[tuple[Trial, Evaluation]]:
         """Yield results as they arrive; what is still queued when the time is up is dropped, unless nothing has completed yet."""
@@ -260,12 +264,13 @@ class Search:
         found = self._replay.results.get((trial.number, rung))
         if found is None:
             measured = original.measured if source[0] == trial.number else {}  # its own lower rung
-            copied = replace(original, details={**original.details, "same_as": source[0]}, measured=measured)
+            trained = original.details.get("same_as", source[0])  # whose seed and artefacts they are
+            copied = replace(original, details={**original.details, "same_as": trained}, measured=measured)
             found = self._replay.write(trial.number, rung, copied, self._seconds())
         self._settle(trial, rung, found, running)
 
     def _settle(self, trial: Trial, rung: int, found: Evaluation, running: dict[int, Trial]) -> None:
-        """Give a trial its result; a higher rung that fails or falls behind does not take away what a lower one reached."""
+        """Give a trial its result; a higher rung that fails or falls behind takes away only what was provisional."""
         self._evaluations[trial.number, rung] = found
         settled = replace(
             trial,
@@ -279,10 +284,14 @@ class Search:
             artefacts=found.artefacts,
             details=found.details,
         )
-        if trial.status == "complete" and (settled.status != "complete" or settled.value < trial.value):
+        reached = trial.status == "complete" and not trial.details.get(PROVISIONAL)
+        if reached and (settled.status != "complete" or settled.value < trial.value):
             settled = trial
         running[trial.number] = settled
-        if settled.status == "complete" and settled.objectives and (self.best is None or _rank(settled) > _rank(self.best)):
+        if self.best is not None and self.best.number == settled.number:
+            known = [one for one in (*self.trials, *running.values()) if one.status == "complete" and one.objectives]
+            self.best = max(known, key=_rank, default=None)
+        elif settled.status == "complete" and settled.objectives and (self.best is None or _rank(settled) > _rank(self.best)):
             self.best = settled
         self.kernel.observe("trial_finished", trial=settled)
         if self.progress is not None:

@@ -11,7 +11,7 @@ from autorec_kernel.contracts.search import ADVISED, Advice, SearchProfile
 from autorec_kernel.errors import AutoRecError, ContractError
 from autorec_kernel.recipe import Recipe
 from autorec_kernel.registry.faults import guarded
-from autorec_kernel.stages.search import predicted_seconds, space_of, workers_of
+from autorec_kernel.stages.search import evaluator_of, predicted_seconds, space_of, workers_of
 
 if TYPE_CHECKING:
     from autorec_kernel.features import FeatureSet
@@ -26,14 +26,17 @@ def advised(place: Workplace, features: FeatureSet) -> Recipe:
     What was advised once is in the journal, and holds for whoever goes on with the run. An adviser that fails, or names what the
     recipe cannot hold, is left out and said.
     """
-    known = next((record for record in place.journal.records() if record["kind"] == "advice"), None) if place.journal else None
+    records = place.journal.records()
+    known = next((record for record in records if record["kind"] == "advice"), None)
+    if known is None and any(record["kind"] == "batch" for record in records):
+        return place.recipe  # the search began without
     if known is None:
         found = _asked(place, features)
         if found is None:
             return place.recipe
-        known = {"changes": dict(found.changes), "reason": found.reason}
-        if place.journal:
-            place.journal.append("advice", **known)
+        known = place.journal.append("advice", changes=dict(found.changes), reason=found.reason)
+    if not known["changes"]:
+        return place.recipe
     place.note(known["reason"])
     return with_advice(place.recipe, known["changes"])
 
@@ -52,22 +55,26 @@ def with_advice(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
 
 
 def _asked(place: Workplace, features: FeatureSet) -> Advice | None:
-    """Return the advice of the first usable adviser on what the recipe does not say; None without one."""
+    """Return the advice of the first usable adviser on what the recipe does not say, empty where it failed; None without one."""
     recipe, kernel = place.recipe, place.kernel
     rows = [row for row in kernel.components("search-strategy") if row.usable and "adviser" in row.tags]
     if recipe.strategy != "auto" or recipe.strategy_options or not rows:
         return None
     advice, broken = guarded(lambda: kernel.create("search-strategy", rows[0].id).advise(_profile(place, features)))
     if broken or not isinstance(advice, Advice):
-        place.note(f"{rows[0].id} gave no advice: {broken or 'it returned none'}")
-        return None
+        return _none(place, f"{rows[0].id} gave no advice: {broken or 'it returned none'}")
     said = {key: value for key, value in advice.changes.items() if key == "strategy" or key not in recipe.model_fields_set}
     try:
         with_advice(recipe, said)
     except AutoRecError as error:
-        place.note(f"{rows[0].id} gave advice that cannot be followed: {error.message}")
-        return None
+        return _none(place, f"{rows[0].id} gave advice that cannot be followed: {error.message}")
     return Advice(said, f"{rows[0].id}: {advice.reason}")
+
+
+def _none(place: Workplace, why: str) -> Advice:
+    """Return advice of nothing: nobody is asked again in a later session either."""
+    place.note(why)
+    return Advice({}, why)
 
 
 def _profile(place: Workplace, features: FeatureSet) -> SearchProfile:
@@ -78,6 +85,8 @@ def _profile(place: Workplace, features: FeatureSet) -> SearchProfile:
     return SearchProfile(
         task=recipe.task,
         space=space,
+        evaluator=evaluator_of(place.kernel, recipe),
+        options=recipe.evaluator_options,
         rows=len(features.rows("train")),
         users=schema.users,
         items=schema.items,

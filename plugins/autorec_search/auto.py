@@ -25,6 +25,7 @@ __all__ = ["AutoSession", "AutoStrategy"]
 
 _KIND = "search-strategy"
 _PLUGINS = ("bayes", "evolution", "progressive")
+_FULL = "training/full"
 _FEW = 12  # candidates below which a first rung has hardly anything to compare: three batches
 _MANY = 24  # candidates from which what an early look misses is made up for by what it saves
 # one epoch of 40: Kendall's tau with the best of all epochs is .66 on ml-100k clicks (48 candidates)
@@ -50,7 +51,7 @@ class AutoStrategy:
     def advise(self, profile: SearchProfile) -> Advice:
         """Return the strategy for the space and for as many candidates as the search can train, and rungs where they pay.
 
-        Rankers show early what they are worth; what an early look says of a retriever has not been measured, so its rungs stay.
+        Rankers of clicks show early what they are worth; of ratings and of retrievers that has not been measured, so their rungs stay.
         """
         trials = self.config.trials or profile.expected
         wanted = decisions(Profile.of(profile.space, profile.objectives, trials))
@@ -59,10 +60,12 @@ class AutoStrategy:
         changes: dict[str, Any] = {"strategy": chosen.strategy, "strategy_options": dict(chosen.options)}
         count = "an unknown number of" if trials is None else f"about {trials}"
         reason = f"{chosen.strategy} for {count} candidates: {chosen.reason}"
+        if profile.evaluator != _FULL or "epochs" in profile.options:
+            return Advice(changes, reason)  # what a rung means there has not been measured
         if trials is not None and trials < _FEW:
             changes["rungs"] = (1.0,)
             reason += "; each is trained to its end, too few to compare half-way"
-        elif trials is not None and trials >= _MANY and profile.task != "recommend":
+        elif trials is not None and trials >= _MANY and profile.task == "click":
             changes |= _EARLY
             reason += "; the best quarter of eight is trained beyond the first epoch or two"
         return Advice(changes, reason)

@@ -80,7 +80,7 @@ class Original:
 
     def untried(self) -> tuple[Place, ...]:
         """Return the (trial, rung) of an unfinished last batch that the run never got to."""
-        rungs = range(len(self.header["recipe"]["rungs"]))
+        rungs = range(len(self.recipe().rungs))
         open_rows = [row for index, rows in enumerate(self.batches) if index not in self.told for row in rows]
         places = [(int(row["trial"]), rung) for row in open_rows for rung in rungs]
         return tuple(place for place in places if place not in self.results)

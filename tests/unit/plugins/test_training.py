@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from autorec_kernel.contracts.evaluator import EvaluationContext, Rung
+from autorec_kernel.contracts.evaluator import CONVERGED, EvaluationContext, Rung
 from autorec_kernel.errors import UsageError
 from autorec_kernel.models import NotFiniteError, fit
 from autorec_kernel.records.trial import Evaluation
@@ -243,6 +243,18 @@ def test_training_stops_on_the_metric_it_is_told_to_and_watches_the_others(conte
     assert [row["loss"] for row in told] == pytest.approx(found.details["losses"])
     restored = options.restore(chosen, found.artefacts, given).module.state_dict()
     assert all(torch.equal(value, seen[4][name]) for name, value in restored.items() if "stores" not in name)
+
+
+@pytest.mark.parametrize(
+    ("options", "converged"),
+    [({}, True), ({"patience": 0}, False), ({"epochs": 2}, False), ({"schedule": "cosine"}, False), ({"warmup": 0.1}, False)],
+)
+def test_a_training_says_when_more_epochs_would_change_nothing(context, monkeypatch, options, converged):
+    """It is best after its first epoch; a schedule or a warm-up is another one where there are more epochs."""
+    given = context("rate")
+    scripted(monkeypatch, [{"rmse": 1.0}, {"rmse": 2.0}])
+    found = quick(**{"epochs": 8, "patience": 2, **options}).evaluate(genotype(given, "zoo/fm"), FULL, given)
+    assert found.details.get(CONVERGED, False) is converged
 
 
 def test_curves_hold_every_epoch_its_rate_its_loss_and_all_metrics(context):

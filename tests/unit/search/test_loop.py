@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from loop_kit import OFFERS, SPACE, AtOnce, Later, Scripted, Session, evaluated, judged, search
 
-from autorec_kernel.contracts.evaluator import CONVERGED, Task
+from autorec_kernel.contracts.evaluator import CONVERGED, PROVISIONAL, Task
 from autorec_kernel.errors import InfrastructureError, PluginError
 from autorec_kernel.records.trial import STATUSES, Cost, Evaluation
 from autorec_kernel.search import loop
@@ -194,6 +194,33 @@ def test_what_stopped_by_itself_on_a_lower_rung_is_promoted_without_another_trai
     assert result.trials[4].value == 0.9 and result.trials[4].measured == {"seconds": 7.0}
     written = [r for r in read_journal(tmp_path / "journal.jsonl") if r["kind"] == "result" and r["trial"] == 4]
     assert [(record["rung"], record["evaluation"]["details"].get("same_as")) for record in written] == [(0, None), (1, 4), (2, 4)]
+
+
+def test_a_copy_of_what_converged_and_was_left_behind_is_trained_again(tmp_path: Any) -> None:
+    """The original did not climb, so its artefacts may be gone; the copy has nothing of its own to climb with."""
+
+    def judge(task: Task) -> Evaluation:
+        found = scored({4: 0.5, 5: 0.9, 6: 0.1, 7: 0.1, 9: 0.2, 10: 0.2, 11: 0.2})(task)
+        return replace(found, details={CONVERGED: True})
+
+    submit = AtOnce(judge)
+    session = Scripted([deep(width=n) for n in (1, 3, 4, 5)], [deep(width=1)])
+    search(tmp_path, submit, session=session, trials=7, eta=4)
+    assert (4, 1) not in evaluated(submit.tasks) and (8, 1) in evaluated(submit.tasks)
+    written = [r for r in read_journal(tmp_path / "journal.jsonl") if r["kind"] == "result" and r["trial"] == 8]
+    assert [(record["rung"], record["evaluation"]["details"].get("same_as")) for record in written] == [(0, 4), (1, None)]
+
+
+def test_what_is_provisional_gives_way_to_whatever_a_higher_rung_finds(tmp_path: Any) -> None:
+    def judge(task: Task) -> Evaluation:
+        found = scored({(4, 0): 0.99, (4, 1): 0.3, 5: 0.2})(task)
+        return replace(found, details={PROVISIONAL: True} if task.rung == 0 and task.trial >= 4 else {})
+
+    session = Scripted([deep(width=n) for n in (1, 3, 4, 5)])
+    found, result = search(tmp_path, AtOnce(judge), session=session, trials=6, eta=4)
+    assert (result.trials[4].rung, result.trials[4].value) == (1, 0.3)
+    assert result.best is not None and (result.best.number, result.best.value) == (4, 0.3)
+    assert found.best is result.best
 
 
 def test_a_full_training_that_a_blueprint_had_is_not_repeated(tmp_path: Any) -> None:

@@ -102,7 +102,7 @@ def test_nobody_is_asked_where_a_strategy_or_its_options_are_named(
 def test_advice_that_cannot_be_followed_is_said_and_left_out(asked: Any, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]) -> None:
     says(monkeypatch, **changes)
     found, notes, records = asked(trials=5)
-    assert found.strategy == "auto" and not records
+    assert found.strategy == "auto" and [record["changes"] for record in records] == [{}]
     assert "search/auto gave advice that cannot be followed" in notes[0]
 
 
@@ -110,6 +110,25 @@ def test_an_adviser_that_raises_is_said(asked: Any, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(AutoStrategy, "advise", lambda self, profile: 1 // 0)
     found, notes, _ = asked(trials=5)
     assert found.strategy == "auto" and "search/auto gave no advice: ZeroDivisionError" in notes[0]
+    seen = says(monkeypatch, strategy="search/random")
+    assert asked(trials=5)[0].strategy == "auto" and not seen  # nor is it asked when the run goes on
+
+
+def test_nobody_is_asked_in_the_middle_of_a_search(asked: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    seen = says(monkeypatch, strategy="search/random")
+    with Journal.open(tmp_path / "journal.jsonl") as journal:
+        journal.append("batch", batch=0, proposals=[])
+    assert asked(trials=5)[0].strategy == "auto" and not seen
+
+
+def test_auto_may_be_said_aloud(asked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    says(monkeypatch, strategy="search/random")
+    assert asked(trials=5, strategy="auto")[0].strategy == "search/random"
+
+
+@pytest.mark.parametrize("told", [{"evaluator": "supernet/inherited"}, {"evaluator_options": {"epochs": 3}}])
+def test_rungs_are_not_advised_where_they_mean_something_else(asked: Any, told: dict[str, Any]) -> None:
+    assert asked(trials=100, **told)[0].rungs == asked(trials=5, **told)[0].rungs == Recipe(trials=1).rungs
 
 
 def test_a_key_that_is_not_for_advice_is_refused() -> None:

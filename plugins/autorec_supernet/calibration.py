@@ -15,6 +15,7 @@ import numpy as np
 from autorec_kernel.contracts.evaluator import EvaluationContext, Rung
 from autorec_kernel.evaluation import parse_metric
 from autorec_kernel.models import DeviceProfile, estimate_cost
+from autorec_kernel.registry.faults import guarded
 from autorec_kernel.space import Genotype, SearchSpace
 from autorec_supernet.agreement import Agreement, measured
 from autorec_supernet.delegate import learned, seed_for, trainer
@@ -91,7 +92,7 @@ def calibrated(
     level: float,
     useful: float,
 ) -> Agreement:
-    """Judge random candidates of the space both ways.
+    """Judge random candidates of the space both ways; those whose training or judgement raises, or is cut off by the clock, are left out.
 
     Args:
         cheap: Returns the figure of a candidate, larger is better; None where it has none.
@@ -104,14 +105,32 @@ def calibrated(
     made = {name: str((context.folder / file).resolve()) for name, file in context.artefacts.items()}
     with tempfile.TemporaryDirectory() as folder:
         for number, genotype in enumerate(affordable(drawn(space, context, candidates), context), start=1):
-            if context.deadline is not None and time.monotonic() > context.deadline:
+            if _late(context):
                 break
-            place = replace(context, trial=context.trial + number, folder=Path(folder), limits={}, deadline=None)
-            whole = trainer(context.kernel, options).evaluate(genotype, WHOLE, place)
-            figures = cheap(genotype, replace(place, trial=place.trial + _APART, artefacts=made)), merit(whole.metrics, context.metric)
-            if figures[0] is not None and figures[1] is not None:
-                pairs.append((figures[0], figures[1]))
-                epochs.append(int(whole.details["best_epoch"]))
+            place = replace(context, trial=context.trial + number, folder=Path(folder), limits={})
+            apart = replace(place, trial=place.trial + _APART, artefacts=made)
+            found, _ = guarded(lambda genotype=genotype, place=place, apart=apart: _pair(genotype, place, apart, cheap, options))  # type: ignore[misc]
+            if found is not None and not _late(context):
+                pairs.append(found[:2])
+                epochs.append(found[2])
     cheaply, fully = ([pair[side] for pair in pairs] for side in (0, 1))
     told = {"level": level, "useful": useful, "seed": seed_for(context, _BOOTSTRAP)}
     return measured(cheaply, fully, epochs=round(statistics.median(epochs)) if epochs else 0, **told)  # type: ignore[arg-type]
+
+
+def _late(context: EvaluationContext) -> bool:
+    return context.deadline is not None and time.monotonic() > context.deadline
+
+
+def _pair(
+    genotype: Genotype,
+    place: EvaluationContext,
+    apart: EvaluationContext,
+    cheap: Callable[[Genotype, EvaluationContext], float | None],
+    options: Mapping[str, Any],
+) -> tuple[float, float, int] | None:
+    """Return the cheap figure, that of full training and the epochs it took; None where one of them has no figure."""
+    whole = trainer(place.kernel, options).evaluate(genotype, WHOLE, place)
+    full = merit(whole.metrics, place.metric)
+    own = None if full is None else cheap(genotype, apart)
+    return None if own is None or full is None else (own, full, int(whole.details["best_epoch"]))

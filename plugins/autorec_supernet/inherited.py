@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from autorec_kernel.contracts.evaluator import EvaluationContext, Rung
-from autorec_kernel.errors import AutoRecError
 from autorec_kernel.models import Network
 from autorec_kernel.records.model import TrainedModel
 from autorec_kernel.records.trial import Evaluation
+from autorec_kernel.registry.faults import guarded
 from autorec_kernel.search.genes import PIPELINE, ROLES
 from autorec_kernel.space import Genotype, SearchSpace
 from autorec_supernet.base import Cheap
@@ -46,10 +46,9 @@ class Inherited(Cheap):
         return {**made, "stems": write_json(context, "stems", epochs)} if made else {}
 
     def _stem(self, role: str, context: EvaluationContext) -> tuple[dict[str, Any], int]:
-        try:
-            return learned_stem(self._genotype(role), self.config.full, context)
-        except AutoRecError:  # the blueprint is not there, or does not fit the data: candidates of this role are trained in full
-            return {}, 0
+        """Return tables and their epochs; none where the blueprint is not there, does not fit or diverges: full training does without."""
+        found, _ = guarded(lambda: learned_stem(self._genotype(role), self.config.full, context))
+        return ({}, 0) if found is None else found
 
     def _genotype(self, role: str) -> Genotype:
         blueprint = self.config.stem_ranker if role == "ranker" else self.config.stem_retriever

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +12,12 @@ import numpy as np
 import pytest
 
 from autorec_kernel.contracts.evaluator import EvaluationContext, Rung
+from autorec_kernel.models import NotFiniteError
 from autorec_kernel.records.trial import Evaluation
 from autorec_kernel.space import Genotype, SearchSpace
 from autorec_supernet.agreement import Agreement, measured, tau_b
 from autorec_supernet.base import Cheap
-from autorec_supernet.calibration import affordable, drawn
+from autorec_supernet.calibration import affordable, calibrated, drawn, merit
 from autorec_supernet.options import CheapOptions
 
 Context = Callable[..., EvaluationContext]
@@ -86,12 +88,15 @@ class Planted(Cheap):
     Config = CheapOptions
     sign: ClassVar[int] = 1
     trained: ClassVar[list[int]] = []
+    judged: ClassVar[list[int]] = []
+    deadlines: ClassVar[list[float | None]] = []
 
     def make(self, space: SearchSpace, context: EvaluationContext) -> dict[str, str]:
         (context.folder / "made.bin").write_bytes(b"")
         return {"made": "made.bin"}
 
     def judge(self, genotype: Genotype, rung: Rung, context: EvaluationContext) -> Evaluation:
+        Planted.judged.append(context.trial)
         value = self.sign * float(genotype["ranker.training.learning_rate"])
         return Evaluation("complete", {"auc": value}, details={"best_epoch": 0})
 
@@ -100,15 +105,21 @@ class Planted(Cheap):
 
 
 class Full:
+    fails: ClassVar[dict[int, BaseException]] = {}
+
     def evaluate(self, genotype: Genotype, rung: Rung, context: EvaluationContext) -> Evaluation:
         Planted.trained.append(context.trial)
+        Planted.deadlines.append(context.deadline)
+        if len(Planted.trained) in self.fails:
+            raise self.fails[len(Planted.trained)]
         return Evaluation("complete", {"auc": float(genotype["ranker.training.learning_rate"])}, details={"best_epoch": 3})
 
 
 @pytest.fixture
 def planted(monkeypatch: pytest.MonkeyPatch) -> type[Planted]:
     monkeypatch.setattr("autorec_supernet.calibration.trainer", lambda kernel, options: Full())
-    monkeypatch.setattr(Planted, "trained", [])
+    for name in ("trained", "judged", "deadlines"):
+        monkeypatch.setattr(Planted, name, [])
     return Planted
 
 
@@ -128,6 +139,51 @@ def test_a_useful_evaluator_stays_on_and_a_useless_one_switches_itself_off(
     assert facts.get("because", "") == ("" if sign == 1 else "agreement too low")
     told = (given.folder / made["notes"]).read_text()
     assert ("in use" if sign == 1 else "every candidate is trained in full") in told
+
+
+@pytest.mark.parametrize("error", [NotFiniteError("the loss is nan"), MemoryError(), ValueError("odd"), SystemExit(3)])
+def test_a_candidate_that_diverges_or_breaks_is_left_out_and_the_others_count(
+    context: Context, planted: type[Planted], monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    monkeypatch.setattr(Full, "fails", {2: error})
+    given = context("training/full")
+    made = planted(CheapOptions(candidates=8)).prepare(given)
+    found = planted(CheapOptions()).agreement(replace(given, artefacts=made))
+    assert (len(planted.trained), len(planted.judged), len(found.full), found.tau, found.used) == (8, 7, 7, 1.0, True)
+
+
+def test_a_candidate_whose_cheap_judgement_raises_is_left_out_too(context: Context) -> None:
+    given = context("training/full")
+    assert given.space is not None
+
+    def cheap(genotype: Genotype, place: EvaluationContext) -> float:
+        raise NotFiniteError("the validation metric auc is undefined")
+
+    told: Any = {"candidates": 2, "level": 0.9, "useful": 0.0}
+    found = calibrated(given.space, given, cheap, {"epochs": 1, "batch_size": 256}, **told)
+    assert (found.full, found.used) == ((), False)
+
+
+def test_the_two_judgements_of_a_candidate_share_no_trial_number_and_so_no_noise(context: Context, planted: type[Planted]) -> None:
+    planted(CheapOptions(candidates=8)).prepare(context("training/full"))
+    assert len(planted.judged) == 8 and not set(planted.judged) & set(planted.trained)
+
+
+def test_trainings_end_when_preparing_must_and_what_the_clock_cut_off_does_not_count(context: Context, planted: type[Planted]) -> None:
+    given = context("training/full", deadline=time.monotonic() + 600.0)
+    planted(CheapOptions(candidates=6)).prepare(given)
+    assert planted.deadlines == [given.deadline] * 6
+    late = context("training/full", deadline=time.monotonic() - 1.0)
+    made = planted(CheapOptions(candidates=6)).prepare(late)
+    assert planted(CheapOptions()).agreement(replace(late, artefacts=made)).full == ()
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "expected"), [("auc", 0.7, 0.7), ("ndcg@10", 0.2, 0.2), ("rmse", 0.9, -0.9), ("log_loss", 0.4, -0.4)]
+)
+def test_the_merit_of_an_error_falls_as_it_grows(metric: str, value: float, expected: float) -> None:
+    assert merit({metric: value}, metric) == expected
+    assert merit({}, metric) is None
 
 
 def test_nothing_is_measured_where_nothing_is_asked_for(context: Context, planted: type[Planted]) -> None:

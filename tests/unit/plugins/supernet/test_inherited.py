@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from autorec_kernel.contracts.evaluator import EvaluationContext, Rung
-from autorec_kernel.models import build_network
+from autorec_kernel.models import NotFiniteError, build_network
 from autorec_kernel.search.genes import decode
 from autorec_kernel.space import Genotype
 from autorec_supernet.inherited import Inherited
@@ -171,6 +171,22 @@ def test_closed_forms_and_what_was_not_prepared_are_trained_in_full(context: Con
     given = replace(given, artefacts=inherited().prepare(given))
     told = inherited().evaluate(point(given.space, "baselines/ease"), FULL, given).details["judged"]
     assert (told["by"], told["because"]) == ("training/full", "nothing of it learns by gradient")
+
+
+@pytest.mark.parametrize("error", [NotFiniteError("the loss is nan"), MemoryError()])
+def test_a_stem_that_diverges_leads_to_full_training(
+    context: Context, point: Point, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    def fails(*args: Any) -> Any:
+        raise error
+
+    given = context("supernet/inherited")
+    assert given.space is not None
+    with monkeypatch.context() as patch:
+        patch.setattr("autorec_supernet.inherited.learned_stem", fails)
+        made = inherited().prepare(given)
+    told = inherited().evaluate(point(given.space, "zoo/deepfm"), FULL, replace(given, artefacts=made)).details["judged"]
+    assert told == {"by": "training/full", "because": "nothing was prepared"}
 
 
 def test_the_options_that_are_genes_are_those_of_full_training() -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 
 import numpy as np
 
 from autorec_kernel.records.trial import Trial
 
-__all__ = ["crowding", "dominance_ranks", "front_of", "knee_of", "order_best_first"]
+__all__ = ["best_of", "crowding", "dominance_ranks", "front_of", "knee_of", "order_best_first"]
 
 
 def dominance_ranks(values: np.ndarray) -> np.ndarray:
@@ -38,6 +38,12 @@ def crowding(values: np.ndarray) -> np.ndarray:
         if spread > 0 and count > 2:
             distance[order[1:-1]] += (line[2:] - line[:-2]) / spread
     return distance
+
+
+def best_of(trials: Iterable[Trial | None]) -> Trial | None:
+    """Return the complete trial with the best metric, of equal ones the first, whichever arrived first; None without any."""
+    complete = [trial for trial in trials if trial is not None and trial.status == "complete" and trial.objectives]
+    return max(complete, key=lambda trial: (trial.value, -trial.number), default=None)
 
 
 def order_best_first(trials: Sequence[Trial]) -> list[Trial]:

@@ -18,7 +18,7 @@ import numpy as np
 from autorec_kernel.contracts.evaluator import CONVERGED, PROVISIONAL
 from autorec_kernel.records.features import FeatureSchema
 from autorec_kernel.records.trial import Evaluation, Proposal, SearchResult, Trial
-from autorec_kernel.search.front import front_of, knee_of, order_best_first
+from autorec_kernel.search.front import best_of, front_of, knee_of, order_best_first
 from autorec_kernel.search.genes import Offer, first_proposals, training_key
 from autorec_kernel.search.guard import guarded
 from autorec_kernel.search.keep import Keeper
@@ -288,19 +288,11 @@ class Search:
         if reached and (settled.status != "complete" or settled.value < trial.value):
             settled = trial
         running[trial.number] = settled
-        if self.best is not None and self.best.number == settled.number:
-            known = [one for one in (*self.trials, *running.values()) if one.status == "complete" and one.objectives]
-            self.best = max(known, key=_rank, default=None)
-        elif settled.status == "complete" and settled.objectives and (self.best is None or _rank(settled) > _rank(self.best)):
-            self.best = settled
+        again = self.best is not None and self.best.number == settled.number
+        self.best = best_of((*self.trials, *running.values()) if again else (self.best, settled))
         self.kernel.observe("trial_finished", trial=settled)
         if self.progress is not None:
             self.progress(settled, self)
 
     def _seconds(self) -> float | None:
         return None if self.elapsed is None else round(self.elapsed(), 3)
-
-
-def _rank(trial: Trial) -> tuple[float, int]:
-    """Return what the best trial has most of; among equals the first one wins, whichever arrived first."""
-    return trial.value, -trial.number

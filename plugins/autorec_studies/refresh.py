@@ -13,7 +13,7 @@ from autorec_kernel.features import FeatureSet
 from autorec_kernel.features.plan import free_memory
 from autorec_kernel.records.trial import Trial
 from autorec_kernel.search.choose import choose
-from autorec_kernel.search.front import front_of
+from autorec_kernel.search.front import best_of, front_of
 from autorec_kernel.search.journal import Journal
 from autorec_kernel.search.objectives import Objectives
 from autorec_kernel.search.tasks import FEATURES, threads_limited
@@ -25,7 +25,7 @@ from autorec_kernel.stages.result import trial_row
 from autorec_kernel.stages.search import metric_of
 from autorec_kernel.stages.workplace import Reporter, Silent, Workplace, make_folder
 from autorec_studies.original import Original, read_original
-from autorec_studies.trained import best_of, features_again, goal_of, trained
+from autorec_studies.trained import features_again, goal_of, trained
 
 if TYPE_CHECKING:
     from autorec_kernel.kernel import Kernel

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from autorec_kernel.evaluation import parse_metric
 from autorec_kernel.features import FeatureSet
 from autorec_kernel.features.selection import apply_selection, read_selection
 from autorec_kernel.records.trial import Evaluation, Trial
+from autorec_kernel.search.front import best_of
 from autorec_kernel.search.objectives import Objectives
 from autorec_kernel.search.tasks import FEATURES
 from autorec_kernel.stages.prepare import features_of, selected
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from autorec_kernel.records.dataset import Dataset
     from autorec_kernel.stages.workplace import Workplace
 
-__all__ = ["best_of", "features_again", "goal_of", "trained"]
+__all__ = ["features_again", "goal_of", "trained"]
 
 
 def features_again(place: Workplace, dataset: Dataset, stored: Path) -> FeatureSet:
@@ -63,12 +64,6 @@ def goal_of(place: Workplace) -> Objectives:
     """Return what trials are compared by: the metric of the run."""
     metric = metric_of(place)
     return Objectives(metric, parse_metric(metric)[0].higher_is_better)
-
-
-def best_of(trials: Sequence[Trial]) -> Trial | None:
-    """Return the complete trial with the best metric, of equal ones the first; None without any."""
-    complete = [trial for trial in trials if trial.status == "complete" and trial.objectives]
-    return max(complete, key=lambda trial: (trial.value, -trial.number), default=None)
 
 
 def _task(place: Workplace, trial: Trial) -> Task:

@@ -16,7 +16,8 @@ from autorec_kernel.records.architecture import Port, TensorSpec
 
 __all__ = ["BlendScores"]
 
-_FLAT = 1e-12  # variance below which the scores of a row say nothing
+_FLAT = 1e-12  # variance, where the largest score is 1, below which the scores of a row say nothing
+_TINY = 1e-30  # largest score below which a row has none
 
 
 class BlendScores:
@@ -78,6 +79,8 @@ class _Blend(nn.Module):
 
 def _standardised(scores: torch.Tensor) -> torch.Tensor:
     """Return float32 [A, N] with mean 0 and deviation 1 over the items 1 to N - 1 of each row; zeros where these are all 0."""
+    largest = scores[:, 1:].abs().amax(1, keepdim=True).clamp(min=_TINY)
+    scores = scores / largest  # so that a closed form with small numbers is no flat one
     centred = scores - scores[:, 1:].mean(1, keepdim=True)
     variance = centred[:, 1:].square().mean(1, keepdim=True)
     return centred * torch.rsqrt(variance.clamp(min=_FLAT))  # a sum with so small a number is taken for one with 0 by the exporter

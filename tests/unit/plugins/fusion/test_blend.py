@@ -46,6 +46,12 @@ def test_scale_and_offset_of_an_input_change_nothing() -> None:
     assert np.allclose(blended(first, second), blended(40.0 * first + 8.0, 0.01 * second - 3.0), atol=1e-4)
 
 
+@pytest.mark.parametrize("scale", [1e-9, 1e9])
+def test_small_and_large_numbers_are_standardised_alike(scale: float) -> None:
+    scores = np.random.default_rng(3).normal(size=(3, 7))
+    assert np.allclose(blended(scores * scale), standardised(scores), atol=1e-4)
+
+
 def test_an_input_that_knows_nothing_leaves_the_other_one_alone() -> None:
     scores = np.random.default_rng(3).normal(size=(2, 7))
     assert np.allclose(blended(np.zeros((2, 7)), scores, weights=(5.0, 1.0)), standardised(scores), atol=1e-5)

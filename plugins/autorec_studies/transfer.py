@@ -16,7 +16,7 @@ from autorec_kernel.features import FeatureSet
 from autorec_kernel.features.plan import free_memory
 from autorec_kernel.records.trial import Evaluation, SearchResult, Trial
 from autorec_kernel.search.fixed import TRAINING
-from autorec_kernel.search.front import front_of
+from autorec_kernel.search.front import best_of, front_of
 from autorec_kernel.search.genes import PIPELINE
 from autorec_kernel.search.journal import Journal
 from autorec_kernel.search.tasks import FEATURES, threads_limited
@@ -27,9 +27,10 @@ from autorec_kernel.stages.prepare import audited, device_of
 from autorec_kernel.stages.result import clean
 from autorec_kernel.stages.search import metric_of
 from autorec_kernel.stages.workplace import Reporter, Silent, Workplace, make_folder
+from autorec_studies.kept import genotypes_of, kept, learns, training_options
 from autorec_studies.original import Original, read_original
 from autorec_studies.relation import check_task, open_related
-from autorec_studies.trained import best_of, features_again, trained
+from autorec_studies.trained import features_again, trained
 
 if TYPE_CHECKING:
     from autorec_kernel.kernel import Kernel
@@ -109,7 +110,7 @@ def transfer(
         number = _served(run, ended)
     recipe = original.recipe(workers)
     check_task(task, recipe, str(run))
-    was, stored = _stored(run), _trial(original, number)
+    was, stored = _stored(run), kept(original, number)
     _check_vocabularies(was, tuning.unrelated)
     recipe = recipe.model_copy(update={"evaluator": _EVALUATOR, "evaluator_options": _options(kernel, recipe, run, number, stored, tuning)})
     make_folder(folder)
@@ -125,7 +126,8 @@ def transfer(
             _note_lost(place, was, features)
             place.audit = audited(dataset, features, kernel, place.recipe, folder / FEATURES).to_json()
         with place.stage("search", "fine-tuning"):
-            candidates = _candidates(original, ended, number, _learns(stored), tuning, place.recipe.evaluator_options)
+            able = learns(kernel, was, genotypes_of(original)[number])
+            candidates = _candidates(original, ended, number, able, tuning, place.recipe.evaluator_options)
             trials = trained(place, features, {one.number: one for one in candidates})
         compared, found = _search_result(place, trials)
         result = finish(place, dataset, features, found, compared)  # type: ignore[arg-type]
@@ -172,33 +174,19 @@ def _check_vocabularies(was: FeatureSet, names: Sequence[str]) -> None:
             raise UnknownNameError("vocabulary", name, known)
 
 
-def _trial(original: Original, number: int) -> Evaluation:
-    complete = [found for (trial, _), found in sorted(original.results.items()) if trial == number and found.status == "complete"]
-    if not complete:
-        raise UsageError(
-            f"trial {number} of this run did not complete", where=str(original.folder), hint=f"autorec status {original.folder}"
-        )
-    return complete[-1]
-
-
-def _learns(stored: Evaluation) -> bool:
-    """Return whether a trial was trained by gradient; a closed form is solved anew, and nothing else is to be done."""
-    return bool(stored.details.get("epochs"))
-
-
 def _options(kernel: Kernel, recipe: Recipe, run: Path, number: int, stored: Evaluation, tuning: Tuning) -> dict[str, Any]:
     known = kernel.load("evaluator", _EVALUATOR).Config.model_fields
-    kept = {name: value for name, value in recipe.evaluator_options.items() if name in known}
+    own = {name: value for name, value in training_options(kernel, recipe).items() if name in known}
     epochs = tuning.epochs or max(2, math.ceil(int(stored.details.get("best_epoch", 0)) / 2))
     mine = {"run": str(run.resolve()), "trial": number, "unrelated": list(tuning.unrelated), "epochs": epochs, "patience": 0}
-    return {**kept, **mine}
+    return {**own, **mine}
 
 
 def _candidates(
     original: Original, ended: Mapping[str, Any], number: int, learns: bool, tuning: Tuning, options: Mapping[str, Any]
 ) -> list[Trial]:
     """Return the model with the run's weights, the same from scratch, and the run's baselines."""
-    rows = {int(row["trial"]): Genotype(row["genotype"]) for batch in original.batches for row in batch}
+    rows = genotypes_of(original)
     wanted = [(_CARRIED, _started(rows[number], "run", tuning.rate if learns else None, options))]
     if learns and tuning.scratch:
         wanted.append((_FRESH, _started(rows[number], "fresh", None, options)))

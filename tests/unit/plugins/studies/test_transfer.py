@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import shutil
@@ -9,14 +10,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from studies_kit import searched
+from studies_kit import recipe, searched
 
 from autorec_kernel.cli.main import main
+from autorec_kernel.contracts.evaluator import PROVISIONAL
 from autorec_kernel.errors import DataError, UnknownNameError, UsageError
 from autorec_kernel.kernel import Kernel
 from autorec_kernel.records.features import Feature, FeatureSchema
+from autorec_kernel.records.trial import Evaluation
 from autorec_kernel.search.journal import read_journal
 from autorec_kernel.serving import Recommender
+from autorec_studies.kept import kept, training_options
 from autorec_studies.transfer import Tuning, _note_lost, transfer
 
 TRIAL, EPOCHS = 2, 12  # the first candidate behind two baselines
@@ -111,6 +115,55 @@ def test_its_folder_is_that_of_a_run_and_its_bundle_serves(found: tuple[Path, di
 def test_test_rows_are_opened_once_after_everything_is_decided(found: tuple[Path, dict[str, Any]]) -> None:
     kinds = [record["kind"] for record in read_journal(found[0] / "journal.jsonl")]
     assert kinds.count("test_opened") == 1 and kinds.index("test_opened") > max(n for n, kind in enumerate(kinds) if kind == "result")
+
+
+@pytest.mark.slow
+def test_a_model_that_was_only_scored_is_fine_tuned_as_any_other_and_its_run_stays_as_it_is(
+    tmp_path: Path, finished: Path, new: Path, here: Kernel
+) -> None:
+    cheap = {"steps": 10, "candidates": 0, "learning_rate": 0.5, "full": {"epochs": 2, "batch_size": 128, "weight_decay": 0.01}}
+    told: dict[str, Any] = {"task": "rate", "trials": 1, "blueprints": ("zoo/fm",), "evaluator": "supernet/one-shot"}
+    run = searched(tmp_path / "run", finished.with_name("old.csv"), **told, evaluator_options=cheap)
+    (run / "result.json").write_text(json.dumps({"best": {"trial": TRIAL}, "baselines": {}}))
+    before = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in run.rglob("*") if path.is_file()}
+    found = transfer(run, here, tmp_path / "new", new, tuning=Tuning(epochs=2))
+    assert found["scratch"]["status"] == "complete" and found["carried"]["vocabularies"]["item"]["carried"] == 45
+    assert {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in run.rglob("*") if path.is_file()} == before
+    records = read_journal(tmp_path / "new" / "journal.jsonl")
+    header, batch = (next(record for record in records if record["kind"] == kind) for kind in ("run", "batch"))
+    options = header["recipe"]["evaluator_options"]
+    assert (options["batch_size"], options["weight_decay"], options["epochs"]) == (128, 0.01, 2)
+    rates = [row["genotype"].get("ranker.training.learning_rate") for row in batch["proposals"]]
+    assert rates == [0.001, None]  # half of what full training has where nobody says it
+
+
+@pytest.mark.parametrize(
+    ("evaluator", "stated", "used"),
+    [
+        ("training/full", {"epochs": 3}, {"epochs": 3}),
+        ("supernet/inherited", {"epochs": 3, "full": {"epochs": 9, "clip_norm": 1.0}}, {"epochs": 3, "clip_norm": 1.0}),
+        ("supernet/one-shot", {"batch_size": 64, "full": {"clip_norm": 1.0}}, {"clip_norm": 1.0}),
+    ],
+)
+def test_options_are_those_that_a_run_trains_a_model_by(here: Kernel, evaluator: str, stated: dict[str, Any], used: dict[str, Any]) -> None:
+    found = training_options(here, recipe(evaluator=evaluator, evaluator_options=stated))
+    assert {name: value for name, value in found.items() if name != "full"} == used
+
+
+def test_of_several_rungs_the_result_that_the_search_kept_counts() -> None:
+    def told(*rungs: tuple[str, float, bool]) -> float:
+        results = {
+            (1, rung): Evaluation(status, {"rmse": value}, details={PROVISIONAL: early})  # type: ignore[arg-type]
+            for rung, (status, value, early) in enumerate(rungs)
+        }
+        return kept(SimpleNamespace(metric="rmse", results=results, folder=Path()), 1).metrics["rmse"]  # type: ignore[arg-type]
+
+    assert told(("complete", 1.0, False), ("complete", 0.9, False)) == 0.9
+    assert told(("complete", 0.9, False), ("complete", 1.0, False)) == 0.9
+    assert told(("complete", 0.9, False), ("crashed", 0.1, False)) == 0.9
+    assert told(("complete", 0.1, True), ("complete", 1.0, False)) == 1.0
+    with pytest.raises(UsageError, match="did not complete"):
+        told(("complete", 0.1, True), ("crashed", 1.0, False))
 
 
 @pytest.mark.slow

@@ -95,7 +95,8 @@ def _tables(old: Network, new: Network, rows_of: Callable[[str], RowMap], told: 
                 told.left[f"{key} of width {width}"] = "the run has no embedding table of that vocabulary and width"
                 continue
             found = rows_of(key.partition("#")[0])
-            store.table(key).copy_(was.table(key)[torch.from_numpy(np.minimum(found.rows, was.ranges[key][1] - 1))])
+            rows = np.where(found.rows < was.ranges[key][1], found.rows, 0)  # a table may be shorter than its vocabulary
+            store.table(key).copy_(was.table(key)[torch.from_numpy(rows)])
             told.tensors.append(f"{key} of width {width}")
 
 

@@ -83,7 +83,7 @@ def _by_value(before: FeatureSet, after: FeatureSet, vocabulary: str, sizes: tup
     asked = np.where(right & (rows > 0), _first(was.computed([old], columns)[old]), 0)
     found = np.where((asked >= 0) & (asked < sizes[0]), asked, 0)
     tail = _tail(was, old, sizes[0]), _tail(new, name, sizes[1])
-    if tail[0] and tail[0] == tail[1]:
+    if tail[0] == tail[1]:
         last = sum(tail[1])
         found[sizes[1] - last :] = np.arange(sizes[0] - last, sizes[0])
     return found, "" if (found > 0).any() else "its rows do not say what they stand for" if not right[1:].any() else ""

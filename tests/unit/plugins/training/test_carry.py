@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ from autorec_kernel.features import FeatureSet, build_features, feature_ops
 from autorec_kernel.kernel import Kernel
 from autorec_kernel.models import Entities, Network, build_network
 from autorec_kernel.models.batches import to_tensors
-from autorec_training.carry import Carried, carry, followed, grown
+from autorec_kernel.models.sources import EmbeddingStore
+from autorec_training.carry import Carried, _placed, _tables, carry, followed, grown
+from autorec_training.rows import RowMap
 
 START = 1_600_000_000
 RANKERS = ("zoo/deepfm", "zoo/din", "zoo/dcnv2")
@@ -144,3 +147,19 @@ def test_a_tensor_of_another_shape_is_left_and_that_is_said(kernel: Kernel) -> N
     assert told.left["shop of width 16"] == "the run has no embedding table of that vocabulary and width"
     assert any("its shape was" in reason for reason in told.left.values())
     assert all(torch.isfinite(value).all() for value in new.state_dict().values() if value.is_floating_point())
+
+
+def test_a_row_behind_the_end_of_a_shorter_table_starts_as_a_stranger() -> None:
+    old, new = EmbeddingStore({"item": 3}, 2), EmbeddingStore({"item": 4}, 2)
+    found = RowMap(np.array([0, 3, 1, 2]), 3, 4)
+    networks = [SimpleNamespace(embedding_stores=lambda store=store: [store]) for store in (old, new)]
+    with torch.no_grad():
+        _tables(*networks, lambda _: found, Carried())  # type: ignore[arg-type]
+    assert torch.equal(new.table("item"), old.table("item")[[0, 0, 1, 2]])
+
+
+def test_a_dimension_with_places_of_two_vocabularies_is_left() -> None:
+    found = RowMap(np.array([0, 2, 1]), 2, 3)
+    value = torch.arange(3.0)
+    assert torch.equal(_placed(value, 0, 3, ("item",), lambda _: found), value[[0, 2, 1]])
+    assert _placed(value, 0, 3, ("item", "user"), lambda _: found) is None

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from scipy.stats import kendalltau
 
-__all__ = ["Agreement", "measured", "read_agreement", "tau_b"]
+__all__ = ["FEWEST", "Agreement", "measured", "read_agreement", "tau_b"]
 
-_RESAMPLES, _FEWEST = 1000, 6
+_RESAMPLES, FEWEST = 1000, 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def measured(
     a sample holds twice are ties, which tau-b leaves out of count.
     """
     one, other = np.asarray(cheap, dtype=np.float64), np.asarray(full, dtype=np.float64)
-    tau = tau_b(one, other) if len(one) >= _FEWEST else float("nan")
+    tau = tau_b(one, other) if len(one) >= FEWEST else float("nan")
     told = {"level": level, "useful": useful, "cheap": tuple(one.tolist()), "full": tuple(other.tolist()), "epochs": epochs}
     if not np.isfinite(tau):
         return Agreement(None, None, None, **told)  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ from autorec_kernel.records.trial import Evaluation
 from autorec_kernel.space import Genotype, SearchSpace
 from autorec_supernet.agreement import Agreement, read_agreement
 from autorec_supernet.calibration import calibrated, merit
-from autorec_supernet.delegate import Trainer, learned, trainer, write_json
+from autorec_supernet.delegate import Trainer, is_baseline, learned, trainer, write_json
 from autorec_supernet.options import CheapOptions
 
 __all__ = ["AGREEMENT", "Cheap"]
@@ -25,7 +25,7 @@ AGREEMENT, NOTES = "agreement", "notes"
 class Cheap(ABC):
     """Prepares once, measures its rank correlation with full training, and stands back for full training where it is useless.
 
-    Closed forms and whatever was not prepared are trained in full always.
+    Baselines, closed forms and whatever was not prepared are trained in full always.
     """
 
     name: ClassVar[str] = ""
@@ -104,6 +104,8 @@ class Cheap(ABC):
             return "nothing was prepared"
         if not self.agreement(context).used:
             return "agreement too low"
+        if is_baseline(genotype, context.kernel):
+            return "a baseline is trained in full"
         if learned(genotype, context.features.schema, context.kernel) is None:
             return "nothing of it learns by gradient"
         return self.stands_back(genotype, rung, context)

@@ -18,7 +18,7 @@ from autorec_kernel.models import DeviceProfile, estimate_cost
 from autorec_kernel.registry.faults import guarded
 from autorec_kernel.space import Genotype, SearchSpace
 from autorec_supernet.agreement import Agreement, measured
-from autorec_supernet.delegate import learned, seed_for, trainer
+from autorec_supernet.delegate import is_baseline, learned, seed_for, trainer
 
 __all__ = ["affordable", "calibrated", "drawn", "limited", "merit"]
 
@@ -36,14 +36,16 @@ def merit(metrics: Mapping[str, float], metric: str) -> float | None:
 
 
 def drawn(space: SearchSpace, context: EvaluationContext, count: int) -> list[Genotype]:
-    """Return different random genotypes whose every part learns by gradient; fewer where they are hard to find."""
+    """Return different random genotypes that learn by gradient and are no baselines; fewer where they are hard to find."""
     rng = np.random.default_rng(seed_for(context, _DRAW))
     found: list[Genotype] = []
     for _ in range(_TRIES * count):
         if len(found) == count:
             break
         genotype = space.sample(rng)
-        if genotype not in found and learned(genotype, context.features.schema, context.kernel) is not None:
+        if genotype in found or is_baseline(genotype, context.kernel):
+            continue
+        if learned(genotype, context.features.schema, context.kernel) is not None:
             found.append(genotype)
     return found
 

@@ -19,10 +19,10 @@ from autorec_kernel.kernel import Kernel
 from autorec_kernel.models import Entities, Network, build_network, solve_blocks
 from autorec_kernel.models.train import SOLVE
 from autorec_kernel.records.features import FeatureSchema
-from autorec_kernel.search.genes import Candidate, decode
+from autorec_kernel.search.genes import PIPELINE, Candidate, decode
 from autorec_kernel.space import Genotype
 
-__all__ = ["Trainer", "fresh", "learned", "seed_for", "trainer", "write_json", "write_tensors"]
+__all__ = ["Trainer", "fresh", "is_baseline", "learned", "seed_for", "trainer", "write_json", "write_tensors"]
 
 TRAINING = "training/full"
 
@@ -38,6 +38,11 @@ def trainer(kernel: Kernel, options: Mapping[str, Any]) -> Trainer:
     """Return full training with these options."""
     found: Trainer = kernel.create("evaluator", TRAINING, **options)
     return found
+
+
+def is_baseline(genotype: Genotype, kernel: Kernel) -> bool:
+    """Return whether a genotype is a baseline: others are told to be better or worse than it, so its figure is never a cheap one."""
+    return "baseline" in kernel.find("blueprint", str(genotype[str(genotype[PIPELINE])])).tags
 
 
 def learned(genotype: Genotype, schema: FeatureSchema, kernel: Kernel) -> Candidate | None:

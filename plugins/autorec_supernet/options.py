@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.space import Choice, Float
+from autorec_supernet.agreement import FEWEST
 
 __all__ = ["CheapOptions", "InheritedOptions", "OneShotOptions", "ProxyOptions"]
 
 _CANDIDATES = "Random candidates that are trained in full besides, to measure the agreement; 0 = it is not measured, and taken for granted."
+_COMPARED = "Random candidates that are trained in full besides, to measure the agreement; 6 or more."
 _USEFUL = "What the lower end of the interval of Kendall's tau must exceed; else every candidate is trained in full."
 _WEIGHTS = "File of the shared weights of an earlier search on the same space and data; empty = they are trained."
 _LAST = "Whether the last rung, which the best candidates climb to, trains in full."
@@ -68,3 +70,11 @@ class ProxyOptions(CheapOptions):
     proxy: Literal["synflow", "naswot", "gradient-norm", "snip"] = Field("synflow", description=_PROXY)
     rows: int = Field(64, ge=2, le=4096, description="Rows of the one batch.")
     train_last: bool = Field(True, description=_LAST)
+    candidates: int = Field(12, ge=0, le=1000, description=_COMPARED)
+
+    @field_validator("candidates")
+    @classmethod
+    def _are_trained(cls, value: int) -> int:
+        if value < FEWEST:
+            raise ValueError(f"scores are told apart from metrics by candidates that were trained in full: {FEWEST} or more")
+        return value

@@ -31,8 +31,8 @@ _BATCH = 301
 class Proxies(Scored):
     """Scores candidates below the last rung, and trains those in full that climb to it.
 
-    What a scored trial reports as its metric is a stand-in (`stand_in`): it orders candidates by their score, and lies below what full
-    training gave the worst candidate that was measured, so that no score ever passes for a metric. The score is among its details.
+    What a scored trial reports as its metric is a stand-in (`stand_in`): it orders candidates by their score, and is worse than a trained
+    candidate's, so that no score ever passes for a metric. The score is among its details, which say too that the result is provisional.
     """
 
     name: ClassVar[str] = "supernet/proxies"
@@ -55,6 +55,7 @@ class Proxies(Scored):
         cost = estimate_cost(candidate.architecture, candidate.features, context.kernel, DeviceProfile(), **sizes)
         facts: dict[str, Any] = {
             "blueprint": candidate.blueprint,
+            **({"tasks": list(candidate.architecture.outputs)} if len(candidate.features.tasks) > 1 else {}),
             "architecture": candidate.architecture.readable(),
             "architecture_digest": candidate.architecture.digest(),
         }
@@ -64,8 +65,7 @@ class Proxies(Scored):
         score = self._score(candidate, context)
         if not math.isfinite(score):
             return Evaluation("nan", cost=cost, error=f"the score {self.config.proxy} is {score}", details=facts)
-        value = stand_in(score, self.agreement(context))
-        value = value if parse_metric(context.metric)[0].higher_is_better else -value
+        value = stand_in(score, self.agreement(context), context.metric)
         measured = {"seconds": time.monotonic() - began}
         details = {**facts, "score": {"proxy": self.config.proxy, "value": score}}
         return Evaluation("complete", {context.metric: value}, cost, measured, "", self.marked({}, context), details)
@@ -81,16 +81,19 @@ class Proxies(Scored):
             return PROXIES[self.config.proxy](network, batch)
 
 
-def stand_in(score: float, agreement: Agreement) -> float:
-    """Return low − spread · (1 − σ((score − middle) / width)): below the lowest figure `low` of full training, and rising with the score.
+def stand_in(score: float, agreement: Agreement, metric: str) -> float:
+    """Return what a score reports as a metric: better the higher the score is, and worse than any trained candidate.
 
-    Spread is the range of the figures of full training, middle and width are the median and the standard deviation of their scores, and
-    σ is the logistic function. Larger is better on both sides.
+    It is −(1 − σ) where larger is better, for no such metric lies below 0. An error has no upper end: there it is 10 w + 1 + (1 − σ), w
+    the largest that full training gave a candidate. σ is the logistic function of (score − middle) / width; middle and width are the
+    median and the standard deviation of the scores of the candidates that were trained.
     """
-    full, scores = np.array(agreement.full or (0.0, 1.0)), np.array(agreement.cheap or (0.0,))
-    spread = float(np.ptp(full)) or 1.0
+    scores = np.array(agreement.cheap)
     place = (score - float(np.median(scores))) / (float(scores.std()) or 1.0)
-    return float(full.min()) - spread * (1.0 - 1.0 / (1.0 + math.exp(-max(-30.0, min(30.0, place)))))
+    rest = 1.0 - 1.0 / (1.0 + math.exp(-max(-30.0, min(30.0, place))))
+    if parse_metric(metric)[0].higher_is_better:
+        return -rest
+    return 10.0 * max(0.0, -min(agreement.full)) + 1.0 + rest
 
 
 def _excess(cost: Cost, context: EvaluationContext) -> str:

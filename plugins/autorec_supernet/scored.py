@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from autorec_kernel.contracts.evaluator import EvaluationContext, Rung
+from autorec_kernel.contracts.evaluator import PROVISIONAL, EvaluationContext, Rung
 from autorec_kernel.files import atomic_write
 from autorec_kernel.records.model import TrainedModel
 from autorec_kernel.records.trial import Evaluation
@@ -28,11 +28,11 @@ class Scored(Cheap):
     """
 
     def evaluate(self, genotype: Genotype, rung: Rung, context: EvaluationContext) -> Evaluation:
-        """Judge a candidate; of one that is scored alone, the epochs are those that candidates took before."""
+        """Judge a candidate; what is scored alone is provisional, and its epochs are those that candidates took before."""
         found = super().evaluate(genotype, rung, context)
         if found.details["judged"]["by"] != self.name:
             return found
-        return replace(found, details={**found.details, "best_epoch": self.agreement(context).epochs})
+        return replace(found, details={**found.details, "best_epoch": self.agreement(context).epochs, PROVISIONAL: True})
 
     def stands_back(self, genotype: Genotype, rung: Rung, context: EvaluationContext) -> str:
         """Leave the last rung to full training, where the options say so."""

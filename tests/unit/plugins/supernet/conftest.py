@@ -13,6 +13,7 @@ from autorec_kernel.features import FeatureSet
 from autorec_kernel.kernel import Kernel
 from autorec_kernel.search.genes import assemble_space, offers
 from autorec_kernel.space import Genotype, SearchSpace
+from autorec_kernel.testing.model_cases import features_for
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -23,8 +24,10 @@ METRICS = {"recommend": "ndcg@10", "rate": "rmse", "click": "auc"}
 def context(kernel: Kernel, features_of: Callable[..., FeatureSet], tmp_path: Path) -> Callable[..., EvaluationContext]:
     """Return what an evaluator reads: a context with the space, as `prepare` has it."""
 
-    def make(evaluator: str, task: str = "click", wanted: tuple[str, ...] = ("zoo/deepfm", "zoo/dcn"), **given: Any) -> EvaluationContext:
-        features = features_of(task)
+    def make(
+        evaluator: str, task: str = "click", wanted: tuple[str, ...] = ("zoo/deepfm", "zoo/dcn"), further: bool = False, **given: Any
+    ) -> EvaluationContext:
+        features = features_for(kernel, task, further=True) if further else features_of(task)
         fitting = [one for one in offers(kernel, task, features.schema, wanted=wanted) if one.id in wanted and not one.reason]
         space = assemble_space(kernel, tuple(fitting), features.schema, evaluator)
         folder = tmp_path / "artefacts"

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import autorec_kernel.data
-from autorec_kernel.contracts.evaluator import EvaluationContext, Rung
+from autorec_kernel.contracts.evaluator import PROVISIONAL, EvaluationContext, Rung
 from autorec_kernel.features import build_features
 from autorec_kernel.kernel import Kernel
 from autorec_kernel.models import Network
@@ -25,6 +25,7 @@ from autorec_kernel.space import Genotype
 from autorec_kernel.stages.prepare import open_table, ops_of
 from autorec_kernel.stages.search import space_of
 from autorec_supernet.bank import Bank, places
+from autorec_supernet.calibration import drawn
 from autorec_supernet.delegate import fresh
 from autorec_supernet.one_shot import OneShot
 from autorec_supernet.options import OneShotOptions
@@ -170,6 +171,36 @@ def test_the_winner_is_trained_in_full_when_it_is_taken_up_and_refitted_for_as_m
     assert whole._judge(model.module, later)[0] == metrics.metrics
     refitted = one_shot().refit(genotype, found.details, later)
     assert refitted.provenance["epochs"] == metrics.details["best_epoch"]
+
+
+def test_a_scored_result_is_provisional_and_names_all_labels(context: Context, point: Point) -> None:
+    given = context("supernet/one-shot", wanted=("zoo/mmoe",), further=True)
+    assert given.space is not None
+    given = replace(given, artefacts=one_shot().prepare(given))
+    found = one_shot().evaluate(point(given.space, "zoo/mmoe"), FULL, given)
+    assert (found.details["judged"]["by"], found.details[PROVISIONAL], len(found.details["tasks"])) == ("supernet/one-shot", True, 3)
+
+
+BASE = "baselines/logistic-regression"
+
+
+def test_a_baseline_is_trained_in_full_and_refitted_so(context: Context, point: Point, trainings: list[int]) -> None:
+    given = context("supernet/one-shot", wanted=("zoo/deepfm", BASE))
+    assert given.space is not None
+    given = replace(given, artefacts=one_shot().prepare(given))
+    found = one_shot().evaluate(point(given.space, BASE), FULL, given)
+    assert found.details["judged"]["because"] == "a baseline is trained in full"
+    assert (found.details["judged"]["by"], PROVISIONAL in found.details, len(trainings)) == ("training/full", False, 1)
+    later = replace(given, artefacts={}, space=None)
+    assert one_shot().restore(point(given.space, BASE), found.artefacts, later) is not None and len(trainings) == 1
+    assert one_shot().refit(point(given.space, BASE), found.details, later).provenance["epochs"] == max(1, found.details["best_epoch"])
+
+
+def test_no_baseline_is_among_what_is_judged_both_ways(context: Context) -> None:
+    given = context("supernet/one-shot", wanted=("zoo/deepfm", BASE))
+    assert given.space is not None
+    found = drawn(given.space, given, 12)
+    assert len(found) == 12 and {genotype["ranker"] for genotype in found} == {"zoo/deepfm"}
 
 
 def test_a_candidate_that_climbs_is_trained_where_the_options_say_so(prepared: EvaluationContext, point: Point) -> None:

@@ -10,13 +10,17 @@ import numpy as np
 import pytest
 import torch
 
-from autorec_kernel.contracts.evaluator import EvaluationContext, Rung
+from autorec_kernel.contracts.evaluator import PROVISIONAL, EvaluationContext, Rung
+from autorec_kernel.errors import UsageError
+from autorec_kernel.evaluation import parse_metric
 from autorec_kernel.kernel import Kernel
 from autorec_kernel.models import Network, build_network
 from autorec_kernel.records.architecture import Architecture, Node
 from autorec_kernel.records.features import Feature, FeatureSchema
 from autorec_kernel.space import Genotype
 from autorec_supernet.agreement import Agreement
+from autorec_supernet.base import AGREEMENT
+from autorec_supernet.delegate import write_json
 from autorec_supernet.options import ProxyOptions
 from autorec_supernet.proxies import Proxies, stand_in
 from autorec_supernet.scores import PROXIES, code_kernel, codes_of
@@ -97,14 +101,39 @@ def agreement(full: tuple[float, ...] = (0.6, 0.7, 0.65), cheap: tuple[float, ..
     return Agreement(0.5, 0.1, 0.8, 0.9, 0.0, cheap, full)
 
 
-def test_a_stand_in_rises_with_the_score_and_lies_below_every_candidate_that_was_trained() -> None:
-    values = [stand_in(score, agreement()) for score in (-1e9, 0.0, 1.0, 2.0, 2.5, 4.0, 1e9)]
+SCORES = (-1e9, 0.0, 1.0, 2.0, 2.5, 4.0, 1e9)
+
+
+@pytest.mark.parametrize("full", [(0.6, 0.7, 0.65), (1e-6, 0.7, 0.65)])
+def test_a_stand_in_rises_with_the_score_and_lies_below_every_candidate_that_was_trained(full: tuple[float, ...]) -> None:
+    values = [stand_in(score, agreement(full), "auc") for score in SCORES]
     assert values == sorted(values) and len(set(values)) == len(values)
-    assert values[0] >= 0.5 and values[-1] <= 0.6
+    assert values[0] >= -1.0 and values[-1] < 0.0
+
+
+@pytest.mark.parametrize("metric", ["rmse", "log_loss", "mae"])
+def test_a_stand_in_for_an_error_falls_as_the_score_rises_and_is_far_above_every_candidate_that_was_trained(metric: str) -> None:
+    values = [stand_in(score, agreement((-0.9, -1.2, -0.95)), metric) for score in SCORES]
+    assert values == sorted(values, reverse=True) and len(set(values)) == len(values)
+    assert values[-1] >= 13.0 and values[0] <= 14.0
+
+
+@pytest.mark.parametrize("candidates", [0, 5])
+def test_proxies_are_refused_without_candidates_that_say_what_a_metric_is(kernel: Kernel, candidates: int) -> None:
+    with pytest.raises(UsageError, match=r"'candidates'.*trained in full: 6 or more"):
+        kernel.create("evaluator", "supernet/proxies", candidates=candidates)
 
 
 def proxies(**options: Any) -> Proxies:
-    return Proxies(ProxyOptions(**{"candidates": 0, "rows": 16, "full": {"epochs": 1, "batch_size": 256}, **options}))
+    return Proxies(ProxyOptions(**{"candidates": 6, "rows": 16, "full": {"epochs": 1, "batch_size": 256}, **options}))
+
+
+def planted(evaluator: Proxies, given: EvaluationContext) -> EvaluationContext:
+    """Return the context of a trial, with an agreement that nothing was trained for."""
+    assert given.space is not None
+    rises = parse_metric(given.metric)[0].higher_is_better
+    found = agreement((0.6, 0.7, 0.65) if rises else (-0.9, -1.2, -0.95))
+    return replace(given, artefacts={**evaluator.make(given.space, given), AGREEMENT: write_json(given, "agreement", found.to_json())})
 
 
 @pytest.mark.parametrize("proxy", sorted(PROXIES))
@@ -113,26 +142,39 @@ def test_every_proxy_scores_every_kind_of_network(context: Context, point: Point
     given = context("supernet/proxies", task, (blueprint,))
     assert given.space is not None
     evaluator = proxies(proxy=proxy)
-    given = replace(given, artefacts=evaluator.prepare(given))
+    given = planted(evaluator, given)
     first, second = (evaluator.evaluate(point(given.space, blueprint), FIRST, given) for _ in range(2))  # type: ignore[arg-type]
     assert (first.status, first.error, first.details["judged"]["by"]) == ("complete", "", "supernet/proxies")
     assert (first.metrics, first.details, first.cost) == (second.metrics, second.details, second.cost)
     assert first.cost.parameters > 0
+    assert first.details[PROVISIONAL] is True
+    value = first.metrics[given.metric]
+    assert value > 10 * 1.2 if task == "rate" else value < 0.0
 
 
 def test_the_best_are_trained_at_the_last_rung_and_others_are_not(context: Context, point: Point) -> None:
     given = context("supernet/proxies")
     assert given.space is not None
-    given = replace(given, artefacts=proxies().prepare(given))
+    given = planted(proxies(), given)
     genotype = point(given.space, "zoo/deepfm")
-    told = [proxies().evaluate(genotype, rung, given).details["judged"]["by"] for rung in (FIRST, FULL)]
-    assert told == ["supernet/proxies", "training/full"]
+    scored, trained = (proxies().evaluate(genotype, rung, given) for rung in (FIRST, FULL))
+    assert [one.details["judged"]["by"] for one in (scored, trained)] == ["supernet/proxies", "training/full"]
+    assert (scored.details[PROVISIONAL], PROVISIONAL in trained.details) == (True, False)
+
+
+def test_a_scored_trial_says_which_labels_it_predicts_as_a_trained_one_does(context: Context, point: Point) -> None:
+    given = context("supernet/proxies", wanted=("zoo/mmoe",), further=True)
+    assert given.space is not None
+    given = planted(proxies(), given)
+    scored, trained = (proxies().evaluate(point(given.space, "zoo/mmoe"), rung, given) for rung in (FIRST, FULL))
+    assert (scored.details["judged"]["by"], trained.details["judged"]["by"]) == ("supernet/proxies", "training/full")
+    assert scored.details["tasks"] == trained.details["tasks"] and len(scored.details["tasks"]) == 3
 
 
 def test_what_breaks_a_limit_is_infeasible_and_gets_no_score(context: Context, point: Point) -> None:
     given = context("supernet/proxies")
     assert given.space is not None
-    given = replace(given, artefacts=proxies().prepare(given), limits={"max_params": 10})
+    given = replace(planted(proxies(), given), limits={"max_params": 10})
     found = proxies().evaluate(point(given.space, "zoo/deepfm"), FIRST, given)
     assert (found.status, "score" in found.details) == ("infeasible", False)
     assert "max_params" in found.error

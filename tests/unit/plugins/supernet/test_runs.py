@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from autorec_kernel.contracts.evaluator import PROVISIONAL
 from autorec_kernel.errors import InterruptedRun
 from autorec_kernel.kernel import Kernel
 from autorec_kernel.pipeline import run as run_road
@@ -22,7 +23,7 @@ KERNEL = Kernel.discover(blocked=("workers",))
 FULL = {"full": {"epochs": 2, "batch_size": 256}, "useful": -1.0}
 OPTIONS = {
     "supernet/inherited": {**FULL, "candidates": 0, "epochs": 2, "from_parent": True, "width": 16},
-    "supernet/one-shot": {**FULL, "candidates": 6, "steps": 20},
+    "supernet/one-shot": {**FULL, "candidates": 9, "steps": 20},
     "supernet/proxies": {**FULL, "candidates": 6, "rows": 16},
 }
 
@@ -81,6 +82,9 @@ def test_a_run_is_replayed_bit_for_bit_without_any_artefact_and_after_a_stop(tmp
     told = [record["evaluation"]["details"] for record in read_journal(journals[0]) if record["kind"] == "result"]
     judged = [details["judged"]["by"] for details in told]
     assert evaluator in judged
+    scored = evaluator != "supernet/inherited"
+    assert all(details.get(PROVISIONAL, False) == (scored and by == evaluator) for details, by in zip(told, judged, strict=True))
+    assert all(details["judged"]["by"] == "training/full" for details in told if str(details["blueprint"]).startswith("baselines/"))
     sources = {str(details["inherited"]["from"]).split()[0] for details in told if "inherited" in details}
     assert sources == ({"stem", "trial"} if evaluator == "supernet/inherited" else set())
 

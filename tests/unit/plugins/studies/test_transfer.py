@@ -15,12 +15,14 @@ from studies_kit import recipe, searched
 from autorec_kernel.cli.main import main
 from autorec_kernel.contracts.evaluator import PROVISIONAL
 from autorec_kernel.errors import DataError, UnknownNameError, UsageError
+from autorec_kernel.features import FeatureSet
 from autorec_kernel.kernel import Kernel
 from autorec_kernel.records.features import Feature, FeatureSchema
 from autorec_kernel.records.trial import Evaluation
 from autorec_kernel.search.journal import read_journal
 from autorec_kernel.serving import Recommender
-from autorec_studies.kept import kept, training_options
+from autorec_studies.kept import genotypes_of, kept, learns, training_options
+from autorec_studies.original import read_original
 from autorec_studies.transfer import Tuning, _note_lost, transfer
 
 TRIAL, EPOCHS = 2, 12  # the first candidate behind two baselines
@@ -148,6 +150,11 @@ def test_a_model_that_was_only_scored_is_fine_tuned_as_any_other_and_its_run_sta
 def test_options_are_those_that_a_run_trains_a_model_by(here: Kernel, evaluator: str, stated: dict[str, Any], used: dict[str, Any]) -> None:
     found = training_options(here, recipe(evaluator=evaluator, evaluator_options=stated))
     assert {name: value for name, value in found.items() if name != "full"} == used
+
+
+def test_a_model_says_itself_whether_it_learns_whatever_its_trial_was_judged_by(finished: Path, here: Kernel) -> None:
+    features, found = FeatureSet.load(finished / "features"), genotypes_of(read_original(finished))
+    assert [learns(here, features, found[number]) for number in (0, TRIAL)] == [False, True]
 
 
 def test_of_several_rungs_the_result_that_the_search_kept_counts() -> None:

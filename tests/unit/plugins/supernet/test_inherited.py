@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from autorec_kernel.contracts.evaluator import EvaluationContext, Rung
 from autorec_kernel.models import NotFiniteError, build_network
@@ -16,6 +17,7 @@ from autorec_kernel.search.genes import decode
 from autorec_kernel.space import Genotype
 from autorec_supernet.inherited import Inherited
 from autorec_supernet.options import InheritedOptions
+from autorec_supernet.parents import note_tables, tables_of_parent
 from autorec_supernet.stem import give, read_tables, refitted_stem, stem_genotype, tables_of
 
 FULL = Rung(0, 1.0)
@@ -151,6 +153,30 @@ def test_a_judged_model_comes_back_and_is_refitted_from_a_stem_of_all_rows(
     facts, own = found.details["inherited"], stem_genotype("ranker", "zoo/deepfm", 16)
     stem = refitted_stem(own, facts["epochs"], {"epochs": 3, "batch_size": 256}, prepared)
     assert torch.equal(seen[-1]["16:item"], stem["16:item"])
+
+
+def test_a_refit_trains_its_stem_for_as_many_epochs_as_the_trial_says(
+    prepared: EvaluationContext, point: Point, seen: list[dict[str, torch.Tensor]]
+) -> None:
+    assert prepared.space is not None
+    told = {"inherited": {"epochs": 3}, "best_epoch": 1}
+    inherited().refit(point(prepared.space, "zoo/deepfm"), told, replace(prepared, artefacts={}, space=None))
+    own = stem_genotype("ranker", "zoo/deepfm", 16)
+    short, long = (refitted_stem(own, epochs, {"epochs": 3, "batch_size": 256}, prepared)["16:item"] for epochs in (1, 3))
+    assert torch.equal(seen[-1]["16:item"], long) and not torch.equal(short, long)
+
+
+def test_a_parent_gives_the_tables_of_its_highest_rung_that_is_kept(prepared: EvaluationContext) -> None:
+    for rung in (2, 10, 0):
+        save_file({"stores.4.weight": torch.full((5, 4), float(rung))}, prepared.folder / f"weights-7-{rung}.safetensors")
+        note_tables({"4:item": (1, 3)}, f"weights-7-{rung}.safetensors", rung, Rung(rung, 1.0), replace(prepared, trial=7))
+    child = replace(prepared, trial=8, parent=7)
+    for rung in (10, 2, 0):
+        found = tables_of_parent(child)
+        assert found is not None and found.epochs == rung
+        assert torch.equal(found.tables["4:item"], torch.full((3, 4), float(rung)))
+        (prepared.folder / f"weights-7-{rung}.safetensors").unlink()
+    assert tables_of_parent(child) is None
 
 
 @pytest.mark.parametrize("task", ["rate", "recommend"])

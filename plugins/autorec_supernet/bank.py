@@ -13,7 +13,7 @@ from autorec_kernel.models import Network
 __all__ = ["Bank", "Place", "places"]
 
 _BETAS, _EPSILON = (0.9, 0.999), 1e-8
-_RUNNING = ("running_mean", "running_var")  # what batch normalisation remembers
+_RUNNING = {"running_mean", "running_var", "mean", "variance"}  # what batch normalisation and dice remember
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,5 +142,5 @@ def _tensors(module: torch.nn.Module, word: str) -> Iterator[Place]:
     for name, tensor in module.named_parameters():
         yield Place(f"{word}/{name}.{tensor.dim()}", tensor.detach(), tensor.grad)
     for name, buffer in module.named_buffers():
-        if name.endswith(_RUNNING):
+        if name.rpartition(".")[2] in _RUNNING:
             yield Place(f"{word}/{name}.{buffer.dim()}", buffer, None, False)

@@ -118,6 +118,24 @@ def test_a_step_is_adamw_in_the_slice_of_the_candidate_alone(given: EvaluationCo
     assert torch.equal(bank.tensors()[untouched], before[untouched])
 
 
+def test_moments_that_a_forward_pass_remembers_are_shared(context: Context, point: Point) -> None:
+    given = context("supernet/one-shot", wanted=("zoo/din",))
+    assert given.space is not None
+    genotype = point(given.space, "zoo/din", **{"zoo/din.activation": "dice"})
+    network, bank = network_of(given, genotype, 1), Bank()
+    bank.lend(network, grow=True)
+    network.train()
+    network.loss(next(iter(batches_for(network, given.features, 256).epoch(np.random.default_rng(0))))).backward()  # type: ignore[no-untyped-call]
+    bank.learn(network, 0.01, 0.0)
+    other = network_of(given, genotype, 2)
+    untouched = {place.key: place.value.clone() for place in places(other) if not place.learns}
+    bank.lend(other)
+    moments, learned = ({place.key: place.value for place in places(one) if not place.learns} for one in (other, network))
+    assert {key.rpartition("/")[2].split(".")[-2] for key in moments} == {"mean", "variance"}
+    for key, value in moments.items():
+        assert torch.equal(value, learned[key]) and not torch.equal(value, untouched[key])
+
+
 def test_the_shared_weights_learn(given: EvaluationContext, point: Point) -> None:
     assert given.space is not None
     space = given.space.fix({"ranker": "zoo/deepfm"})

@@ -67,9 +67,16 @@ def write_json(context: EvaluationContext, name: str, value: Mapping[str, Any]) 
     return _write(context.folder, name, "json", json.dumps(value, sort_keys=True, allow_nan=False).encode())
 
 
-def write_tensors(context: EvaluationContext, name: str, tensors: Mapping[str, torch.Tensor]) -> str:
-    """Write tensors to a file that has their digest in its name; return the name."""
-    return _write(context.folder, name, "safetensors", save({key: tensors[key].detach().contiguous() for key in sorted(tensors)}))
+def write_tensors(
+    context: EvaluationContext, name: str, tensors: Mapping[str, torch.Tensor], metadata: dict[str, str] | None = None
+) -> str:
+    """Write tensors to a file that has their digest in its name; return the name.
+
+    Args:
+        metadata: At most one entry: several are written in any order, and then equal files have different digests.
+    """
+    data = save({key: tensors[key].detach().contiguous() for key in sorted(tensors)}, metadata)
+    return _write(context.folder, name, "safetensors", data)
 
 
 def _write(folder: Path, name: str, kind: str, data: bytes) -> str:

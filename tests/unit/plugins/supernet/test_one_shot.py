@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import autorec_kernel.data
 from autorec_kernel.contracts.evaluator import PROVISIONAL, EvaluationContext, Rung
+from autorec_kernel.errors import UsageError
 from autorec_kernel.features import build_features
 from autorec_kernel.kernel import Kernel
 from autorec_kernel.models import Network
@@ -165,6 +167,21 @@ def test_searches_cost_no_full_training(given: EvaluationContext, trainings: lis
             assert (found.status, found.details["judged"]["by"], found.details["epochs"]) == ("complete", "supernet/one-shot", 0)
             assert "weights" not in found.artefacts
     assert trainings == []
+
+
+def test_weights_of_other_data_or_of_another_space_are_refused(context: Context, given: EvaluationContext, tmp_path: Path) -> None:
+    assert given.space is not None
+    supernet = str(given.folder / one_shot().prepare(given)["supernet"])
+    narrower = replace(given, space=given.space.fix({"ranker": "zoo/deepfm"}))
+    for other in (narrower, replace(given, features=replace(given.features, digest="0" * 16))):
+        with pytest.raises(UsageError, match=r"were made for features \w+, space \w+; this search has"):
+            one_shot(weights=supernet).prepare(other)
+    bare = tmp_path / "bare.safetensors"
+    save_file({"x": torch.zeros(1)}, bare)
+    with pytest.raises(UsageError, match="made for nothing that it says"):
+        one_shot(weights=str(bare)).prepare(given)
+    with pytest.raises(UsageError, match="there is no file"):
+        one_shot(weights=str(tmp_path / "none")).prepare(given)
 
 
 def test_measuring_the_agreement_trains_as_many_as_it_says_and_once(given: EvaluationContext, trainings: list[int]) -> None:

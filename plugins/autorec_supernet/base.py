@@ -104,8 +104,8 @@ class Cheap(ABC):
             return "nothing was prepared"
         if not self.agreement(context).used:
             return "agreement too low"
-        if is_baseline(genotype, context.kernel):
-            return "a baseline is trained in full"
         if learned(genotype, context.features.schema, context.kernel) is None:
             return "nothing of it learns by gradient"
+        if is_baseline(genotype, context.kernel):
+            return "a baseline is trained in full"
         return self.stands_back(genotype, rung, context)

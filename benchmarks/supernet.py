@@ -88,8 +88,8 @@ def judge(given: argparse.Namespace) -> None:
     """Have an evaluator judge the same candidates, and write its figures as they come."""
     with tempfile.TemporaryDirectory() as folder:
         context, space = place(given.data, given.evaluator, Path(folder))
-        evaluator = context.kernel.create("evaluator", given.evaluator, candidates=0, **json.loads(given.options))
-        made, preparing = timed(lambda: evaluator.prepare(context))
+        evaluator = context.kernel.create("evaluator", given.evaluator, **json.loads(given.options))
+        made, preparing = timed(lambda: evaluator.make(space, context))  # without the calibration of `prepare`
         context = replace(context, artefacts=made)
         told: dict[str, Any] = {"evaluator": given.evaluator, "options": json.loads(given.options), "preparing_cpu_s": round(preparing, 1)}
         told |= {"cheap": [], "cpu_s": []}

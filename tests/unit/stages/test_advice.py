@@ -141,7 +141,17 @@ def test_the_first_party_adviser_follows_the_budget(asked: Any) -> None:
     assert few.rungs == (1.0,) and few.strategy != "auto"
 
 
-def test_rankers_are_compared_early_where_many_are_expected(asked: Any) -> None:
-    many, notes, _ = asked(trials=100)
-    assert (many.rungs, many.eta, many.batch) == ((0.025, 1.0), 4, 8)
-    assert "the best quarter of eight is trained beyond the first epoch or two" in notes[0]
+@pytest.mark.parametrize(
+    ("trials", "ladder", "told"), [(30, (4, 8), "the best quarter of eight"), (100, (8, 16), "the best eighth of sixteen")]
+)
+def test_rankers_are_compared_early_where_many_are_expected(asked: Any, trials: int, ladder: tuple[int, int], told: str) -> None:
+    many, notes, _ = asked(trials=trials)
+    assert (many.rungs, many.eta, many.batch) == ((0.025, 1.0), *ladder)
+    assert many.evaluator_options == {"patience": 1}
+    assert f"{told} is trained beyond the first epoch or two, until an epoch is worse" in notes[0]
+
+
+def test_stated_options_of_training_stay_as_they_are(asked: Any) -> None:
+    found, notes, _ = asked(trials=100, evaluator_options={"validation_users": 50})
+    assert (found.evaluator_options, found.eta) == ({"validation_users": 50}, 8)
+    assert "until an epoch is worse" not in notes[0]

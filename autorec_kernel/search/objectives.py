@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from autorec_kernel.contracts.evaluator import PROVISIONAL
 from autorec_kernel.records.trial import Evaluation, Trial
 
 __all__ = ["Objective", "Objectives"]
@@ -57,6 +58,19 @@ class Objectives:
             return tuple(signed if name == "metric" else -cost[name] for name in self.names)
         paid = (self.weights.get(name, 0.0) * value / self._unit(name) for name, value in cost.items())
         return (self.weights.get("metric", 1.0) * signed - math.fsum(paid),)
+
+    def settled(self, results: Iterable[Evaluation]) -> Evaluation | None:
+        """Return the result that a search keeps of a trial's rungs, lowest first; None without any.
+
+        A higher rung that fails or falls behind takes away only what was provisional.
+        """
+        kept: Evaluation | None = None
+        for found in results:
+            reached = kept is not None and kept.status == "complete" and not kept.details.get(PROVISIONAL)
+            worse = kept is not None and (self.of(found) or (-math.inf,))[0] < (self.of(kept) or (-math.inf,))[0]
+            if not (reached and (worse or found.status != "complete")):
+                kept = found
+        return kept
 
     def _unit(self, name: str) -> float:
         limit = {"latency": "max_latency_ms", "bytes": "max_bytes", "parameters": "max_params"}[name]

@@ -21,7 +21,7 @@ __all__ = ["advised"]
 
 
 def advised(place: Workplace, features: FeatureSet) -> Recipe:
-    """Return the recipe with what an adviser fills in; the recipe itself where a strategy was named or nobody advises.
+    """Return the recipe with what an adviser fills in; the recipe itself where another strategy was named or nobody advises.
 
     What was advised once is in the journal, and holds for whoever goes on with the run. An adviser that fails, or names what the
     recipe cannot hold, is left out and said.
@@ -57,18 +57,21 @@ def with_advice(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
 def _asked(place: Workplace, features: FeatureSet) -> Advice | None:
     """Return the advice of the first usable adviser on what the recipe does not say, empty where it failed; None without one."""
     recipe, kernel = place.recipe, place.kernel
-    rows = [row for row in kernel.components("search-strategy") if row.usable and "adviser" in row.tags]
-    if recipe.strategy != "auto" or recipe.strategy_options or not rows:
+    rows = [row.id for row in kernel.components("search-strategy") if row.usable and "adviser" in row.tags]
+    named = recipe.strategy if recipe.strategy == "auto" else kernel.find("search-strategy", recipe.strategy).id
+    name = named if named in rows else rows[0] if rows and named == "auto" and not recipe.strategy_options else None
+    if name is None:
         return None
-    advice, broken = guarded(lambda: kernel.create("search-strategy", rows[0].id).advise(_profile(place, features)))
+    advice, broken = guarded(lambda: kernel.create("search-strategy", name, **recipe.strategy_options).advise(_profile(place, features)))
     if broken or not isinstance(advice, Advice):
-        return _none(place, f"{rows[0].id} gave no advice: {broken or 'it returned none'}")
-    said = {key: value for key, value in advice.changes.items() if key == "strategy" or key not in recipe.model_fields_set}
+        return _none(place, f"{name} gave no advice: {broken or 'it returned none'}")
+    fixed = recipe.model_fields_set - {"strategy", "strategy_options"}  # which name the adviser, or nothing
+    said = {key: value for key, value in {"strategy_options": {}, **advice.changes}.items() if key not in fixed}
     try:
         with_advice(recipe, said)
     except AutoRecError as error:
-        return _none(place, f"{rows[0].id} gave advice that cannot be followed: {error.message}")
-    return Advice(said, f"{rows[0].id}: {advice.reason}")
+        return _none(place, f"{name} gave advice that cannot be followed: {error.message}")
+    return Advice(said, f"{name}: {advice.reason}")
 
 
 def _none(place: Workplace, why: str) -> Advice:

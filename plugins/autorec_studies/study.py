@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -142,10 +141,7 @@ def _trial(entry: _Entry, goal: Objectives, domains: Mapping[str, BaseDistributi
 
 def _state(entry: _Entry, goal: Objectives) -> tuple[TrialState, Evaluation | None]:
     """Return how a trial ended, and its result: the best rung's, as the search keeps it."""
-    best: Evaluation | None = None
-    for result in entry.results:
-        worse = best is not None and best.status == "complete" and (goal.of(result) or (-math.inf,))[0] < goal.of(best)[0]
-        best = best if worse else result
+    best = goal.settled(entry.results)
     if best is None or best.status != "complete" or not goal.of(best):
         return (TrialState.PRUNED if best and best.status == "stopped" else TrialState.FAIL), best
     left_behind = len(entry.results) < entry.rungs and bool(entry.results[-1].details.get("epochs"))

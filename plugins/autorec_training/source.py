@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 import tempfile
 from collections.abc import Iterable
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autorec_kernel.config import parse_config
-from autorec_kernel.contracts.evaluator import PROVISIONAL, EvaluationContext
+from autorec_kernel.contracts.evaluator import EvaluationContext
 from autorec_kernel.errors import UsageError
 from autorec_kernel.evaluation import default_metric, parse_metric
 from autorec_kernel.features import FeatureSet
@@ -110,23 +109,10 @@ def _trial(run: Path, trial: int) -> tuple[Recipe, Genotype, Evaluation]:
     results = sorted(
         (record for record in records if record["kind"] == "result" and record["trial"] == trial), key=lambda record: int(record["rung"])
     )
-    kept = _settled([Evaluation.from_json(record["evaluation"]) for record in results], recipe.metric or default_metric(recipe.task))
-    if trial not in rows or kept is None:
+    metric = recipe.metric or default_metric(recipe.task)
+    goal = Objectives(metric, parse_metric(metric)[0].higher_is_better)
+    kept = goal.settled(Evaluation.from_json(record["evaluation"]) for record in results)
+    if trial not in rows or kept is None or kept.status != "complete":
         told = "did not complete" if trial in rows else "is none of the run's"
         raise UsageError(f"trial {trial} {told}", where=str(run), hint=f"autorec status {run}")
     return recipe, Genotype(rows[trial]), kept
-
-
-def _settled(results: Iterable[Evaluation], metric: str) -> Evaluation | None:
-    """Return the result that a search keeps of a trial's rungs, lowest first; None where it is not complete.
-
-    A higher rung that fails or falls behind takes away only what was provisional.
-    """
-    goal = Objectives(metric, parse_metric(metric)[0].higher_is_better)
-    kept: Evaluation | None = None
-    for found in results:
-        reached = kept is not None and kept.status == "complete" and not kept.details.get(PROVISIONAL)
-        worse = kept is not None and (goal.of(found) or (-math.inf,)) < (goal.of(kept) or (-math.inf,))
-        if not (reached and (worse or found.status != "complete")):
-            kept = found
-    return kept if kept is not None and kept.status == "complete" else None

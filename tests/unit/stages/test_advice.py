@@ -126,6 +126,11 @@ def test_auto_may_be_said_aloud(asked: Any, monkeypatch: pytest.MonkeyPatch) -> 
     assert asked(trials=5, strategy="auto")[0].strategy == "search/random"
 
 
+def test_an_adviser_that_is_named_is_asked_with_its_options(asked: Any) -> None:
+    found, notes, _ = asked(trials=30, strategy="search/auto", strategy_options={"without": ["evolution/evolution"]})
+    assert (found.strategy, found.strategy_options) == ("bayes/tpe", {}) and "search/auto: bayes/tpe" in notes[0]
+
+
 @pytest.mark.parametrize("told", [{"evaluator": "supernet/inherited"}, {"evaluator_options": {"epochs": 3}}])
 def test_rungs_are_not_advised_where_they_mean_something_else(asked: Any, told: dict[str, Any]) -> None:
     assert asked(trials=100, **told)[0].rungs == asked(trials=5, **told)[0].rungs == Recipe(trials=1).rungs

@@ -15,9 +15,10 @@ from autorec_kernel.kernel import Kernel
 from autorec_kernel.records.trial import Evaluation
 from autorec_kernel.search.genes import assemble_space, offers
 from autorec_kernel.search.journal import Journal
+from autorec_kernel.search.objectives import Objectives
 from autorec_kernel.search.tasks import ARTEFACTS, FEATURES
 from autorec_training.full import FullTraining
-from autorec_training.source import _settled, read_source
+from autorec_training.source import read_source
 
 OPTIONS = {"epochs": 2, "batch_size": 256}
 
@@ -89,10 +90,10 @@ def result(status: str, rmse: float | None = None, **details: Any) -> Evaluation
         ([result("complete", 0.9), result("crashed")], 0),
         ([result("complete", 0.1, **{PROVISIONAL: True}), result("complete", 1.0)], 1),
         ([result("complete", 0.1, **{PROVISIONAL: True})], 0),
-        ([result("complete", 0.1, **{PROVISIONAL: True}), result("crashed")], None),
-        ([result("crashed")], None),
+        ([result("complete", 0.1, **{PROVISIONAL: True}), result("crashed")], 1),
+        ([result("crashed")], 0),
         ([], None),
     ],
 )
 def test_of_several_rungs_the_result_that_the_search_kept_counts(rungs: list[Evaluation], kept: int | None) -> None:
-    assert _settled(rungs, "rmse") is (None if kept is None else rungs[kept])
+    assert Objectives("rmse", maximise=False).settled(rungs) is (None if kept is None else rungs[kept])

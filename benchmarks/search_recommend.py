@@ -3,8 +3,10 @@
 A contender is a whole run (features, search, refit on all rows before the test part, bundle) in which one blueprint is left, so that its
 options and training are tuned by the same loop; `search` is the run with everything installed. Lists are those that the bundles answer.
 
-    python -m benchmarks.search_recommend run ml-1m/ratings.csv.gz RUNS --seconds 600
-    python -m benchmarks.search_recommend judge ml-1m/ratings.csv.gz RUNS --out benchmarks/results/search_recommend_ml1m.json
+    python -m benchmarks.search_recommend run ml-1m/ratings.csv.gz RUNS --protocol leave-one-out --seconds 600
+    python -m benchmarks.search_recommend judge ml-1m/ratings.csv.gz RUNS --protocol leave-one-out --out RESULTS.json
+
+Data with an order are judged by leave-one-out (a session counts as a user), others as they are split or at random.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ import json
 import os
 import resource
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +26,7 @@ import pandas as pd
 
 from autorec_kernel.data import open_dataset
 from autorec_kernel.evaluation import bootstrap_interval, paired_comparison
-from autorec_kernel.features import build_features
+from autorec_kernel.features import EvaluationSet, build_features
 from autorec_kernel.kernel import Kernel
 from autorec_kernel.pipeline import run
 from autorec_kernel.recipe import Recipe
@@ -41,8 +44,7 @@ SINGLE = {
     "lightgcn": "zoo/lightgcn",
     "multvae": "zoo/multvae",
 }
-COLUMNS = ["user_id", "item_id", "position"]
-RESAMPLES = 2_000
+RESAMPLES, LENGTH = 2_000, 10
 
 
 class OneBlueprint(Kernel):
@@ -81,12 +83,25 @@ def contend(name: str, table: pd.DataFrame, folder: Path, recipe: Recipe) -> dic
     return told
 
 
-def gains(folder: Path, wanted: dict[str, str]) -> np.ndarray:
-    """Return NDCG@10 of each user's one test item in the list that the bundle of a run answers."""
-    users = list(wanted)
-    answers = Recommender(open_bundle(folder / "bundle")).recommend(users, k=10)
-    places = [answer.items.index(wanted[user]) if wanted[user] in answer.items else -1 for user, answer in zip(users, answers, strict=True)]
-    return np.array([1.0 / np.log2(place + 2) if place >= 0 else 0.0 for place in places])
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Users of the test part, the items that each is to find, and whether users choose items again."""
+
+    users: tuple[str, ...]
+    items: tuple[frozenset[str], ...]
+    again: bool
+
+
+def gains(folder: Path, wanted: Wanted) -> np.ndarray:
+    """Return NDCG@10 of each user in the list that the bundle of a run answers."""
+    recommender, discounts = Recommender(open_bundle(folder / "bundle")), 1.0 / np.log2(np.arange(LENGTH) + 2)
+    found = np.zeros(len(wanted.users))
+    for start in range(0, len(wanted.users), 1000):
+        answers = recommender.recommend(wanted.users[start : start + 1000], k=LENGTH, exclude_seen=not wanted.again)
+        for place, answer in enumerate(answers, start):
+            hits = np.array([item in wanted.items[place] for item in answer.items])
+            found[place] = discounts[: len(hits)][hits].sum() / discounts[: len(wanted.items[place])].sum()
+    return found
 
 
 def against(first: np.ndarray, second: np.ndarray, rng: np.random.Generator) -> dict[str, Any]:
@@ -97,25 +112,43 @@ def against(first: np.ndarray, second: np.ndarray, rng: np.random.Generator) -> 
     return {**ratio, "difference": paired_comparison(first, second, rng).to_json()}
 
 
-def test_items(table: pd.DataFrame) -> dict[str, str]:
-    """Return user → the one item of the test part; it is opened here, after all contenders have finished."""
-    dataset, kernel = open_dataset(table, protocol="leave-one-out"), Kernel.discover()
+def table_of(path: Path) -> pd.DataFrame:
+    """Return the events; the sessions of a log that knows no users stand for them."""
+    table = pd.read_csv(path)
+    if "session_id" in table:
+        return table.rename(columns={"session_id": "user_id"})[["user_id", "item_id", "position"]]
+    return table[[name for name in ("user_id", "item_id", "position", "split") if name in table]]
+
+
+def test_items(table: pd.DataFrame, recipe: Recipe, count: int) -> Wanted:
+    """Return a seeded sample of the users of the test part; it is opened here, after all contenders have finished."""
+    dataset, kernel = open_dataset(table, protocol=recipe.protocol, task="recommend"), Kernel.discover()
     dataset.test.fix_plan("all contenders have finished")
-    features = build_features(dataset.final(), kernel)
+    features = build_features(dataset.final(), kernel, task="recommend")
     features.open_test(dataset.test.open("final figures"))
-    asked = features.evaluation("test")
-    items = features.state().items.ids_of(asked.positives[1])
-    return {str(user): str(item) for user, item in zip(asked.ids, items, strict=True)}
+    asked: EvaluationSet = features.evaluation("test").sample(count, np.random.default_rng(0))
+    offsets, rows = asked.positives
+    names = np.array([str(name) for name in features.state().items.ids_of(rows)], dtype=object)
+    names[rows == 0] = [f"outside the catalogue {place}" for place in range(int((rows == 0).sum()))]
+    lists = [frozenset(names[low:high]) for low, high in pairwise(offsets)]
+    return Wanted(tuple(map(str, asked.ids)), tuple(lists), features.repeating)
 
 
-def judged(table: pd.DataFrame, folder: Path) -> dict[str, Any]:
+def judged(table: pd.DataFrame, folder: Path, recipe: Recipe, count: int) -> dict[str, Any]:
     """Compare the search with every single contender that has finished."""
-    wanted, rng = test_items(table), np.random.default_rng(0)
+    wanted, rng = test_items(table, recipe, count), np.random.default_rng(0)
     found = {path.name: gains(path, wanted) for path in sorted(folder.iterdir()) if (path / "spent.json").exists()}
     models = {name: {**json.loads((folder / name / "spent.json").read_text()), **_told(folder / name, found[name])} for name in found}
     pairs = {name: against(found[SEARCH], values, rng) for name, values in found.items() if name != SEARCH}
     best = max(pairs, key=lambda name: float(found[name].mean()), default=None)
-    return {"users": len(wanted), "machine": facts_of_machine(), "models": models, "search_over": pairs, "best_single": best}
+    return {
+        "users": len(wanted.users),
+        "protocol": recipe.protocol,
+        "machine": facts_of_machine(),
+        "models": models,
+        "search_over": pairs,
+        "best_single": best,
+    }
 
 
 def _told(folder: Path, values: np.ndarray) -> dict[str, Any]:
@@ -129,21 +162,23 @@ def main() -> None:
     """Run the contenders that have not been run, or judge those that have."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("step", choices=["run", "judge"])
-    parser.add_argument("table", type=Path, help="events: user_id, item_id, position")
+    parser.add_argument("table", type=Path, help="events: user_id or session_id, item_id, position or split where there is one")
     parser.add_argument("folder", type=Path, help="one folder a contender")
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--models", nargs="+", default=[SEARCH, *SINGLE], choices=[SEARCH, *SINGLE])
+    parser.add_argument("--protocol", choices=["leave-one-out", "given", "random"], help="default: by the data")
+    parser.add_argument("--users", type=int, default=20_000, help="of the test part that are judged at most")
     parser.add_argument("--recipe", type=json.loads, default={}, help="further keys of the recipe, of all contenders")
     parser.add_argument("--out", type=Path)
     stated = parser.parse_args()
-    table = pd.read_csv(stated.table, usecols=COLUMNS)
+    table = table_of(stated.table)
+    recipe = Recipe(task="recommend", protocol=stated.protocol, budget=stated.seconds, **stated.recipe)
     if stated.step == "run":
-        recipe = Recipe(task="recommend", protocol="leave-one-out", budget=stated.seconds, **stated.recipe)
         for name in stated.models:
             if not (stated.folder / name / "spent.json").exists():
                 print(json.dumps(contend(name, table, stated.folder / name, recipe)), flush=True)
         return
-    found = judged(table, stated.folder)
+    found = judged(table, stated.folder, recipe, stated.users)
     print(json.dumps({name: {key: pair[key] for key in ("ratio", "low", "high")} for name, pair in found["search_over"].items()}, indent=1))
     print(json.dumps({name: model["test"] for name, model in found["models"].items()}, indent=1))
     if stated.out:

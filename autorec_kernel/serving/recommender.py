@@ -139,11 +139,16 @@ class Recommender:
 
     def score(self, user: str | None, items: Sequence[str], history: Sequence[str] | None = None) -> np.ndarray:
         """Return float64 [len(items)]: one user's scores of the given items; an unknown item scores the catalogue's mean."""
+        return self.scored(read_requests(self.state, [user], [history])[0], items)[0]
+
+    def scored(self, request: Request, items: Sequence[str]) -> tuple[np.ndarray, AnsweredBy]:
+        """Return the scores of `score` for a request, and how it was answered."""
         self.need_catalogue()
-        scores, _ = self.scores(read_requests(self.state, [user], [history]))
+        scores, (how,) = self.scores([request])
         rows = np.asarray(self.state.items.row_of([str(item) for item in items]), dtype=np.int64)
         real = scores[0, 1:].astype(np.float64)
-        return np.where(rows > 0, scores[0, rows].astype(np.float64), real[np.isfinite(real)].mean() if len(real) else 0.0)
+        mean = real[np.isfinite(real)].mean() if len(real) else 0.0
+        return np.where(rows > 0, scores[0, rows].astype(np.float64), mean), how
 
     def predict(
         self,

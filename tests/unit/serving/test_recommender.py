@@ -14,6 +14,7 @@ from autorec_kernel.evaluation.ordering import top_k
 from autorec_kernel.serving import Recommender
 from autorec_kernel.serving.foldin import FoldIn
 from autorec_kernel.serving.graph import fit_length
+from autorec_kernel.serving.requests import read_requests
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +96,16 @@ def test_excluded_items_are_recommended_to_nobody(bundles: dict[str, Recommender
 
 def test_more_than_the_catalogue_gives_the_catalogue(bundles: dict[str, Recommender]) -> None:
     assert len(bundles["scores"].recommend(["nobody"], k=10_000)[0].items) == ITEMS
+
+
+@pytest.mark.parametrize(
+    ("user", "history", "way"), [("u1", None, "model"), ("nobody", ["i01"], "fold-in"), ("nobody", None, "popularity")]
+)
+def test_a_scored_request_says_how_it_was_answered(bundles: dict[str, Recommender], user: str, history: list[str] | None, way: str) -> None:
+    one = bundles["factors"]
+    values, found = one.scored(read_requests(one.state, [user], [history])[0], ["i03", "nothing"])
+    assert found == way
+    assert values.tolist() == one.score(user, ["i03", "nothing"], history).tolist()
 
 
 def test_equal_scores_are_listed_by_item_id(bundles: dict[str, Recommender]) -> None:

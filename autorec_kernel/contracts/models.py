@@ -23,6 +23,9 @@ class ModelBlock(Protocol):
     The module built takes one argument an input: float32 [A, F, E], [A, D], [A, T], table [R, D]; a sequence is the pair
     (float32 [A, L, E], mask bool [A, L]); an index is int64. It returns the value that `output` describes.
 
+    A block that learns from scores which a closed form made sets `stacked = True` on its class: the closed forms it reads are then solved
+    without the events that the graph is trained on, and on all events for serving (`models/stacking.py`).
+
     Laws: `output` allocates nothing; `build` gives what `output` says for every batch size; the gradient reaches every parameter;
     the module exports to ONNX; padding (mask False) never changes an output.
     """

@@ -13,11 +13,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from autorec_kernel.contracts.models import SolvingBlock
+from autorec_kernel.features.stacked import RERANK_SHARE
 from autorec_kernel.models.batches import to_tensors
 from autorec_kernel.models.entities import BlankEntities
 from autorec_kernel.models.network import Network, build_network
 from autorec_kernel.models.sources import LABEL, NEGATIVES, TARGET
 from autorec_kernel.models.specs import adapted_specs, infer_specs, make_blocks
+from autorec_kernel.models.stacking import solved_twice
 from autorec_kernel.models.unsolved import Unsolved
 from autorec_kernel.records.architecture import Architecture
 from autorec_kernel.records.features import FeatureSchema
@@ -61,11 +63,11 @@ def solving_seconds(architecture: Architecture, features: FeatureSchema, kernel:
     """Return the predicted time of all closed forms of a graph (s, one thread); nothing is allocated."""
     blocks = make_blocks(architecture, kernel)
     specs = infer_specs(architecture, features, blocks)
-    total = 0.0
+    total, again = 0.0, solved_twice(architecture, blocks)
     for node in architecture.nodes:
         block = None if node.is_source else blocks[node.id]
         if isinstance(block, SolvingBlock):
-            total += block.seconds(adapted_specs(node, block, specs), features)
+            total += block.seconds(adapted_specs(node, block, specs), features) * (1 + (node.id in again))
     return total
 
 
@@ -100,6 +102,7 @@ def _training(network: Network, features: FeatureSchema, profile: DeviceProfile,
     forward = _flops(lambda: network.loss(batch)) / _PROBE
     batching = network.architecture.batching
     rows = {"sequence": features.users, "user": features.users, "item": features.items}.get(batching, features.events)
+    rows = round(RERANK_SHARE * rows) if network.stacked else rows
     steps = math.ceil(rows / (max(8, batch_size // 8) if batching == "sequence" else batch_size))
     weights = sum(p.numel() for p in network.parameters())
     step = profile.step_us * 1e-6 + 24 * weights / (profile.gbytes * 1e9)  # AdamW reads and writes about 24 bytes a weight

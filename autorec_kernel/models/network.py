@@ -19,6 +19,7 @@ from autorec_kernel.models.memory import Memory
 from autorec_kernel.models.reach import reach_of
 from autorec_kernel.models.sources import LABEL, EmbeddingStore, Source, on_entity, source_for, vocabularies
 from autorec_kernel.models.specs import accepted_ports, adapted_specs, infer_specs, make_blocks
+from autorec_kernel.models.stacking import earlier_parts, is_stacked, part_key
 from autorec_kernel.models.stored import StoredTables
 from autorec_kernel.models.unsolved import Unsolved
 from autorec_kernel.records.architecture import Architecture, Node
@@ -42,6 +43,7 @@ class Network(nn.Module):
         serving_outputs: ("score",) catalogue scores | ("user",) factorised | task names.
         lengths: History input -> longest history it reads, 0 = all of it; a source that reads less cuts it.
         solved: Prefixes of the state of closed forms, which no training changes.
+        stacked: Whether it is trained on events that its closed forms have not seen; `earlier` holds these as they are in training mode.
         loss_nodes: Ids of the losses that are summed.
         tables: Values that depend on no row.
         reach: Which nodes run when.
@@ -58,13 +60,15 @@ class Network(nn.Module):
         self.parts, self.adapters = nn.ModuleDict(), nn.ModuleDict()
         for node in architecture.nodes:
             self._add(node, features, blocks, arrays, stores)  # type: ignore[arg-type]
+        self.stacked = any(is_stacked(node, blocks) for node in architecture.nodes)
+        self.earlier = earlier_parts(architecture.nodes, blocks, self.specs, arrays)
         self._counts = {"user": features.users, "item": features.items}
         self.reach = reach_of(architecture, self.specs)
         self.loss_nodes = self.reach.losses
         self.inputs = self._input_names(node for node in self.reach.serving if node.id not in self.reach.static)
         self.training_inputs = self._training_names()
         self.lengths = history_lengths(part for part in self.parts.values() if isinstance(part, Source) and part.kind == "@history")
-        self.solved = tuple(f"parts.{_key(name)}." for name in arrays)
+        self.solved = (*(f"parts.{part_key(name)}." for name in arrays), *(f"earlier.{key}." for key in self.earlier))
         self.tables = StoredTables(self, self.reach.stored)
         self._memory = Memory(architecture.nodes, self.specs)
 
@@ -85,7 +89,7 @@ class Network(nn.Module):
         arrays: Arrays,
         stores: Mapping[int, EmbeddingStore],
     ) -> None:
-        key = _key(node.id)
+        key = part_key(node.id)
         if node.is_source:
             self.parts[key] = source_for(node, self.specs[node.id], features, stores)
             return
@@ -94,7 +98,7 @@ class Network(nn.Module):
         for position, (name, port) in enumerate(zip(node.inputs, ports, strict=True)):
             if self.specs[name.lstrip("~")].port != port:
                 self.adapters[f"{key}:{position}"] = adapt_module(self.specs[name.lstrip("~")], port)
-        first = self.parts[_key(node.shares)] if node.shares else None
+        first = self.parts[part_key(node.shares)] if node.shares else None
         if isinstance(first, Unsolved):
             self.parts[key] = Unsolved(self.specs[node.id], shared=True)  # the same closed form on a table of another width
         elif first is not None:
@@ -106,7 +110,7 @@ class Network(nn.Module):
 
     def part(self, name: str) -> nn.Module:
         """Return the module of a node."""
-        return self.parts[_key(name)]
+        return self.parts[part_key(name)]
 
     def _input_names(self, nodes: Iterable[Node]) -> tuple[str, ...]:
         names: dict[str, None] = {}
@@ -160,8 +164,8 @@ class Network(nn.Module):
 
     def value(self, node: Node, values: Mapping[str, Any], batch: Mapping[str, torch.Tensor]) -> Any:
         """Return the value of one node."""
-        key = _key(node.id)
-        part = self.parts[key]
+        key = part_key(node.id)
+        part = (self.earlier if self.training and key in self.earlier else self.parts)[key]
         if node.is_source:
             return part(batch)
         found = []
@@ -211,11 +215,11 @@ class Network(nn.Module):
         if not torch.compiler.is_exporting():
             stale = self.tables.stale(self, self.tables.names if names is None else names)
             for name, value in (self.tables.compute(self, stale) if stale else {}).items():
-                self.register_buffer(f"stored_{_key(name)}", value, persistent=False)
+                self.register_buffer(f"stored_{part_key(name)}", value, persistent=False)
         return self
 
     def _stored(self, name: str) -> torch.Tensor:
-        return self.get_buffer(f"stored_{_key(name)}")
+        return self.get_buffer(f"stored_{part_key(name)}")
 
     def serve(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Run the serving graph.
@@ -291,8 +295,3 @@ def build_network(
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         return kind(architecture, features, blocks, arrays or {})
-
-
-def _key(name: str) -> str:
-    """Return the module name of a node: torch allows no dots, and two nodes never share one."""
-    return "n_" + name.replace("_", "__").replace(".", "_d")

@@ -16,8 +16,10 @@ from filelock import FileLock
 
 from autorec_kernel.contracts.models import SolvingBlock
 from autorec_kernel.errors import ContractError
+from autorec_kernel.features.stacked import fit_part
 from autorec_kernel.files import atomic_write
 from autorec_kernel.models.specs import adapted_specs, infer_specs, make_blocks
+from autorec_kernel.models.stacking import EARLIER, solved_twice
 from autorec_kernel.records.architecture import Architecture, Node, TensorSpec
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ _log = logging.getLogger(__name__)
 def solve_blocks(
     architecture: Architecture, features: FeatureSet, kernel: Kernel, *, seed: np.random.SeedSequence, cache: Path | None = None
 ) -> dict[str, Mapping[str, np.ndarray]]:
-    """Return node id → arrays of the blocks with a closed form.
+    """Return node id → arrays of the blocks with a closed form; `id@fit` → those of one that is solved twice, on the `fit` part.
 
     Args:
         seed: Its entropy (the run's seed, not the trial's number) and the digest below are all that a block's randomness depends on, so
@@ -51,12 +53,23 @@ def solve_blocks(
     for node in architecture.nodes:
         block = None if node.is_source else blocks[node.id]
         if isinstance(block, SolvingBlock):
-            adapted = adapted_specs(node, block, specs)
-            digest = _digest(node, adapted, features.digest, seed)
-            path = cache / f"solve-{digest}" if cache and features.digest else None
-            with _turn(path):
-                found[node.id] = _load(path) or _solve(block, node, adapted, features, digest, path)
+            found[node.id] = _solved(block, node, adapted_specs(node, block, specs), features, seed, cache)
+    again = solved_twice(architecture, blocks)
+    earlier = fit_part(features) if again else features
+    for name in again:
+        block, node = blocks[name], architecture[name]
+        assert isinstance(block, SolvingBlock)
+        found[f"{name}{EARLIER}"] = _solved(block, node, adapted_specs(node, block, specs), earlier, seed, cache)
     return found
+
+
+def _solved(
+    block: SolvingBlock, node: Node, specs: list[TensorSpec], features: FeatureSet, seed: np.random.SeedSequence, cache: Path | None
+) -> Mapping[str, np.ndarray]:
+    digest = _digest(node, specs, features.digest, seed)
+    path = cache / f"solve-{digest}" if cache and features.digest else None
+    with _turn(path):
+        return _load(path) or _solve(block, node, specs, features, digest, path)
 
 
 @contextmanager

@@ -25,7 +25,12 @@ _FLAVOURS: dict[Port, dict[str, tuple[TensorSpec, ...]]] = {
         "index": (TensorSpec("fields", fields=3, index=True, rows=ITEMS), TensorSpec("fields", fields=1, index=True, rows=ITEMS)),
     },
     "vector": {
-        "float": (TensorSpec("vector", width=4), TensorSpec("vector", width=6), TensorSpec("vector", width=1)),
+        "float": (
+            TensorSpec("vector", width=4),
+            TensorSpec("vector", width=6),
+            TensorSpec("vector", width=1),
+            TensorSpec("vector", width=3),
+        ),
         "index": (TensorSpec("vector", index=True, rows=ITEMS),),
     },
     "sequence": {

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Annotated, Any, ClassVar, Literal
+from itertools import pairwise
+from typing import Annotated, Any, ClassVar, Literal, TypeGuard
 
 import numpy as np
 import torch
@@ -18,10 +19,12 @@ from autorec_kernel.config import ComponentConfig
 from autorec_kernel.contracts.deploy import CompressionContext, NotApplicable, Target
 from autorec_kernel.records.model import CompressedModel
 from autorec_kernel.space import Float
+from autorec_prune.channels import Channels, is_by_unit, of_units
 
 __all__ = ["MagnitudePruning"]
 
 _NARROWEST = 16  # a layer of this width or less is left alone
+_KNOWN = (nn.LayerNorm, nn.BatchNorm1d)  # read several units or hold counters, and shrink all the same
 
 
 class MagnitudePruning:
@@ -57,7 +60,7 @@ class MagnitudePruning:
         inputs = _tensors(original, context.sample)
         pruned = copy.deepcopy(original).eval()
         before, shapes = _parameters(pruned), _shapes(pruned, inputs)
-        _prune(pruned, inputs, self.config)
+        _prune(pruned, self.config)
         if _parameters(pruned) >= before:
             raise NotApplicable("the dependency graph left nothing to cut: the number of parameters did not change")
         _check(pruned, inputs, shapes)
@@ -68,47 +71,54 @@ class MagnitudePruning:
         return replace(model, model=trained, graph=None)
 
 
-class _Forward(nn.Module):
-    """The serving forward under the name that the dependency tracer calls."""
-
-    def __init__(self, network: Any) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-        return torch.cat([output.flatten(1) if output.dim() > 1 else output.unsqueeze(1) for output in self.network.serve(*inputs)], dim=1)
-
-
-def _prune(network: Any, inputs: tuple[torch.Tensor, ...], config: MagnitudePruning.Config) -> None:
-    hidden = _hidden_layers(network)
-    kept = [module for module in network.modules() if isinstance(module, nn.Linear) and module not in hidden]
-    states = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
-    for parameter, _ in states:
+def _prune(network: nn.Module, config: MagnitudePruning.Config) -> None:
+    for parameter in network.parameters():
         parameter.requires_grad_(True)  # the tracer follows gradients
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        pruner = torch_pruning.pruner.BasePruner(
-            _Forward(network),
-            inputs,
-            importance=torch_pruning.importance.MagnitudeImportance(p=2),
-            pruning_ratio=config.sparsity,
-            round_to=config.round_to,
-            ignored_layers=kept,
-            root_module_types=[nn.Linear],
-        )
-        pruner.step()
+    for layers, hidden in _stacks(network):
+        _prune_stack(layers, hidden, config)
     for parameter in network.parameters():
         parameter.requires_grad_(True)
 
 
+def _prune_stack(layers: list[nn.Module], hidden: list[nn.Linear], config: MagnitudePruning.Config) -> None:
+    """Prune one stack by itself: what surrounds it, look-ups and joins included, never meets the tracer; its two ends keep their width."""
+    first = next(layer for layer in layers if isinstance(layer, nn.Linear))
+    kept = [layer for layer in layers if isinstance(layer, nn.Linear) and layer not in hidden]
+    own = {type(layer): Channels() for layer in layers if not type(layer).__module__.startswith("torch.") and of_units(layer)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pruner = torch_pruning.pruner.BasePruner(
+            nn.Sequential(*layers),
+            torch.zeros(2, first.in_features),
+            importance=torch_pruning.importance.MagnitudeImportance(p=2),
+            pruning_ratio=config.sparsity,
+            round_to=config.round_to,
+            ignored_layers=kept,
+            customized_pruners=own,
+            root_module_types=[nn.Linear],
+        )
+        pruner.step()
+
+
 def _hidden_layers(network: nn.Module) -> list[nn.Linear]:
     """Return the layers of every sequential stack whose output only the next layer of the same stack reads."""
-    found: list[nn.Linear] = []
+    return [layer for _, hidden in _stacks(network) for layer in hidden]
+
+
+def _stacks(network: nn.Module) -> Iterator[tuple[list[nn.Module], list[nn.Linear]]]:
+    """Yield (its modules, from the first affine layer to the last; those of its hidden layers that can shrink) of each sequential stack."""
     for stack in network.modules():
-        if isinstance(stack, nn.Sequential):
-            layers = [layer for layer in stack if isinstance(layer, nn.Linear)]
-            found += [layer for layer in layers[:-1] if layer.out_features > _NARROWEST]
-    return found
+        parts = list(stack) if isinstance(stack, nn.Sequential) else []
+        places = [place for place, part in enumerate(parts) if isinstance(part, nn.Linear)]
+        hidden = [layer for start, end in pairwise(places) if _may_shrink(layer := parts[start], parts[start + 1 : end])]
+        if hidden:
+            yield parts[places[0] : places[-1] + 1], hidden
+
+
+def _may_shrink(layer: nn.Module, between: list[nn.Module]) -> TypeGuard[nn.Linear]:
+    """Return whether a layer is wide, and what follows it either works unit by unit or is known to torch-pruning."""
+    width = layer.out_features if isinstance(layer, nn.Linear) else 0
+    return width > _NARROWEST and all(isinstance(part, _KNOWN) or is_by_unit(part, width) for part in between)
 
 
 def _tensors(network: Any, sample: Mapping[str, np.ndarray]) -> tuple[torch.Tensor, ...]:

@@ -11,9 +11,14 @@ pytest.importorskip("torch_pruning")
 
 from autorec_kernel.contracts.deploy import CompressionContext, Compressor, NotApplicable, Target
 from autorec_kernel.deploy.export import export_onnx, parity
+from autorec_kernel.kernel import Kernel
 from autorec_kernel.records.architecture import Architecture
 from autorec_kernel.records.features import FeatureSchema
 from autorec_kernel.records.model import CompressedModel, TrainedModel
+from autorec_kernel.testing.host import host
+from autorec_kernel.testing.model_cases import context_for
+from autorec_kernel.testing.network_cases import batches, network_for, suited, train_steps
+from autorec_prune.channels import is_by_unit
 from autorec_prune.magnitude import MagnitudePruning
 
 
@@ -129,3 +134,99 @@ def test_nothing_to_cut_is_not_applicable(network: nn.Module) -> None:
     assert list(MagnitudePruning(MagnitudePruning.Config()).propose(model_of(network), context().target)) == []
     with pytest.raises(NotApplicable):
         compress(network)
+
+
+# --- modules between the layers -------------------------------------------------------------------------------------------------
+
+
+class Slopes(nn.Module):
+    """Somebody's activation: one slope and one centre a unit, and a name torch-pruning has never heard of."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.slope = nn.Parameter(torch.linspace(0.1, 1.0, width))
+        self.register_buffer("centre", torch.linspace(-1.0, 1.0, width))
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return (values - self.centre) * self.slope
+
+
+class Mixing(Slopes):
+    """The same, but each unit reads the mean of all."""
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return (values - values.mean(-1, keepdim=True)) * self.slope
+
+
+def tower_with(between: nn.Module) -> Tower:
+    network = Tower()
+    network.mlp = nn.Sequential(nn.Linear(17, 64), between, nn.Linear(64, 8))
+    return network.eval()
+
+
+@pytest.mark.parametrize(
+    "between", [Slopes(64), nn.PReLU(64), nn.PReLU(), nn.LayerNorm(64), nn.BatchNorm1d(64), nn.Dropout(0.3), nn.Tanh()]
+)
+def test_what_stands_between_two_layers_shrinks_with_the_units(between: nn.Module) -> None:
+    network = tower_with(between)
+    with torch.no_grad():
+        network.mlp[0].weight[32:], network.mlp[0].bias[32:] = 0.0, 0.0
+        network.mlp[2].weight[:, 32:] = 0.0
+    pruned = compress(network, fine_tune=0.0).model.module
+    assert pruned.mlp[0].out_features == pruned.mlp[2].in_features == 32
+    torch.testing.assert_close(pruned.mlp[0].weight, network.mlp[0].weight[:32])
+    for name, value in pruned.mlp[1].state_dict().items():
+        whole = between.state_dict()[name]
+        torch.testing.assert_close(value, whole[:32] if whole.shape == (64,) else whole)
+
+
+def test_a_module_that_mixes_units_keeps_its_layer_as_it_is() -> None:
+    with pytest.raises(NotApplicable, match="no hidden layer"):
+        compress(tower_with(Mixing(64)))
+
+
+def test_a_module_works_by_unit_when_no_unit_reads_another() -> None:
+    assert all(is_by_unit(one, 24) for one in (Slopes(24), nn.PReLU(24), nn.PReLU(), nn.GELU(), nn.Dropout(0.5)))
+    assert not any(is_by_unit(one, 24) for one in (Mixing(24), nn.Softmax(-1), nn.Linear(24, 24), nn.Embedding(3, 24)))
+
+
+# --- every blueprint ------------------------------------------------------------------------------------------------------------
+
+NAMES = [row.id for row in host(None).components("blueprint") if row.usable and row.id.startswith("zoo/")]
+CLICK = ("autoint", "bst", "dcn", "dcnv2", "deepfm", "dien", "din", "esmm", "fibinet", "finalmlp", "neumf", "nfm", "pnn", "xdeepfm")
+OTHERS = ("bert4rec", "mind", "sasrec", "shared-bottom", "transformer", "widedeep")
+PRUNED = frozenset(f"zoo/{name}" for name in (*CLICK, *OTHERS))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_blueprint_shrinks_and_trains_on_or_says_why_not(kernel: Kernel, name: str) -> None:
+    blueprint = kernel.create("blueprint", name)
+    found = suited(blueprint, kernel)
+    assert found is not None
+    network = network_for(blueprint, found[1], kernel)
+    few = batches(network, found[1], 32, 1) if network.trainable else []
+    train_steps(network, few, 1)
+    trained = TrainedModel(network.architecture, network.eval(), found[1].schema)
+    given = CompressedModel(trained, None)
+    prune = MagnitudePruning(MagnitudePruning.Config(fine_tune=0.0))
+    if name not in PRUNED:
+        assert list(prune.propose(given, context().target)) == []
+        with pytest.raises(NotApplicable, match="no hidden layer wider than 16"):
+            prune.compress(given, context_for(trained, found[1]))
+        return
+    small = prune.compress(given, context_for(trained, found[1]))  # checks the shapes of the answers itself
+    assert count(small) < 0.91 * count(given)
+    assert np.isfinite(train_steps(small.model.module, few, 2)).all()
+
+
+def test_a_pruned_activation_unit_with_dice_exports_with_parity(kernel: Kernel) -> None:
+    blueprint = kernel.create("blueprint", "zoo/din")
+    features = suited(blueprint, kernel)[1]  # type: ignore[index]
+    network = network_for(blueprint, features, kernel)
+    train_steps(network, batches(network, features, 64, 2), 4)
+    trained = TrainedModel(network.architecture, network.eval(), features.schema)
+    ctx = context_for(trained, features)
+    small = MagnitudePruning(MagnitudePruning.Config(fine_tune=0.0)).compress(CompressedModel(trained, None), ctx).model.module
+    moments = {buffer.shape[0] for buffer_name, buffer in small.named_buffers() if buffer_name.endswith("variance")}
+    assert moments == {64, 16}  # the network and the unit, both halved
+    assert parity(small, export_onnx(small, ctx.sample), ctx.sample) <= 1e-5

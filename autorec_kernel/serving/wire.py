@@ -10,6 +10,7 @@ __all__ = ["ALLOWED_OPS", "MAX_IR", "MAX_OPSET", "check_graph"]
 
 MAX_IR, MAX_OPSET = 10, 20
 _DOMAINS = frozenset({"", "ai.onnx"})
+_EXTRA = {"com.microsoft": frozenset({"MatMulNBits"})}  # onnxruntime's own products of four-bit weights, which check their shapes at load
 ALLOWED_OPS = frozenset(
     """
     Abs Add And ArgMax ArgMin AveragePool BatchNormalization BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Cast
@@ -68,7 +69,7 @@ def _opset(data: memoryview) -> None:
     domain, version = "", 0
     for field, value in _fields(data, {1, 2}, "operator set"):
         domain, version = (_text(value), version) if field == 1 else (domain, _number(value))
-    if domain not in _DOMAINS or not 7 <= version <= MAX_OPSET:
+    if not (7 <= version <= MAX_OPSET if domain in _DOMAINS else domain in _EXTRA and version == 1):
         raise _Refused(f"imports the operators {domain or 'ai.onnx'!r} version {version}; only ai.onnx up to {MAX_OPSET} is run")
 
 
@@ -88,7 +89,7 @@ def _node(data: memoryview) -> None:
             domain = _text(value)
         elif field == 5:
             _attribute(_bytes(value))
-    if domain not in _DOMAINS or op not in ALLOWED_OPS:
+    if op not in (ALLOWED_OPS if domain in _DOMAINS else _EXTRA.get(domain, frozenset())):
         raise _Refused(f"uses the operator {domain + '::' if domain else ''}{op[:60]}, which bundles may not use")
 
 

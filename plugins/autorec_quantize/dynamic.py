@@ -6,7 +6,6 @@ import contextlib
 import logging
 import tempfile
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -20,6 +19,7 @@ from autorec_kernel.deploy.normalise import normalise
 from autorec_kernel.deploy.rewrite import tie_tables, untie_tables
 from autorec_kernel.records.model import CompressedModel
 from autorec_kernel.space import Int
+from autorec_quantize.graphs import graph_of, smaller, widened
 from autorec_quantize.shared import share_tables
 
 __all__ = ["DynamicInt8"]
@@ -45,7 +45,7 @@ class DynamicInt8:
 
     def propose(self, model: CompressedModel, target: Target) -> Iterable[ComponentConfig]:
         """Yield the defaults where the graph holds a product that is large enough."""
-        if model.graph is not None and _large(untie_tables(onnx.ModelProto.FromString(model.graph)), self.config.smallest):
+        if model.graph is not None and _large(untie_tables(widened(graph_of(model), self.config.smallest)), self.config.smallest):
             yield self.config
 
     def compress(self, model: CompressedModel, context: CompressionContext) -> CompressedModel:
@@ -54,19 +54,15 @@ class DynamicInt8:
         Raises:
             NotApplicable: No product is large enough, or the bytes did not shrink.
         """
-        if model.graph is None:
-            raise NotApplicable("the model has no exported graph yet")
-        plain = untie_tables(onnx.ModelProto.FromString(model.graph))
+        wide = widened(graph_of(model), self.config.smallest)
+        plain = untie_tables(wide)
         chosen = _large(plain, self.config.smallest)
         if not chosen:
             raise NotApplicable(f"no matrix product has {self.config.smallest} constant weights or more")
-        tied = _tied(onnx.ModelProto.FromString(model.graph))
-        small = tie_tables(normalise(share_tables(_quantised(plain, chosen), tied)))
+        small = tie_tables(normalise(share_tables(_quantised(plain, chosen), _tied(wide))))
         if _PROOF - {node.op_type for node in onnx.ModelProto.FromString(small).graph.node}:
             raise NotApplicable("the quantiser left every product in float32")
-        if len(small) >= len(model.graph):
-            raise NotApplicable(f"the graph grew from {len(model.graph)} to {len(small)} bytes")
-        return replace(model, graph=small)
+        return smaller(model, small)
 
 
 def _large(model: onnx.ModelProto, smallest: int) -> list[str]:

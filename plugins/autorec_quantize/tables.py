@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import numpy_helper
 from pydantic import Field
 
 from autorec_kernel.config import ComponentConfig
@@ -16,6 +15,7 @@ from autorec_kernel.contracts.deploy import CompressionContext, NotApplicable, T
 from autorec_kernel.deploy.normalise import normalise
 from autorec_kernel.records.model import CompressedModel
 from autorec_kernel.space import Int
+from autorec_quantize.graphs import graph_of, looked_up, smaller, with_look_ups
 from autorec_quantize.shared import look_up
 
 __all__ = ["Int8Tables", "quantise_rows"]
@@ -24,13 +24,13 @@ _NARROWEST = 8  # columns below which the scale of a row costs as much as it sav
 
 
 class Int8Tables:
-    """Replaces float32 tables that are only looked up; a table that a matrix product reads too stays as it is."""
+    """Replaces tables that are only looked up; a table that a matrix product reads too stays as it is."""
 
     class Config(ComponentConfig):
         """Options."""
 
         smallest: Annotated[int, Int(1024, 1048576, log=True)] = Field(
-            4096, ge=0, le=2**40, description="Numbers below which a table stays in float32."
+            4096, ge=0, le=2**40, description="Numbers below which a table stays as it is."
         )
 
     form: ClassVar[Literal["module", "graph"]] = "graph"
@@ -40,7 +40,7 @@ class Int8Tables:
 
     def propose(self, model: CompressedModel, target: Target) -> Iterable[ComponentConfig]:
         """Yield the defaults where the graph holds a table that is large enough."""
-        if model.graph is not None and _tables(onnx.ModelProto.FromString(model.graph), self.config.smallest):
+        if model.graph is not None and looked_up(graph_of(model), self.config.smallest, _NARROWEST):
             yield self.config
 
     def compress(self, model: CompressedModel, context: CompressionContext) -> CompressedModel:
@@ -49,16 +49,11 @@ class Int8Tables:
         Raises:
             NotApplicable: No table is large enough, or the bytes did not shrink.
         """
-        if model.graph is None:
-            raise NotApplicable("the model has no exported graph yet")
-        plain = onnx.ModelProto.FromString(model.graph)
-        tables = _tables(plain, self.config.smallest)
+        plain = graph_of(model)
+        tables = looked_up(plain, self.config.smallest, _NARROWEST)
         if not tables:
             raise NotApplicable(f"no table of {self.config.smallest} numbers or more is only looked up")
-        small = normalise(_rewritten(plain, tables))
-        if len(small) >= len(model.graph):
-            raise NotApplicable(f"the graph grew from {len(model.graph)} to {len(small)} bytes")
-        return replace(model, graph=small)
+        return smaller(model, normalise(_rewritten(plain, tables)))
 
 
 def quantise_rows(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -68,30 +63,9 @@ def quantise_rows(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.clip(np.rint(table / scale), -127, 127).astype(np.int8), scale
 
 
-def _tables(model: onnx.ModelProto, smallest: int) -> dict[str, onnx.TensorProto]:
-    """Return the float32 tables [R, D] that nothing but row look-ups reads."""
-    other = {value.name for value in model.graph.output}
-    looked_up: set[str] = set()
-    for node in model.graph.node:
-        plain = node.op_type == "Gather" and all(entry.i == 0 for entry in node.attribute if entry.name == "axis")
-        looked_up.update(node.input[:1] if plain else ())
-        other.update(node.input[1:] if plain else node.input)
-    floats = [t for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT and len(t.dims) == 2]
-    large = [t for t in floats if t.dims[0] * t.dims[1] >= smallest and t.dims[1] >= _NARROWEST]
-    return {tensor.name: tensor for tensor in large if tensor.name in looked_up - other}
-
-
 def _rewritten(model: onnx.ModelProto, tables: dict[str, onnx.TensorProto]) -> onnx.ModelProto:
-    stored = [tensor for tensor in model.graph.initializer if tensor.name not in tables]
+    stored: dict[str, np.ndarray] = {}
     for name, tensor in tables.items():
-        integers, scale = quantise_rows(numpy_helper.to_array(tensor))
-        stored += [numpy_helper.from_array(integers, f"{name}.integers"), numpy_helper.from_array(scale, f"{name}.scale")]
-    nodes = [part for node in model.graph.node for part in _replaced(node, tables)]
-    graph = helper.make_graph(nodes, "serving", model.graph.input, model.graph.output, stored)
-    return helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
-
-
-def _replaced(node: onnx.NodeProto, tables: dict[str, onnx.TensorProto]) -> list[onnx.NodeProto]:
-    if node.op_type == "Gather" and node.input[0] in tables:
-        return look_up(node, f"{node.input[0]}.integers", f"{node.input[0]}.scale")
-    return [node]
+        integers, scale = quantise_rows(numpy_helper.to_array(tensor).astype(np.float32))
+        stored |= {f"{name}.integers": integers, f"{name}.scale": scale}
+    return with_look_ups(model, tables, stored, lambda node: look_up(node, f"{node.input[0]}.integers", f"{node.input[0]}.scale"))

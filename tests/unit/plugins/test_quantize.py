@@ -20,6 +20,8 @@ from autorec_kernel.records.model import CompressedModel, TrainedModel
 from autorec_kernel.serving.graph import Graph
 from autorec_kernel.serving.wire import check_graph
 from autorec_quantize.dynamic import DynamicInt8
+from autorec_quantize.half import Float16
+from autorec_quantize.nibbles import Int4Tables
 from autorec_quantize.tables import Int8Tables, quantise_rows
 
 
@@ -69,7 +71,7 @@ def error(graph: bytes | None, model: CompressedModel) -> float:
     return float(np.abs(answers(graph) - exact).mean() / np.abs(exact).mean())
 
 
-COMPONENTS: tuple[Any, ...] = (DynamicInt8, Int8Tables)
+COMPONENTS: tuple[Any, ...] = (DynamicInt8, Float16, Int4Tables, Int8Tables)
 
 
 @pytest.mark.parametrize("component", COMPONENTS)
@@ -84,7 +86,7 @@ class TestEach:
     def test_the_bytes_shrink_and_the_answers_stay_close(self, component: Any, model: CompressedModel) -> None:
         small = component(component.Config()).compress(model, CONTEXT)
         assert len(small.graph or b"") < 0.85 * len(model.graph or b"")
-        assert 0 < error(small.graph, model) < 0.05
+        assert 0 < error(small.graph, model) < (0.08 if component is Int4Tables else 0.05)
 
     def test_the_same_graph_gives_the_same_bytes(self, component: Any, model: CompressedModel) -> None:
         instance = component(component.Config())
@@ -116,6 +118,16 @@ class TestEach:
         assert capfd.readouterr() == ("", "")
         assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
         assert logging.getLogger().filters == filters
+
+
+@pytest.mark.parametrize("component", [DynamicInt8, Int4Tables, Int8Tables])
+def test_what_is_stored_as_float16_is_quantised_as_if_it_were_float32(component: Any, model: CompressedModel) -> None:
+    half = Float16(Float16.Config()).compress(model, CONTEXT)
+    alone, after = (component(component.Config()).compress(given, CONTEXT) for given in (model, half))
+    assert len(after.graph or b"") <= len(alone.graph or b"") + 1024
+    assert error(after.graph, alone) < 0.03
+    with pytest.raises(NotApplicable):
+        component(component.Config()).compress(after, CONTEXT)
 
 
 def test_integer_products_are_in_the_graph_and_a_gather_never_is_quantised_by_them(model: CompressedModel) -> None:

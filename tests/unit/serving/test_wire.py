@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import onnx
@@ -8,6 +9,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from autorec_kernel.errors import BundleError
+from autorec_kernel.serving.graph import Graph
 from autorec_kernel.serving.wire import check_graph
 
 Change = Callable[[onnx.ModelProto], None]
@@ -64,6 +66,23 @@ def foreign_opset(model: onnx.ModelProto) -> None:
     model.opset_import.append(helper.make_opsetid("com.evil", 1))
 
 
+def other_contributed_operator(model: onnx.ModelProto) -> None:
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    model.graph.node[0].domain = "com.microsoft"
+
+
+def newer_contributed_operators(model: onnx.ModelProto) -> None:
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 2))
+
+
+def product_of_another_domain(model: onnx.ModelProto) -> None:
+    model.graph.node[0].op_type, model.graph.node[0].domain = "MatMulNBits", "com.evil"
+
+
+def product_without_a_domain(model: onnx.ModelProto) -> None:
+    model.graph.node[0].op_type = "MatMulNBits"
+
+
 def loop(model: onnx.ModelProto) -> None:
     model.graph.node[0].op_type = "Loop"
 
@@ -98,6 +117,10 @@ CHANGES: tuple[Change, ...] = (
     function,
     foreign_domain,
     foreign_opset,
+    other_contributed_operator,
+    newer_contributed_operators,
+    product_of_another_domain,
+    product_without_a_domain,
     loop,
     unknown_op,
     newer_ir,
@@ -109,6 +132,32 @@ CHANGES: tuple[Change, ...] = (
 
 def test_a_plain_graph_is_accepted() -> None:
     check_graph(small().SerializeToString(), "m.onnx")
+
+
+def four_bit_product(codes: tuple[int, ...] = (2, 1, 16), scales: int = 2, inputs: int = 32, outputs: int = 2) -> bytes:
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["A", inputs])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["A", outputs])
+    stored = [numpy_helper.from_array(np.zeros(codes, np.uint8), "b"), numpy_helper.from_array(np.zeros(scales, np.float32), "s")]
+    options = {"K": inputs, "N": outputs, "bits": 4, "block_size": 32, "accuracy_level": 4}
+    node = helper.make_node("MatMulNBits", ["x", "b", "s"], ["y"], domain="com.microsoft", **options)
+    domains = [helper.make_opsetid("", 20), helper.make_opsetid("com.microsoft", 1)]
+    model = helper.make_model(helper.make_graph([node], "g", [x], [y], stored), opset_imports=domains, ir_version=10)
+    return bytes(model.SerializeToString())
+
+
+def test_the_one_contributed_operator_is_accepted_and_runs() -> None:
+    data = four_bit_product()
+    check_graph(data, "m.onnx")
+    spec = {"inputs": ["x"], "outputs": ["y"]}
+    assert Graph(data, spec).run({"x": np.ones((3, 32), np.float32)})["y"].shape == (3, 2)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"codes": (1, 1, 16)}, {"codes": (7,)}, {"scales": 1}, {"inputs": 4096}, {"outputs": 1 << 20}, {"inputs": -32}]
+)
+def test_a_four_bit_product_with_missing_weights_is_refused_at_load(wrong: dict[str, Any]) -> None:
+    with pytest.raises(BundleError, match="cannot load"):
+        Graph(four_bit_product(**wrong), {"inputs": ["x"], "outputs": ["y"]})
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)

@@ -123,6 +123,16 @@ def serving(path: Path, **limits: Any) -> Served:
     return Served(path, Metrics(), Limits(**limits))
 
 
+_APPLICATIONS: dict[tuple[int, Access], tuple[Served, Any]] = {}
+
+
+def application(served: Served, access: Access) -> Any:
+    """Return the application of a server behind its gate; the same one every time."""
+    if (id(served), access) not in _APPLICATIONS:
+        _APPLICATIONS[id(served), access] = served, guarded(served, access)
+    return _APPLICATIONS[id(served), access][1]
+
+
 @dataclass
 class Reply:
     """What came back."""
@@ -204,7 +214,7 @@ async def ask_async(
         "client": ("127.0.0.1", 1234),
         "server": ("127.0.0.1", 8000),
     }
-    await (app or guarded(served, access or Access()))(scope, receive, send)
+    await (app or application(served, access or Access()))(scope, receive, send)
     start, *rest = sent
     pairs = {name.decode("latin-1"): value.decode("latin-1") for name, value in start["headers"]}
     return Reply(start["status"], pairs, b"".join(message.get("body", b"") for message in rest))

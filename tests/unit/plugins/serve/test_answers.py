@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+pytest.importorskip("fastapi")
 from serve_kit import ask
 
 from autorec_kernel.records.table import Coded

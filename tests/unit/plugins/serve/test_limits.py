@@ -7,6 +7,8 @@ import time
 from typing import Any
 
 import pytest
+
+pytest.importorskip("fastapi")
 from serve_kit import HEADERS, Reply, ask, ask_async, serving
 
 from autorec_serve import gate

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+pytest.importorskip("fastapi")
 from serve_kit import ask, serving
 
 from autorec_kernel.errors import UsageError

@@ -10,11 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+pytest.importorskip("fastapi")
 from serve_kit import ask, serving
 
 from autorec_kernel.errors import BundleError
 from autorec_kernel.serving import Recommender
 from autorec_serve import check, loaded
+from autorec_serve.metrics import Metrics
+from autorec_serve.settings import Limits
 
 
 @pytest.fixture
@@ -22,6 +26,11 @@ def link(served_bundles: dict[str, Path], tmp_path: Path) -> Path:
     place = tmp_path / "current"
     place.symlink_to(served_bundles["first"])
     return place
+
+
+@pytest.fixture
+def real_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loaded, "verified_digest", check.verified_digest)
 
 
 def switch(link: Path, target: Path) -> None:
@@ -35,6 +44,7 @@ def first_list(served: Any) -> list[str]:
     return found
 
 
+@pytest.mark.usefixtures("real_check")
 def test_a_switched_link_is_served_after_a_reload(link: Path, served_bundles: dict[str, Path]) -> None:
     served = serving(link)
     before = first_list(served)
@@ -48,6 +58,7 @@ def test_a_switched_link_is_served_after_a_reload(link: Path, served_bundles: di
     served.close()
 
 
+@pytest.mark.usefixtures("real_check")
 def test_a_damaged_bundle_leaves_the_old_one_serving_and_says_why(tmp_path: Path, served_bundles: dict[str, Path], caplog: Any) -> None:
     place = tmp_path / "bundle"
     shutil.copytree(served_bundles["first"], place)
@@ -71,7 +82,7 @@ def test_a_damaged_bundle_leaves_the_old_one_serving_and_says_why(tmp_path: Path
 
 def test_a_reload_keeps_to_the_digest_that_was_asked_for(link: Path, served_bundles: dict[str, Path]) -> None:
     digest = Recommender.load(served_bundles["first"]).bundle.digest
-    served = loaded.Served(link, serving(link).metrics, serving(link).limits, require_digest=f"sha256:{digest}")
+    served = loaded.Served(link, Metrics(), Limits(), require_digest=f"sha256:{digest}")
     switch(link, served_bundles["second"])
     asyncio.run(served.reload())
     assert served.current.digest == digest

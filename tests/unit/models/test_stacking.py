@@ -14,7 +14,7 @@ from autorec_blocks.tables import TableRow
 from autorec_kernel.contracts.models import SolvingBlock
 from autorec_kernel.data import open_dataset
 from autorec_kernel.errors import ContractError
-from autorec_kernel.features import build_features
+from autorec_kernel.features import FeatureSet, build_features
 from autorec_kernel.features.stacked import RERANK_SHARE, fit_part, held_out, rerank_part
 from autorec_kernel.models import FitSettings, build_network, evaluate_ranking, solve_blocks, train
 from autorec_kernel.models.batching import batches_for
@@ -245,6 +245,16 @@ def test_a_stacked_graph_that_is_not_fed_by_rows_is_refused(able, features):
     network = build_network(Architecture(graph(features.schema).nodes[:3], {"score": "score"}, "sequence"), features.schema, able)
     with pytest.raises(ContractError, match="rows"):
         batches_for(network, features, 32)
+
+
+def test_a_memory_mapped_feature_set_is_cut_alike(kernel, tmp_path):
+    features = build_features(open_dataset(table("time"), protocol="leave-one-out"), kernel)
+    features.save(tmp_path / "features")
+    mapped = FeatureSet.load(tmp_path / "features")
+    assert np.array_equal(held_out(mapped), held_out(features))
+    assert events_of(fit_part(mapped).interactions) == events_of(fit_part(features).interactions)
+    assert fit_part(mapped).digest == fit_part(features).digest != features.digest
+    assert np.array_equal(rerank_part(mapped).positive_rows(), rerank_part(features).positive_rows())
 
 
 def test_a_table_of_one_event_still_holds_one_out(features):

@@ -168,6 +168,8 @@ class Gate:
         """Count and log an exchange; bodies, tokens, queries and ids are in neither."""
         seconds = time.perf_counter() - exchange.began
         self._metrics.request(exchange.route, exchange.status, seconds, exchange.size)
+        if not _log.isEnabledFor(logging.INFO):
+            return
         facts = {
             "id": exchange.request_id,
             "method": shown(exchange.method),

@@ -23,7 +23,7 @@ def parse(body: bytes, depth: int) -> Any:
     """
     check_depth(body, depth)
     try:
-        return json.loads(body.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
+        return _DECODER.decode(body.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise Refused(400, "not-utf-8", f"byte {error.start} of the body is not UTF-8") from None
     except json.JSONDecodeError as error:
@@ -65,3 +65,6 @@ def _finite(text: str) -> float:
     if isinf(value):
         raise Refused(400, "not-finite", "the body holds a number beyond the range of float64")
     return value
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)

@@ -1,4 +1,4 @@
-"""Declares the pruning compressor; torch-pruning is imported when it is used."""
+"""Declares the pruning compressors; torch-pruning and onnx are imported when one is used."""
 
 from __future__ import annotations
 
@@ -19,4 +19,7 @@ def autorec_compressors() -> tuple[ComponentSpec, ...]:
             requires=("torch_pruning",),
             extra="prune",
         ),
+        ComponentSpec("sparse-items", "autorec_prune.sparse:SparseItems", "Item-item matrices keep the largest entries of each row."),
+        ComponentSpec("tail-rows", "autorec_prune.tail:TailRows", "Rarely read rows of embedding tables go; their ids share what is left."),
+        ComponentSpec("unstructured", "autorec_prune.unstructured:Unstructured", "The smallest weights become zeros of one bit each."),
     )

@@ -59,10 +59,13 @@ def recommend(job: Job) -> bytes:
     answers: list[Answer] = []
     with job.metrics.model_time():
         requests = read_requests(recommender.state, [None] if nobody else asked.users, asked.histories)
-        for answer in recommender.stream(requests, asked.k, exclude_seen=asked.exclude_seen, exclude=asked.exclude):
-            answers.append(answer)
-            if time.monotonic() > job.deadline:
-                raise TimeoutError
+        step = 1 if recommender.role == "ranker" else len(requests)  # a ranker reads the whole catalogue for each user, one by one
+        for start in range(0, len(requests), step):
+            part = requests[start : start + step]
+            for answer in recommender.stream(part, asked.k, exclude_seen=asked.exclude_seen, exclude=asked.exclude):
+                answers.append(answer)
+                if time.monotonic() > job.deadline:
+                    raise TimeoutError
     for answer in answers:
         job.metrics.count_answer(answer.answered_by, answer.scores[:1])
     job.metrics.count_ids(

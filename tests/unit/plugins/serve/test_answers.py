@@ -13,6 +13,7 @@ from autorec_serve import told
 from autorec_serve.app import create_app
 
 
+@pytest.mark.parametrize("name", ["first", "ranker"])
 @pytest.mark.parametrize(
     "body",
     [
@@ -22,8 +23,8 @@ from autorec_serve.app import create_app
         {"users": ["u2"], "k": 1000},
     ],
 )
-def test_lists_are_those_of_the_recommender(served_apps: Any, body: dict[str, Any]) -> None:
-    served = served_apps["first"]
+def test_lists_are_those_of_the_recommender(served_apps: Any, name: str, body: dict[str, Any]) -> None:
+    served = served_apps[name]
     found = ask(served, "POST", "/v1/recommend", body).json()
     users, histories = body.get("users"), body.get("histories")
     options = {name: body[name] for name in ("k", "exclude", "exclude_seen") if name in body}

@@ -297,6 +297,24 @@ def test_a_long_call_stops_between_blocks_of_users(served_bundles: Any, monkeypa
     served.close()
 
 
+def test_a_ranker_stops_between_users(served_bundles: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    served, asked = serving(served_bundles["ranker"], model_seconds=0.2), list[int]()
+    recommender: Any = served.current.recommender
+    honest = recommender.scores
+
+    def slow(requests: Any) -> Any:
+        time.sleep(0.05)
+        asked.append(len(requests))
+        return honest(requests)
+
+    monkeypatch.setattr(recommender, "scores", slow)
+    problem(post(served, {"users": ["u1"] * 100}), 503, "too-slow")
+    time.sleep(0.2)
+    assert set(asked) == {1}
+    assert len(asked) < 10
+    served.close()
+
+
 def test_a_failure_tells_nothing_of_the_inside(
     served_bundles: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

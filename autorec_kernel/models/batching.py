@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from autorec_kernel.errors import ContractError
-from autorec_kernel.features.stacked import rerank_part
+from autorec_kernel.features.stacked import RERANK_SHARE, rerank_part
 from autorec_kernel.models.batches import Batch, Batches
 from autorec_kernel.models.entity_batches import EntityBatches
 from autorec_kernel.models.session_batches import SessionBatches
@@ -40,7 +40,8 @@ def batches_for(network: Network, features: FeatureSet, size: int, device: str =
         device: Where the tensors go.
         id_dropout: Share of user and item ids that a ranker sees as unknown, so that it learns to answer strangers.
 
-    A stacked network is fed the rows alone that its closed forms have not seen (`models/stacking.py`).
+    A stacked network is fed the rows alone that its closed forms have not seen (`models/stacking.py`). They are few, so one counts as
+    ten: an epoch has as many steps as one of all rows.
 
     Raises:
         ContractError: A stacked network is not fed by rows.
@@ -49,7 +50,7 @@ def batches_for(network: Network, features: FeatureSet, size: int, device: str =
     if network.stacked:
         if batching != "row":
             raise ContractError(f"a graph with a stacked block learns from rows, and its batching is {batching!r}")
-        features = rerank_part(features)
+        features, size = rerank_part(features), max(8, round(RERANK_SHARE * size))
     if batching == "session":
         return SessionBatches(network, features, max(8, size // 8), device)
     if batching in ("user", "item"):

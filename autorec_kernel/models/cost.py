@@ -102,8 +102,8 @@ def _training(network: Network, features: FeatureSchema, profile: DeviceProfile,
     forward = _flops(lambda: network.loss(batch)) / _PROBE
     batching = network.architecture.batching
     rows = {"sequence": features.users, "user": features.users, "item": features.items}.get(batching, features.events)
-    rows = round(RERANK_SHARE * rows) if network.stacked else rows
     steps = math.ceil(rows / (max(8, batch_size // 8) if batching == "sequence" else batch_size))
+    rows = round(RERANK_SHARE * rows) if network.stacked else rows
     weights = sum(p.numel() for p in network.parameters())
     step = profile.step_us * 1e-6 + 24 * weights / (profile.gbytes * 1e9)  # AdamW reads and writes about 24 bytes a weight
     return epochs * (3 * forward * rows / (profile.gflops * 1e9) + steps * step)

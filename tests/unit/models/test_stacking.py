@@ -225,6 +225,16 @@ def _without(features, late):
     return {"offsets": np.concatenate([[0], np.cumsum(counts)]), "items": items, "values": np.ones(len(items), np.float32), "times": None}
 
 
+def test_an_epoch_has_as_many_steps_as_one_of_all_rows(able, kernel):
+    features = build_features(open_dataset(table("time"), protocol="temporal"), kernel)
+    stacked, plain = (
+        build_network(Architecture(one.nodes, one.outputs, "row"), features.schema, able)
+        for one in (graph(features.schema), graph(features.schema, "blocks/neighbour-scores"))
+    )
+    assert plain.stacked is False
+    assert abs(len(batches_for(stacked, features, 80)) - len(batches_for(plain, features, 80))) <= 1
+
+
 def test_both_solutions_are_cached_apart(able, features, tmp_path):
     found = solve_blocks(graph(features.schema), features, able, seed=np.random.SeedSequence(0), cache=tmp_path)
     assert set(found) == {"weights", "weights@fit"}

@@ -146,7 +146,7 @@ def chosen(context) -> Genotype:
 
 
 def quick() -> FullTraining:
-    return FullTraining(FullTraining.Config(epochs=3, batch_size=16))
+    return FullTraining(FullTraining.Config(epochs=3, batch_size=160))
 
 
 def test_a_trial_comes_back_as_it_was_judged_and_repeats_bit_by_bit(context):
@@ -198,7 +198,7 @@ def test_the_right_candidates_in_the_wrong_order_are_put_in_the_right_one(descri
     features = build_features(open_dataset(events, protocol="leave-one-out", **sides), kernel)
     form = {"regularisation": 5.0, "decay": 0.98}
     ranker = {"first": "ease", "second": "none", "count": 50, "seen": True, "width": 16, "hidden": 32, "dropout": 0.0, "length": 10}
-    settings = FitSettings(epochs=20, batch_size=64, learning_rate=0.01, weight_decay=0.0)
+    settings = FitSettings(epochs=20, batch_size=640, learning_rate=0.01, weight_decay=0.0)
 
     def found(name: str, **options: Any) -> float:
         graph = kernel.create("blueprint", name, **options).architecture(features.schema)

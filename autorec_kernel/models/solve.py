@@ -49,17 +49,16 @@ def solve_blocks(
     """
     blocks = make_blocks(architecture, kernel)
     specs = infer_specs(architecture, features.schema, blocks)
+    again = solved_twice(architecture, blocks)
+    earlier = fit_part(features) if again else features
     found = {}
     for node in architecture.nodes:
         block = None if node.is_source else blocks[node.id]
         if isinstance(block, SolvingBlock):
-            found[node.id] = _solved(block, node, adapted_specs(node, block, specs), features, seed, cache)
-    again = solved_twice(architecture, blocks)
-    earlier = fit_part(features) if again else features
-    for name in again:
-        block, node = blocks[name], architecture[name]
-        assert isinstance(block, SolvingBlock)
-        found[f"{name}{EARLIER}"] = _solved(block, node, adapted_specs(node, block, specs), earlier, seed, cache)
+            adapted = adapted_specs(node, block, specs)
+            found[node.id] = _solved(block, node, adapted, features, seed, cache)
+            if node.id in again:
+                found[f"{node.id}{EARLIER}"] = _solved(block, node, adapted, earlier, seed, cache)
     return found
 
 

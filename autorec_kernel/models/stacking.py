@@ -19,6 +19,8 @@ from autorec_kernel.records.architecture import Architecture, Node, TensorSpec
 
 __all__ = ["EARLIER", "earlier_parts", "is_stacked", "part_key", "solved_twice"]
 
+_Blocks = Mapping[str, ModelBlock]
+_Arrays = Mapping[str, Mapping[str, np.ndarray]]
 EARLIER = "@fit"  # behind a node's id: the arrays of its closed form on the `fit` part
 
 
@@ -39,17 +41,11 @@ def solved_twice(architecture: Architecture, blocks: Mapping[str, ModelBlock]) -
     return [node.id for node in above if not node.is_source and isinstance(blocks[node.id], SolvingBlock)]
 
 
-def earlier_parts(
-    nodes: Sequence[Node],
-    blocks: Mapping[str, ModelBlock],
-    specs: Mapping[str, TensorSpec],
-    arrays: Mapping[str, Mapping[str, np.ndarray]],
-) -> nn.ModuleDict:
+def earlier_parts(nodes: Sequence[Node], blocks: _Blocks, specs: Mapping[str, TensorSpec], arrays: _Arrays) -> nn.ModuleDict:
     """Return module name → the closed form on the `fit` part, for the nodes that have one; a node that shares another's has its own."""
     found = nn.ModuleDict()
     for node in nodes:
         solved = arrays.get(f"{node.shares or node.id}{EARLIER}")
         if solved is not None:
-            block = blocks[node.id]
-            found[part_key(node.id)] = block.build(adapted_specs(node, block, dict(specs)), solved)
+            found[part_key(node.id)] = blocks[node.id].build(adapted_specs(node, blocks[node.id], dict(specs)), solved)
     return found

@@ -1,6 +1,6 @@
 """The compression plan: try what the compressors propose, keep a step only if it shrinks the model and costs no measurable quality.
 
-In this version `--target` changes the limits and nothing else: every target tries the same steps.
+In this version every target tries the same steps; they differ in their limits, and `cloud` keeps the best of several settings, not the smallest.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ import copy
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autorec_kernel.contracts.deploy import CompressionContext, NotApplicable, Target
+from autorec_kernel.contracts.deploy import CompressionContext, NotApplicable, Target, Trainer
 from autorec_kernel.deploy.export import export_onnx, graph_spec, parity
 from autorec_kernel.deploy.graph_network import GraphNetwork
 from autorec_kernel.deploy.latency import measure_latency
@@ -31,13 +32,14 @@ if TYPE_CHECKING:
 
 __all__ = ["TARGETS", "Candidate", "compress", "exported", "fine_tuner", "reapply", "serving_sample", "target_named"]
 
-NOTE = "in this version --target changes the limits only: every target tries the same steps"
+NOTE = "every target tries the same steps; they differ in their limits, and cloud keeps the best of several settings, not the smallest"
 TARGETS: Mapping[str, Target] = {
     "device": Target("device", max_bytes=16 << 20, max_latency_ms=20.0, max_drop=0.01),
     "edge": Target("edge", max_bytes=64 << 20, max_latency_ms=50.0, max_drop=0.005),
-    "cloud": Target("cloud", max_bytes=100_000_000, max_latency_ms=0.0, max_drop=0.001),
+    "cloud": Target("cloud", max_bytes=100_000_000, max_latency_ms=0.0, max_drop=0.001, prefer="quality"),
 }
 _DOUBT = 0.10  # relative loss that must lie outside the paired interval, or the validation rows cannot tell
+_BESIDE = {"bytes": "another setting is smaller", "quality": "another setting is better"}
 _TUNED_EPOCHS = 5  # of a full fine-tuning; a compressor asks for a share of it
 Measure = Callable[[Any], Quality]
 Journal = Callable[[CompressionStep], None]
@@ -94,6 +96,7 @@ def compress(
     deadline: float | None = None,
     journal: Journal | None = None,
     latency: bool = True,
+    trainer: Trainer | None = None,
 ) -> Candidate:
     """Try every compressor: those that work on the module first, then those that work on the graph.
 
@@ -106,20 +109,22 @@ def compress(
         measure: Figure of merit of a network on the validation rows.
         deadline: Monotonic seconds after which the remaining steps are skipped.
         journal: Told every step, taken or skipped.
+        trainer: What students are trained with; without one nothing is distilled.
 
     Returns:
         The last accepted candidate; its model carries every step with the reason.
     """
     current, steps = start, []
-    context = CompressionContext(target, features, sample, fine_tuner(features, seed, deadline), np.random.default_rng(seed))
+    tuned = fine_tuner(features, seed, deadline)
+    context = CompressionContext(target, features, sample, tuned, np.random.default_rng(seed), trainer=trainer)
     for component, instance in _compressors(kernel):
         if isinstance(instance, str):
             found = [(CompressionStep(component, {}, False, instance), current)]
         else:
             found = list(_tried(component, instance, start, current, kernel, context, measure, deadline, seed))
-        best = min((after for step, after in found if step.taken), key=lambda after: after.bytes, default=current)
+        best = min((after for step, after in found if step.taken), key=partial(_merit, target), default=current)
         for step, after in found:
-            kept = step if not step.taken or after is best else replace(step, taken=False, reason="another setting is smaller")
+            kept = step if not step.taken or after is best else replace(step, taken=False, reason=_BESIDE[target.prefer])
             timed = _timed(kept, current, after, sample) if latency and kept.taken else kept
             steps.append(timed)
             if journal is not None:
@@ -129,8 +134,23 @@ def compress(
     return replace(current, model=model)
 
 
+def _merit(target: Target, candidate: Candidate) -> tuple[float, float]:
+    """Return what is smallest for the setting that a target prefers."""
+    sign = -1.0 if candidate.quality.higher else 1.0
+    value, size = sign * candidate.quality.value, float(candidate.bytes)
+    return (value, size) if target.prefer == "quality" else (size, value)
+
+
 def reapply(
-    start: Candidate, steps: Sequence[CompressionStep], target: Target, kernel: Kernel, features: FeatureSet, *, measure: Measure, seed: int
+    start: Candidate,
+    steps: Sequence[CompressionStep],
+    target: Target,
+    kernel: Kernel,
+    features: FeatureSet,
+    *,
+    measure: Measure,
+    seed: int,
+    trainer: Trainer | None = None,
 ) -> Candidate:
     """Apply the taken steps of a plan, decided on one model, to the same model refitted on more rows.
 
@@ -138,7 +158,8 @@ def reapply(
     """
     current = start
     sample = serving_sample(start.model.model.module, features)
-    context = CompressionContext(target, features, sample, fine_tuner(features, seed, None), np.random.default_rng(seed))
+    tuned = fine_tuner(features, seed, None)
+    context = CompressionContext(target, features, sample, tuned, np.random.default_rng(seed), trainer=trainer)
     for step in steps:
         if not step.taken:
             continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +17,26 @@ from autorec_kernel.deploy.quality import Quality, validation_quality
 from autorec_kernel.features.live import live_of
 from autorec_kernel.records.model import TrainedModel
 from autorec_kernel.serving.graph import Graph
+from autorec_kernel.stages import evaluate as judge
 from autorec_kernel.stages.search import limits_of, metric_of
+from autorec_kernel.stages.trainer import Teachers, teachers_of, trainer_of
 
 if TYPE_CHECKING:
     from autorec_kernel.features import FeatureSet
     from autorec_kernel.records.bundle import Bundle
     from autorec_kernel.records.dataset import Dataset
+    from autorec_kernel.records.trial import Trial
     from autorec_kernel.stages.workplace import Workplace
 
-__all__ = ["Deployed", "bundle_of", "deploy", "plan_compression"]
+__all__ = ["Deployed", "Planned", "bundle_of", "deploy", "plan_compression"]
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What was decided on the validation rows: the steps, and the trials that students learn from."""
+
+    steps: list[dict[str, Any]]
+    teachers: Teachers
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,38 +48,44 @@ class Deployed:
     latency: Mapping[str, Mapping[str, float]]
 
 
-def plan_compression(place: Workplace, features: FeatureSet, model: TrainedModel, trial: int) -> list[dict[str, Any]]:
+def plan_compression(place: Workplace, features: FeatureSet, model: TrainedModel, chosen: Trial, trials: Sequence[Trial]) -> Planned:
     """Decide the steps on the validated model of a trial; every step, taken or not, goes to the journal and to `plan.json`."""
+    known = {record["trial"]: record for record in place.journal.records() if record["kind"] == "planned"}
+    recorded = known.get(chosen.number)
+    if recorded is None:
+        teachers = teachers_of(place, features, trials, chosen)
+        steps = _decided(place, features, model, chosen, trials, teachers)
+        recorded = place.journal.append("planned", trial=chosen.number, steps=steps, teachers=[list(one) for one in teachers])
+    found = Planned(list(recorded["steps"]), [(int(number), float(weight)) for number, weight in recorded.get("teachers", ())])
+    place.write_json("plan.json", {"target": place.recipe.target, "limits": limits_of(place), "note": NOTE, "steps": found.steps})
+    return found
+
+
+def _decided(
+    place: Workplace, features: FeatureSet, model: TrainedModel, chosen: Trial, trials: Sequence[Trial], teachers: Teachers
+) -> list[dict[str, Any]]:
     recipe, metric = place.recipe, metric_of(place)
+    sample, share = serving_sample(model.module, features), place.share("deploy")
+    deadline = None if share is None else time.monotonic() + 0.5 * share
 
     def quality(network: Any) -> Quality:
         return validation_quality(network, features, recipe.task, metric, seed=recipe.seed)
 
-    plans: dict[int, list[dict[str, Any]]] = {
-        record["trial"]: record["steps"] for record in place.journal.records() if record["kind"] == "planned"
-    }
-    recorded = plans.get(trial)
-    if recorded is None:
-        sample = serving_sample(model.module, features)
-        share = place.share("deploy")
-        deadline = None if share is None else time.monotonic() + 0.5 * share
-        found = compress(
-            exported(model, sample, quality),
-            target_named(recipe.target),
-            place.kernel,
-            features,
-            sample=sample,
-            measure=quality,
-            seed=recipe.seed,
-            deadline=deadline,
-        )
-        steps = [_step_json(asdict(step)) for step in found.model.steps]
-        recorded = list(place.journal.append("planned", trial=trial, steps=steps)["steps"])
-    place.write_json("plan.json", {"target": recipe.target, "limits": limits_of(place), "note": NOTE, "steps": recorded})
-    return recorded
+    found = compress(
+        exported(model, sample, quality),
+        target_named(recipe.target),
+        place.kernel,
+        features,
+        sample=sample,
+        measure=quality,
+        seed=recipe.seed,
+        deadline=deadline,
+        trainer=trainer_of(place, features, trials, chosen, teachers, judge.restored, deadline),
+    )
+    return [_step_json(asdict(step)) for step in found.model.steps]
 
 
-def deploy(place: Workplace, final: FeatureSet, model: TrainedModel, steps: list[dict[str, Any]]) -> Deployed:
+def deploy(place: Workplace, final: FeatureSet, model: TrainedModel, chosen: Trial, trials: Sequence[Trial], planned: Planned) -> Deployed:
     """Export the refitted model, apply the plan to it, and time both graphs, interleaved."""
     from autorec_kernel.records.model import CompressionStep
 
@@ -79,9 +96,14 @@ def deploy(place: Workplace, final: FeatureSet, model: TrainedModel, steps: list
 
     sample = serving_sample(model.module, final)
     start = exported(model, sample, unmeasured)
-    taken = [CompressionStep(**{**step, "before": {}, "after": {}}) for step in _stripped(steps)]
+    taken = [CompressionStep(**{**step, "before": {}, "after": {}}) for step in _stripped(planned.steps)]
     target = target_named(place.recipe.target)
-    after = reapply(start, taken, target, place.kernel, final, measure=unmeasured, seed=place.recipe.seed)
+
+    def taught(place: Workplace, features: FeatureSet, trial: Trial) -> TrainedModel:
+        return model if trial.number == chosen.number else judge.refit(place, features, trial)
+
+    trainer = trainer_of(place, final, trials, chosen, planned.teachers, taught)
+    after = reapply(start, taken, target, place.kernel, final, measure=unmeasured, seed=place.recipe.seed, trainer=trainer)
     graphs = {name: _graph(candidate) for name, candidate in (("before", start), ("after", after))}
     return Deployed(start, after, measure_latency(graphs, sample))
 

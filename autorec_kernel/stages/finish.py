@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from autorec_kernel.deploy.graph_network import GraphNetwork
-from autorec_kernel.errors import SearchError
+from autorec_kernel.errors import BundleError, SearchError
 from autorec_kernel.stages import evaluate as judge
 from autorec_kernel.stages.curves import draw_curves
-from autorec_kernel.stages.deploy import bundle_of, deploy, plan_compression
+from autorec_kernel.stages.deploy import Deployed, Planned, bundle_of, deploy, plan_compression
 from autorec_kernel.stages.finalists import choose_in_time
 from autorec_kernel.stages.prepare import features_of, narrowed
 from autorec_kernel.stages.result import baseline_row, clean, plugin_versions, result_of
@@ -17,12 +18,16 @@ from autorec_kernel.stages.search import limits_of
 if TYPE_CHECKING:
     from autorec_kernel.features import FeatureSet
     from autorec_kernel.records.dataset import Dataset
+    from autorec_kernel.records.model import TrainedModel
     from autorec_kernel.records.trial import SearchResult, Trial
+    from autorec_kernel.search.choose import Choice
     from autorec_kernel.search.loop import Search
     from autorec_kernel.stages.evaluate import Measured
     from autorec_kernel.stages.workplace import Workplace
 
 __all__ = ["finish"]
+
+_TRIES = 3  # chosen models that may turn out not to be servable
 
 
 def finish(place: Workplace, dataset: Dataset, features: FeatureSet, found: SearchResult, state: Search) -> dict[str, Any]:
@@ -31,23 +36,11 @@ def finish(place: Workplace, dataset: Dataset, features: FeatureSet, found: Sear
     Raises:
         SearchError: No candidate could be evaluated.
     """
-    trials = judge.answering(found.trials, features.schema, place.recipe.task)
-    with place.stage("evaluate", "taking up the chosen model"):
-        taken = choose_in_time(place, features, trials, list(state.baselines))
-        if taken is None:
-            raise SearchError(_why_nothing(found), where=str(place.folder), hint="autorec status " + str(place.folder))
-        chosen, validated = taken
-    with place.stage("deploy", "planning the compression"):
-        steps = plan_compression(place, features, validated, chosen.trial.number)
-    with place.stage("evaluate", "refitting on all rows before the test part"):
-        plan = judge.plan_digest(chosen.trial, steps)
-        dataset.test.fix_plan(plan)
-        final = narrowed(features_of(place, dataset.final(), None, plan=features.plan), place.folder / "features")
-        final.fading = features.fading
-        model = judge.refit(place, final, chosen.trial)
-    with place.stage("deploy", "compressing"):
-        deployed = deploy(place, final, model, steps)
-        _note_latency(place, deployed.latency["after"]["p50_ms"])
+    made = _made(place, dataset, features, found, list(state.baselines))
+    chosen, planned, final, model, deployed = made.chosen, made.planned, made.final, made.model, made.deployed
+    plan = judge.plan_digest(chosen.trial, planned.steps)
+    dataset.test.fix_plan(plan)
+    _note_latency(place, deployed.latency["after"]["p50_ms"])
     with place.stage("evaluate", "measuring on the test rows"):
         if place.recipe.task == "recommend" and final.repeating:
             place.note(
@@ -63,12 +56,57 @@ def finish(place: Workplace, dataset: Dataset, features: FeatureSet, found: Sear
     with place.stage("deploy", "writing the bundle"):
         assert final.state() is state_before_test
         metrics = {"valid": clean(chosen.trial.metrics), "test": clean(tests["compressed"].metrics)}
-        bundle = bundle_of(place, dataset, final, deployed, metrics, plugin_versions(place), steps)  # type: ignore[arg-type]
-    result = result_of(place, dataset, features, found, chosen, steps, deployed, tests, baselines, bundle)
+        bundle = bundle_of(place, dataset, final, deployed, metrics, plugin_versions(place), planned.steps)  # type: ignore[arg-type]
+    result = result_of(place, dataset, features, found, chosen, planned.steps, deployed, tests, baselines, bundle)
     place.write_json("result.json", result)
     draw_curves(place.folder, chosen.trial)
     place.journal.append("finished", bundle=bundle.digest, trial=chosen.trial.number)
     return result
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Made:
+    """The chosen trial's model, refitted on all rows before the test part and compressed as planned."""
+
+    chosen: Choice
+    planned: Planned
+    final: FeatureSet
+    model: TrainedModel
+    deployed: Deployed
+
+
+def _made(place: Workplace, dataset: Dataset, features: FeatureSet, found: SearchResult, baselines: list[int]) -> _Made:
+    """Return the best trial's model ready to be served; one whose graph cannot be made gives its place to the next best.
+
+    Raises:
+        SearchError: No candidate could be evaluated.
+        BundleError: None of the best ones can be served.
+    """
+    trials = left = list(judge.answering(found.trials, features.schema, place.recipe.task))
+    final: FeatureSet | None = None
+    for number in range(_TRIES):
+        with place.stage("evaluate", "taking up the chosen model"):
+            taken = choose_in_time(place, features, left, baselines)
+            if taken is None:
+                raise SearchError(_why_nothing(found), where=str(place.folder), hint="autorec status " + str(place.folder))
+            chosen, validated = taken
+        left = [trial for trial in left if trial.number != chosen.trial.number]
+        try:
+            with place.stage("deploy", "planning the compression"):
+                planned = plan_compression(place, features, validated, chosen.trial, trials)
+            with place.stage("evaluate", "refitting on all rows before the test part"):
+                final = final or narrowed(features_of(place, dataset.final(), None, plan=features.plan), place.folder / "features")
+                final.fading = features.fading
+                model = judge.refit(place, final, chosen.trial)
+            with place.stage("deploy", "compressing"):
+                deployed = deploy(place, final, model, chosen.trial, trials, planned)
+        except BundleError as error:
+            if number + 1 == _TRIES or not any(trial.status == "complete" for trial in left):
+                raise
+            place.note(f"trial {chosen.trial.number} cannot be served: {error.message}; the next best one is tried")
+            continue
+        return _Made(chosen, planned, final, model, deployed)
+    raise AssertionError("unreachable: the last try returns or raises")
 
 
 def _note_latency(place: Workplace, measured: float) -> None:

@@ -17,6 +17,7 @@ from autorec_kernel.records.architecture import Port, TensorSpec
 __all__ = ["BlendScores"]
 
 _FLAT = 1e-12  # variance, where the largest score is 1, below which the scores of a row say nothing
+_BLOCK = 128  # scores added up at a time
 _TINY = 1e-30  # largest score below which a row has none
 
 
@@ -81,6 +82,13 @@ def _standardised(scores: torch.Tensor) -> torch.Tensor:
     """Return float32 [A, N] with mean 0 and deviation 1 over the items 1 to N - 1 of each row; zeros where these are all 0."""
     largest = scores[:, 1:].abs().amax(1, keepdim=True).clamp(min=_TINY)
     scores = scores / largest  # so that a closed form with small numbers is no flat one
-    centred = scores - scores[:, 1:].mean(1, keepdim=True)
-    variance = centred[:, 1:].square().mean(1, keepdim=True)
+    centred = scores - _mean(scores[:, 1:])
+    variance = _mean(centred[:, 1:].square())
     return centred * torch.rsqrt(variance.clamp(min=_FLAT))  # a sum with so small a number is taken for one with 0 by the exporter
+
+
+def _mean(values: torch.Tensor) -> torch.Tensor:
+    """Return float32 [A, 1] of [A, M], summed in blocks: a sum of many thousands in one go is off at the fifth digit in onnxruntime."""
+    count = values.shape[1]
+    blocks = nn.functional.pad(values, (0, -count % _BLOCK)).unflatten(1, (-1, _BLOCK))
+    return blocks.sum(2).sum(1, keepdim=True) / count

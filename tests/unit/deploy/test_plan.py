@@ -209,3 +209,11 @@ def test_gain_is_positive_when_the_second_measurement_is_better() -> None:
         assert backward is not None
         assert forward.difference > 0 > backward.difference
     assert gain(Quality("ndcg@10", 0.5, BASE), Quality("ndcg@10", 0.4, BASE[:3]), np.random.default_rng(0)) is None
+
+
+def test_a_target_that_prefers_quality_keeps_the_better_of_two_settings(plan: Any) -> None:
+    settings = fake({"cut": 100}, {"cut": 400, "loss": 0.0002})
+    chosen = {name: [step.config["cut"] for step in plan(a=settings, target=TARGETS[name]).model.steps if step.taken] for name in TARGETS}
+    assert chosen == {"device": [400], "edge": [400], "cloud": [100]}
+    beside = [step.reason for step in plan(a=settings, target=TARGETS["cloud"]).model.steps if not step.taken]
+    assert beside == ["another setting is better"]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -84,3 +85,20 @@ def test_two_halves_of_an_answer_make_a_whole() -> None:
 def test_scores_of_different_things_are_refused(specs: list[TensorSpec], config: dict[str, Any]) -> None:
     with pytest.raises(ContractError, match="blend-scores"):
         BlendScores(BlendScores.Config(**config)).output(specs)
+
+
+def test_the_exported_graph_standardises_a_large_catalogue_as_exactly_as_the_network() -> None:
+    import onnxruntime
+
+    rows = 17_001
+    scores = np.random.default_rng(2).exponential(size=(3, rows)).astype(np.float32) ** 4
+    spec = TensorSpec("scores", axis="user", rows=rows, width=rows, link="value")
+    module = BlendScores(BlendScores.Config()).build([spec], {}).eval()
+    with warnings.catch_warnings(action="ignore"):
+        program = torch.onnx.export(module, (torch.from_numpy(scores),), dynamo=True, verbose=False)
+    session = onnxruntime.InferenceSession(program.model_proto.SerializeToString())  # type: ignore[union-attr]
+    found = session.run(None, {session.get_inputs()[0].name: scores})[0]
+    expected = standardised(scores.astype(np.float64))
+    assert np.abs(expected).max() > 20
+    assert (np.abs(found - expected) / np.abs(expected).max(1, keepdims=True)).max() < 1e-6
+    assert (np.abs(module(torch.from_numpy(scores)).numpy() - expected) / np.abs(expected).max(1, keepdims=True)).max() < 1e-6

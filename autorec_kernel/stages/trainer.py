@@ -1,0 +1,71 @@
+"""What distillation trains with: the ensemble of the search as teachers, and the evaluator of the run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from autorec_kernel.contracts.deploy import NotApplicable, Trainer
+from autorec_kernel.search.tasks import ARTEFACTS
+from autorec_kernel.space import Genotype
+from autorec_kernel.stages import evaluate as judge
+from autorec_kernel.stages.ensemble import ensemble_of
+from autorec_kernel.stages.search import evaluator_of
+
+if TYPE_CHECKING:
+    from autorec_kernel.features import FeatureSet
+    from autorec_kernel.records.model import TrainedModel
+    from autorec_kernel.records.trial import Trial
+    from autorec_kernel.stages.workplace import Workplace
+
+__all__ = ["Teachers", "teachers_of", "trainer_of"]
+
+Teachers = Sequence[tuple[int, float]]  # trial and weight, 1 in sum
+_SHARE = 0.04  # of the budget, for training the teachers once more on all rows
+
+
+def teachers_of(place: Workplace, features: FeatureSet, trials: Sequence[Trial], chosen: Trial) -> Teachers:
+    """Return the ensemble of those trials whose weights are kept, as many as can be trained again in time; else the chosen one alone."""
+    folder, left = place.folder / ARTEFACTS, (place.recipe.seconds or float("inf")) * _SHARE
+    kept = [trial for trial in trials if (folder / trial.artefacts.get("weights", "-")).is_file()]
+    found, taken = ensemble_of(place, features, kept), list[tuple[int, float]]()
+    seconds = {trial.number: trial.measured.get("fit_seconds", 0.0) for trial in kept}
+    for row in found["members"] if found else ():
+        left -= seconds[row["trial"]]
+        if left < 0:
+            break
+        taken.append((row["trial"], row["weight"]))
+    total = sum(weight for _, weight in taken)
+    return [(number, round(weight / total, 6)) for number, weight in taken] or [(chosen.number, 1.0)]
+
+
+def trainer_of(
+    place: Workplace,
+    features: FeatureSet,
+    trials: Sequence[Trial],
+    chosen: Trial,
+    teachers: Teachers,
+    taught: Callable[[Workplace, FeatureSet, Trial], TrainedModel],
+    deadline: float | None = None,
+) -> Trainer:
+    """Return how students are trained.
+
+    Args:
+        taught: Returns the model of a teacher: as it was judged, or refitted.
+        deadline: Monotonic seconds by which a training has to end.
+    """
+    by_number = {trial.number: trial for trial in trials}
+    epoch = chosen.measured.get("fit_seconds", 0.0) / max(1, int(chosen.details.get("epochs", 0)))
+
+    def train(genotype: Mapping[str, Any], view: FeatureSet, epochs: int) -> TrainedModel:
+        if deadline is not None and time.monotonic() + epochs * epoch > deadline:
+            raise NotApplicable(f"{epochs} epochs of about {epoch:.3g} s are more than the time that is left")
+        evaluator = place.kernel.create("evaluator", evaluator_of(place.kernel, place.recipe), **place.recipe.evaluator_options)
+        model: TrainedModel = evaluator.refit(Genotype(genotype), {"best_epoch": epochs}, judge.context_for(place, view, chosen.number))
+        return model
+
+    def models() -> list[tuple[TrainedModel, float]]:
+        return [(taught(place, features, by_number[number]), weight) for number, weight in teachers]
+
+    return Trainer(place.kernel, train, models)

@@ -1,0 +1,76 @@
+"""`student`: a smaller ranker of the same blueprint, trained on what the best models of the search predict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+from torch import nn
+
+from autorec_distill.labels import taught
+from autorec_distill.smaller import smaller
+from autorec_kernel.config import ComponentConfig
+from autorec_kernel.contracts.deploy import CompressionContext, NotApplicable, Target
+from autorec_kernel.records.model import CompressedModel
+from autorec_kernel.space import Float, Int
+
+__all__ = ["Student"]
+
+_FEWEST = 5_000  # training rows below which a student learns too little for a verdict
+
+
+class Student:
+    """Trains a copy of the blueprint with smaller layers and embeddings on soft labels (Hinton et al. 2015, section 2).
+
+    The label of a row is (1 - w) y + w p, where p is the weighted mean of the teachers' predictions in label scale: for cross-entropy and
+    for squared error the gradient is that of the mixture of both losses. Teachers are the greedy ensemble of the search's trials, so a
+    student can be better than the model it replaces (Zhu et al. 2020, "Ensembled CTR Prediction via Knowledge Distillation"); with soft
+    labels alone it does not overfit in the epochs it gets, so no validation rows are needed, and it is trained alike on all rows.
+    """
+
+    class Config(ComponentConfig):
+        """Options."""
+
+        size: Annotated[float, Float(0.1, 1.0)] = Field(0.5, gt=0, le=1, description="Share that is left of every width above 8.")
+        epochs: Annotated[int, Int(1, 10)] = Field(3, ge=1, le=1000, description="Passes over the training rows.")
+        weight: Annotated[float, Float(0.5, 1.0)] = Field(1.0, gt=0, le=1, description="Share w of the teachers in a label.")
+
+    form: ClassVar[Literal["module", "graph"]] = "module"
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def propose(self, model: CompressedModel, target: Target) -> Iterable[ComponentConfig]:
+        """Yield half and a quarter of the widths for a ranker that was found by a search."""
+        if getattr(model.model.module, "tasks", ()) and "genotype" in model.model.provenance:
+            yield self.config
+            yield self.config.model_copy(update={"size": self.config.size / 2})
+
+    def compress(self, model: CompressedModel, context: CompressionContext) -> CompressedModel:
+        """Return a student in place of the model, without a graph; the given network stays as it is.
+
+        Raises:
+            NotApplicable: The model is no trained ranker of a run, the rows are few, or nothing of it can be smaller.
+        """
+        trainer, genotype, module = context.trainer, model.model.provenance.get("genotype"), model.model.module
+        if trainer is None or not genotype or not getattr(module, "tasks", ()):
+            raise NotApplicable("a student takes the place of a ranker of a run: it needs its genotype and its trainer")
+        if not module.trainable:
+            raise NotApplicable("a closed form learns nothing from a teacher")
+        rows = len(context.features.rows("train"))
+        if rows < _FEWEST:
+            raise NotApplicable(f"{rows:,} training rows are too few for a student, which needs {_FEWEST:,}")
+        shrunk = smaller(genotype, self.config.size, context.features.schema, trainer.kernel)
+        if shrunk is None:
+            raise NotApplicable("no width of the model is above 8")
+        view = taught(context.features, trainer.teachers(), self.config.weight)
+        trained = trainer.train(shrunk, view, self.config.epochs)
+        if trained.module.tasks != module.tasks or _parameters(trained.module) >= _parameters(module):
+            raise NotApplicable("the student is not smaller than its teacher")
+        return replace(model, model=trained, graph=None)
+
+
+def _parameters(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())

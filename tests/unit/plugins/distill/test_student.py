@@ -1,0 +1,158 @@
+"""Students: what they are taught, how much smaller they are, and that soft labels teach more than hard ones."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from autorec_distill.labels import taught
+from autorec_distill.smaller import smaller
+from autorec_distill.student import Student
+from autorec_kernel.contracts.deploy import CompressionContext, NotApplicable, Target, Trainer
+from autorec_kernel.contracts.evaluator import EvaluationContext, Rung
+from autorec_kernel.data import open_dataset
+from autorec_kernel.features import FeatureSet, build_features
+from autorec_kernel.kernel import Kernel
+from autorec_kernel.models import row_metrics
+from autorec_kernel.models.scoring import predict_tasks
+from autorec_kernel.records.model import CompressedModel, TrainedModel
+from autorec_kernel.search.genes import assemble_space, chosen_among, decode, offers
+from autorec_kernel.space import Genotype
+
+pytestmark = pytest.mark.plugins
+USERS, ITEMS = 120, 60
+
+
+@pytest.fixture(scope="module")
+def kernel() -> Kernel:
+    return Kernel.discover()
+
+
+def clicks(rows: int = 8_000) -> tuple[pd.DataFrame, np.ndarray]:
+    """Return noisy clicks and the chance of each, which a number of the user and one of the item decide."""
+    rng = np.random.default_rng(0)
+    user, item = rng.integers(0, USERS, rows), rng.integers(0, ITEMS, rows)
+    chance = 1 / (1 + np.exp(-1.2 * (rng.normal(size=USERS)[user] + rng.normal(size=ITEMS)[item])))
+    clicked = (rng.random(rows) < chance).astype(int)
+    return pd.DataFrame({"user_id": user, "item_id": item, "click": clicked, "timestamp": np.arange(rows)}), chance
+
+
+@pytest.fixture(scope="module")
+def features(kernel: Kernel) -> FeatureSet:
+    dataset = open_dataset(clicks()[0], task="click", protocol="temporal")
+    return build_features(dataset, kernel, task="click", seed=0)
+
+
+def genotype_of(kernel: Kernel, features: FeatureSet, blueprint: str, **genes: Any) -> Genotype:
+    found = chosen_among(kernel, offers(kernel, "click", features.schema, wanted=(blueprint,)), (blueprint,))
+    space = assemble_space(kernel, found, features.schema, "training/full")
+    return space.canonical({"pipeline": "ranker", "ranker": blueprint, **genes})
+
+
+@pytest.fixture(scope="module")
+def run(kernel: Kernel, features: FeatureSet, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Return (trained model, trainer) of a DeepFM that has been searched."""
+    torch.set_num_threads(1)
+    folder: Path = tmp_path_factory.mktemp("run")
+    evaluator = kernel.create("evaluator", "training/full", epochs=4)
+    genotype = genotype_of(kernel, features, "zoo/deepfm")
+
+    def context(view: FeatureSet) -> EvaluationContext:
+        return EvaluationContext(kernel, view, "click", "auc", 0, 0, folder)
+
+    found = evaluator.evaluate(genotype, Rung(0, 1.0), context(features))
+    model = evaluator.restore(genotype, found.artefacts, context(features))
+    trainer = Trainer(kernel, lambda g, view, n: evaluator.refit(Genotype(g), {"best_epoch": n}, context(view)), lambda: [(model, 1.0)])
+    return SimpleNamespace(model=model, trainer=trainer, genotype=genotype)
+
+
+def context_of(features: Any, trainer: Trainer | None) -> CompressionContext:
+    return CompressionContext(Target("cloud"), features, {}, lambda model, share: model, np.random.default_rng(0), trainer=trainer)
+
+
+def test_a_label_is_mixed_with_the_weighted_mean_of_the_teachers(features: FeatureSet, run: Any) -> None:
+    label, rows = next(iter(features.schema.tasks)), features.rows("train")
+    said, hard = predict_tasks(run.model.module, features, rows)[label], features.labels()[rows]
+    view = taught(features, [(run.model, 0.25), (run.model, 0.75)], 0.8)
+    assert np.allclose(view.labels()[rows], 0.2 * hard + 0.8 * said, atol=1e-6)
+    judged = features.rows("valid")
+    assert np.array_equal(view.labels()[judged], features.labels()[judged])
+    assert np.array_equal(features.labels()[rows], hard) and set(hard) == {0.0, 1.0}  # those it was made of are as they were
+
+
+def test_unknown_labels_stay_unknown(features: FeatureSet, run: Any) -> None:
+    label, part = next(iter(features.schema.tasks)), features.parts["train"]
+    holes = np.array(part.labels[label], dtype=np.float32)
+    holes[:7] = np.nan
+    gappy = replace(features, parts={**features.parts, "train": replace(part, labels={label: holes})}, _cache={})
+    found = taught(gappy, [(run.model, 1.0)], 1.0).labels()[gappy.rows("train")]
+    assert np.isnan(found[:7]).all() and np.isfinite(found[7:]).all()
+
+
+def test_widths_are_cut_and_what_costs_no_parameters_stays(kernel: Kernel, features: FeatureSet) -> None:
+    genotype = genotype_of(kernel, features, "zoo/din", **{"zoo/din.max_length": 20, "zoo/din.hidden_units": (128, 64)})
+    found = smaller(genotype, 0.5, features.schema, kernel)
+    assert found is not None
+    assert found["zoo/din.hidden_units"] == (64, 32) and found["zoo/din.max_length"] == 20
+    assert {name: value for name, value in found.items() if ".training." in name} == {
+        n: v for n, v in genotype.items() if ".training." in n
+    }
+    assert decode(found, features.schema, kernel).architecture.digest() != decode(genotype, features.schema, kernel).architecture.digest()
+
+
+def test_a_model_without_widths_has_no_student(kernel: Kernel, features: FeatureSet) -> None:
+    assert smaller(genotype_of(kernel, features, "baselines/logistic-regression"), 0.5, features.schema, kernel) is None
+
+
+def test_a_student_is_smaller_and_as_good_as_its_teacher(features: FeatureSet, run: Any) -> None:
+    before = {name: value.clone() for name, value in run.model.module.state_dict().items()}
+    compressor = Student(Student.Config(size=0.5, epochs=3))
+    student = compressor.compress(CompressedModel(run.model), context_of(features, run.trainer)).model.module
+    sizes = [sum(p.numel() for p in network.parameters()) for network in (student, run.model.module)]
+    assert sizes[0] < 0.75 * sizes[1] and student.inputs == run.model.module.inputs
+    aucs = [row_metrics(network, features, "valid", student.tasks[0], ("auc",))[0].values["auc"] for network in (student, run.model.module)]
+    assert aucs[0] > aucs[1] - 0.01 > 0.6  # type: ignore[operator]
+    assert all(torch.equal(value, before[name]) for name, value in run.model.module.state_dict().items())
+
+
+def test_soft_labels_teach_more_of_the_chances_than_hard_ones(features: FeatureSet, run: Any) -> None:
+    """Labels that are the true chances teach the same network more than one toss of each coin."""
+    small = smaller(run.genotype, 0.5, features.schema, run.trainer.kernel)
+    assert small is not None
+    rows, label, part = features.rows("train"), next(iter(features.schema.tasks)), features.parts["train"]
+    soft = np.array(part.labels[label], dtype=np.float32)
+    soft[rows] = clicks()[1][: len(rows)]
+    assert abs(np.corrcoef(soft[rows], features.labels()[rows])[0, 1]) > 0.3  # rows and chances belong together
+    view = replace(features, parts={**features.parts, "train": replace(part, labels={label: soft})}, _cache={})
+    losses = [
+        row_metrics(run.trainer.train(small, one, 4).module, features, "valid", label, ("log_loss",))[0].values["log_loss"]
+        for one in (view, features)
+    ]
+    assert losses[0] < losses[1] - 0.005  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("case", ["no trainer", "no genotype", "few rows"])
+def test_what_cannot_have_a_student_is_told_why(features: FeatureSet, run: Any, case: str) -> None:
+    trainer, model, given = run.trainer, run.model, features
+    if case == "no trainer":
+        trainer = None
+    elif case == "no genotype":
+        model = replace(model, provenance={})
+    else:
+        given = SimpleNamespace(rows=lambda split: np.arange(4_999), schema=features.schema)  # type: ignore[assignment]
+    with pytest.raises(NotApplicable, match={"few rows": "4,999 training rows"}.get(case, "ranker of a run")):
+        Student(Student.Config()).compress(CompressedModel(model), context_of(given, trainer))
+
+
+def test_halves_and_quarters_are_proposed_to_rankers_alone(run: Any) -> None:
+    found = list(Student(Student.Config()).propose(CompressedModel(run.model), Target("edge")))
+    assert [config.size for config in found] == [0.5, 0.25]  # type: ignore[attr-defined]
+    lists = TrainedModel(run.model.architecture, SimpleNamespace(tasks=()), run.model.features, {}, {"genotype": {}})
+    assert not list(Student(Student.Config()).propose(CompressedModel(lists), Target("edge")))

@@ -1,0 +1,77 @@
+"""A chosen model that cannot be served gives its place to the next best: what a run computed is not lost for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from autorec_kernel.errors import BundleError, SearchError
+from autorec_kernel.kernel import Kernel
+from autorec_kernel.recipe import Recipe
+from autorec_kernel.records.trial import Cost, SearchResult, Trial
+from autorec_kernel.search.journal import Journal
+from autorec_kernel.space import Genotype
+from autorec_kernel.stages import finish
+from autorec_kernel.stages.workplace import Silent, Workplace
+
+TRIALS = tuple(Trial(n, Genotype({"n": n}), "complete", (v,), {"auc": v}, cost=Cost(1, 1, 1.0)) for n, v in enumerate((0.5, 0.9, 0.8, 0.7)))
+
+
+@pytest.fixture
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return (trial that is made, built feature sets, notes) when the graphs of some trials cannot be made."""
+
+    def make(broken: set[int], trials: tuple[Trial, ...] = TRIALS) -> tuple[int, int, list[str]]:
+        built: list[Any] = []
+
+        def best(place: Any, features: Any, left: list[Trial], baselines: Any) -> Any:
+            complete = [trial for trial in left if trial.status == "complete"]
+            found = max(complete, key=lambda trial: trial.value, default=None)
+            return None if found is None else (SimpleNamespace(trial=found), f"model {found.number}")
+
+        def deployed(place: Any, final: Any, model: Any, chosen: Trial, *rest: Any) -> str:
+            if chosen.number in broken:
+                raise BundleError("the exported graph differs")
+            return "deployed"
+
+        monkeypatch.setattr(finish, "choose_in_time", best)
+        monkeypatch.setattr(finish, "plan_compression", lambda *told: None)
+        monkeypatch.setattr(finish, "features_of", lambda *told, **more: built.append(1) or SimpleNamespace())
+        monkeypatch.setattr(finish, "narrowed", lambda features, folder: features)
+        monkeypatch.setattr(finish.judge, "refit", lambda place, final, trial: f"refitted {trial.number}")
+        monkeypatch.setattr(finish, "deploy", deployed)
+        features: Any = SimpleNamespace(schema=SimpleNamespace(tasks={"click": "logit"}), plan=[], fading=None)
+        dataset: Any = SimpleNamespace(final=lambda: None)
+        with Journal.open(tmp_path / "journal.jsonl") as journal:
+            place = Workplace(tmp_path, Recipe(task="click", trials=1), Kernel({}), journal, Silent())
+            found = finish._made(place, dataset, features, SearchResult(None, (), trials, 0.0), [0])
+        assert found.model == f"refitted {found.chosen.trial.number}"  # type: ignore[comparison-overlap]
+        return found.chosen.trial.number, len(built), place.notes
+
+    return make
+
+
+def test_the_best_is_made_where_it_can_be(made: Any) -> None:
+    assert made(set()) == (1, 1, [])
+
+
+def test_what_cannot_be_served_is_said_and_the_next_best_is_made_on_the_same_features(made: Any) -> None:
+    number, built, notes = made({1, 2})
+    assert (number, built) == (3, 1)
+    assert notes[0] == "trial 1 cannot be served: the exported graph differs; the next best one is tried"
+    assert notes[1].startswith("trial 2 cannot be served")
+
+
+def test_when_none_of_the_best_can_be_served_the_reason_is_raised(made: Any) -> None:
+    with pytest.raises(BundleError, match="the exported graph differs"):
+        made({1, 2, 3})
+    with pytest.raises(BundleError, match="the exported graph differs"):
+        made({0}, TRIALS[:1])
+
+
+def test_a_search_without_a_complete_trial_says_why(made: Any) -> None:
+    with pytest.raises(SearchError, match="no candidate could be evaluated"):
+        made(set(), (Trial(0, Genotype({"n": 0}), "failed", error="no"),))

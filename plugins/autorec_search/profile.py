@@ -12,6 +12,7 @@ __all__ = ["Decision", "Profile", "decisions"]
 
 _NUMERIC = 0.9  # share of numeric genes from which there is hardly anything but numbers to choose
 _MANY = 24  # genes active at once from which evolution beats a model that looks at each gene alone
+_SHORT = 48  # trials up to which children of the first candidates are worth more than a model of so few, or than random draws
 _PATIENT = 200  # trials up to which a Gaussian process is fitted again for every batch
 
 
@@ -62,6 +63,9 @@ def decisions(profile: Profile) -> tuple[Decision, ...]:
         reason = f"{profile.numeric:.0%} of the genes are numbers"
         few = profile.trials is None or profile.trials <= _PATIENT
         return _ordered(reason, Decision("bayes/tpe", reason, {"sampler": "gp" if few else "cma"}), "evolution/evolution")
+    if profile.trials is not None and profile.trials <= _SHORT:
+        reason = f"{profile.trials} candidates are few: children of the first ones"
+        return _ordered(reason, Decision("evolution/evolution", reason, {"startup": 1}), "bayes/tpe")
     if profile.active >= _MANY:
         reason = f"{profile.active} genes are active at once"
         return _ordered(reason, Decision("evolution/evolution", reason), "bayes/tpe")

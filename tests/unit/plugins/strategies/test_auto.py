@@ -36,10 +36,12 @@ def test_a_profile_counts_what_can_be_active_at_once() -> None:
         (WIDE, {}, "evolution/evolution", {}),
         (SPACE, {}, "bayes/tpe", {}),
         (TINY, {"trials": 6}, "search/random", {}),
-        (TINY, {"trials": 5}, "bayes/tpe", {}),
+        (TINY, {"trials": 5}, "evolution/evolution", {"startup": 1}),
+        (SPACE, {"trials": 48}, "evolution/evolution", {"startup": 1}),
+        (SPACE, {"trials": 49}, "bayes/tpe", {}),
     ],
 )
-def test_profiles_lead_to_decisions(space: SearchSpace, options: dict[str, object], strategy: str, chosen: dict[str, str]) -> None:
+def test_profiles_lead_to_decisions(space: SearchSpace, options: dict[str, object], strategy: str, chosen: dict[str, object]) -> None:
     session = auto(**options).start(space, ("m",))
     assert (session.decision.strategy, dict(session.decision.options)) == (strategy, chosen)
     assert f"auto: {strategy}" in session.ask(1, np.random.default_rng(0))[0].reason

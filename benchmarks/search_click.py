@@ -22,6 +22,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from autorec_kernel.evaluation import compare_auc
+from autorec_kernel.evaluation.rows import auc
 from autorec_kernel.kernel import Kernel
 from autorec_kernel.pipeline import run
 from autorec_kernel.recipe import Recipe
@@ -42,8 +44,8 @@ def whole(given: argparse.Namespace, kernel: Kernel, name: str, **told: Any) -> 
     began, load = time.monotonic(), os.getloadavg()[0]
     with Recorder() as recorder:
         found = run(given.data / "ratings.csv.gz", recipe(given, **told), kernel, given.runs / name, **sides_of(given.data))
-    quality = recorder.compressed.quality
-    np.savez(given.runs / f"{name}.npz", parts=quality.parts, labels=quality.labels)
+    parts = {which: found.quality.parts for which, found in zip(("float", "parts"), recorder.found, strict=False)}
+    np.savez(given.runs / f"{name}.npz", **parts, labels=recorder.compressed.quality.labels)
     row = {"best": found["best"], "test": found["compressed"]["test"], "trials": found["trials"], "notes": found["notes"]}
     row |= {"seconds": round(time.monotonic() - began, 1), "load": [round(load, 1), round(os.getloadavg()[0], 1)]}
     return {**row, "stages": found["stages"], **counted(given.runs / name)}
@@ -84,6 +86,23 @@ def tuned(given: argparse.Namespace, kernel: Kernel) -> dict[str, Any]:
     return {"valid": found, "best": max(found, key=lambda name: found[name])}
 
 
+def judged(given: argparse.Namespace) -> dict[str, Any]:
+    """Compare what the search serves with the tuned blueprint, as it was trained and as it is served; by users and by rows."""
+    stored = {name: dict(np.load(given.runs / f"{name}.npz")) for name in ("search", "zoo")}
+    quality = {
+        "served search": (stored["search"]["parts"], stored["search"]["labels"]),
+        "zoo, float": (stored["zoo"]["float"], stored["zoo"]["labels"]),
+        "zoo, served": (stored["zoo"]["parts"], stored["zoo"]["labels"]),
+    }
+    first = quality.pop("served search")
+    found: dict[str, Any] = {"served search": auc(first[1], first[0])}
+    for name, (parts, labels) in quality.items():
+        pair = [SimpleNamespace(quality=SimpleNamespace(parts=one, labels=labels)) for one in (first[0], parts)]
+        by_rows = compare_auc(labels, first[0], parts, np.random.default_rng(0))
+        found[name] = {"auc": auc(labels, parts), "by users": compare(given.data, "click", *pair).to_json(), "by rows": by_rows.to_json()}
+    return found
+
+
 def main() -> None:
     """Run one part and print it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -106,9 +125,7 @@ def main() -> None:
         told = whole(given, alone, "zoo", blueprints=(best["best"],), trials=1 + given.trials, strategy="bayes/tpe", rungs=(1.0,))
         print(json.dumps({**best, **told}, indent=1))
     else:
-        first, second = (SimpleNamespace(quality=SimpleNamespace(**np.load(given.runs / f"{name}.npz"))) for name in ("search", "zoo"))
-        difference = compare(given.data, "click", first, second)
-        print(json.dumps({"search - zoo": difference.to_json(), "bars": BARS, **counted(given.runs / "search")}, indent=1))
+        print(json.dumps({**judged(given), "bars": BARS, **counted(given.runs / "search")}, indent=1))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from autorec_kernel.recipe import Recipe
 from autorec_kernel.records.trial import Cost, SearchResult, Trial
 from autorec_kernel.search.journal import Journal
 from autorec_kernel.space import Genotype
-from autorec_kernel.stages import finish
+from autorec_kernel.stages import evaluate, finish
 from autorec_kernel.stages.workplace import Silent, Workplace
 
 TRIALS = tuple(Trial(n, Genotype({"n": n}), "complete", (v,), {"auc": v}, cost=Cost(1, 1, 1.0)) for n, v in enumerate((0.5, 0.9, 0.8, 0.7)))
@@ -39,16 +39,21 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
         monkeypatch.setattr(finish, "choose_in_time", best)
         monkeypatch.setattr(finish, "plan_compression", lambda *told: None)
-        monkeypatch.setattr(finish, "features_of", lambda *told, **more: built.append(1) or SimpleNamespace())
+
+        def features_of(*told: Any, **more: Any) -> Any:
+            built.append(told)
+            return SimpleNamespace()
+
+        monkeypatch.setattr(finish, "features_of", features_of)
         monkeypatch.setattr(finish, "narrowed", lambda features, folder: features)
-        monkeypatch.setattr(finish.judge, "refit", lambda place, final, trial: f"refitted {trial.number}")
+        monkeypatch.setattr(evaluate, "refit", lambda place, final, trial: f"refitted {trial.number}")
         monkeypatch.setattr(finish, "deploy", deployed)
         features: Any = SimpleNamespace(schema=SimpleNamespace(tasks={"click": "logit"}), plan=[], fading=None)
         dataset: Any = SimpleNamespace(final=lambda: None)
         with Journal.open(tmp_path / "journal.jsonl") as journal:
             place = Workplace(tmp_path, Recipe(task="click", trials=1), Kernel({}), journal, Silent())
             found = finish._made(place, dataset, features, SearchResult(None, (), trials, 0.0), [0])
-        assert found.model == f"refitted {found.chosen.trial.number}"  # type: ignore[comparison-overlap]
+        assert str(found.model) == f"refitted {found.chosen.trial.number}"
         return found.chosen.trial.number, len(built), place.notes
 
     return make

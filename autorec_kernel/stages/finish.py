@@ -84,13 +84,12 @@ def _made(place: Workplace, dataset: Dataset, features: FeatureSet, found: Searc
     """
     trials = left = list(judge.answering(found.trials, features.schema, place.recipe.task))
     final: FeatureSet | None = None
-    for number in range(_TRIES):
+    while True:
         with place.stage("evaluate", "taking up the chosen model"):
             taken = choose_in_time(place, features, left, baselines)
             if taken is None:
                 raise SearchError(_why_nothing(found), where=str(place.folder), hint="autorec status " + str(place.folder))
             chosen, validated = taken
-        left = [trial for trial in left if trial.number != chosen.trial.number]
         try:
             with place.stage("deploy", "planning the compression"):
                 planned = plan_compression(place, features, validated, chosen.trial, trials)
@@ -99,14 +98,12 @@ def _made(place: Workplace, dataset: Dataset, features: FeatureSet, found: Searc
                 final.fading = features.fading
                 model = judge.refit(place, final, chosen.trial)
             with place.stage("deploy", "compressing"):
-                deployed = deploy(place, final, model, chosen.trial, trials, planned)
+                return _Made(chosen, planned, final, model, deploy(place, final, model, chosen.trial, trials, planned))
         except BundleError as error:
-            if number + 1 == _TRIES or not any(trial.status == "complete" for trial in left):
+            left = [trial for trial in left if trial.number != chosen.trial.number]
+            if len(trials) - len(left) == _TRIES or not any(trial.status == "complete" for trial in left):
                 raise
             place.note(f"trial {chosen.trial.number} cannot be served: {error.message}; the next best one is tried")
-            continue
-        return _Made(chosen, planned, final, model, deployed)
-    raise AssertionError("unreachable: the last try returns or raises")
 
 
 def _note_latency(place: Workplace, measured: float) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -14,26 +14,28 @@ from autorec_kernel.config import ComponentConfig
 from autorec_kernel.contracts.deploy import CompressionContext, NotApplicable, Target
 from autorec_kernel.records.model import CompressedModel
 from autorec_kernel.space import Int
-from autorec_prune.graphs import graph_of, is_look_up, option, readers_of, rebuilt, smaller
+from autorec_prune.graphs import graph_of, is_look_up, readers_of, rebuilt, smaller
+from autorec_prune.histories import HistoryScores, history_scores
 
 __all__ = ["SparseItems", "largest_entries"]
 
 _FEWEST = 64  # items below which a matrix is left alone
 _SIZES = (256, 128, 64, 32)  # entries a row that are proposed
+Tables = dict[str, tuple[np.ndarray, np.ndarray]]  # initialiser of values → (columns [N, n], values [N, n])
 
 
 class SparseItems:
-    """Stores a square matrix [N, N] as n values and n columns a row, in standard operators.
+    """Stores a square matrix [N, N] as n values and n columns a row, in standard operators; stored neighbours are cut to n a row.
 
     Where the matrix multiplies histories, each a sum of unit vectors (`blocks/neighbour-scores` on EASE, SLIM, directed weights), the
     entries of the history's rows are added up one by one: L · n additions instead of N² products. Rows that are looked up are spread into
-    zeros. For any other reader the matrix is rebuilt when the model loads.
+    zeros. For any other reader the matrix is rebuilt when the model loads. Columns take two bytes in catalogues of up to 65,536 rows.
     """
 
     class Config(ComponentConfig):
         """Options."""
 
-        entries: Annotated[int, Int(8, 1024, log=True)] = Field(128, ge=1, le=2**20, description="Entries of each row that are stored.")
+        entries: Annotated[int, Int(8, 1024, log=True)] = Field(128, ge=1, le=2**20, description="Most entries of a row that are stored.")
 
     form: ClassVar[Literal["module", "graph"]] = "graph"
 
@@ -41,32 +43,39 @@ class SparseItems:
         self.config = config
 
     def propose(self, model: CompressedModel, target: Target) -> Iterable[ComponentConfig]:
-        """Yield numbers of entries that at most halve the largest square matrix, the most first."""
-        sizes = [tensor.dims[0] for tensor in _matrices(graph_of(model))] if model.graph is not None else []
+        """Yield numbers of entries that at most halve the widest rows, the most first; before them all neighbours, in fewer bytes each."""
+        graph = graph_of(model) if model.graph is not None else onnx.ModelProto()
+        tables = _tables(graph, history_scores(graph))
+        items = max((len(values) for _, values in tables.values()), default=0)
+        most = max((values.shape[1] for _, values in tables.values()), default=0)
+        if most < items and items <= 2**16:
+            yield self.config.model_copy(update={"entries": most})
         for entries in _SIZES:
-            if sizes and 2 * entries * _bytes(max(sizes)) <= 4 * max(sizes):
+            if 2 * entries * _bytes(items) <= (4 if most == items else 8) * most:
                 yield self.config.model_copy(update={"entries": entries})
 
     def compress(self, model: CompressedModel, context: CompressionContext) -> CompressedModel:
         """Return the model with sparse item-item matrices; the same graph gives the same bytes.
 
         Raises:
-            NotApplicable: There is no square matrix with more entries a row, or the bytes did not shrink.
+            NotApplicable: There is no item-item matrix, or the bytes did not shrink.
         """
         plain = graph_of(model)
-        found = [tensor for tensor in _matrices(plain) if tensor.dims[0] > self.config.entries]
-        if not found:
-            raise NotApplicable(f"no item-item matrix has more than {max(self.config.entries, _FEWEST - 1)} entries a row")
-        stored: dict[str, np.ndarray] = {}
-        for tensor in found:
-            columns, values = largest_entries(numpy_helper.to_array(tensor), self.config.entries)
-            stored |= {f"{tensor.name}.columns": columns, f"{tensor.name}.values": values}
-        sizes = {tensor.name: int(tensor.dims[0]) for tensor in found}
-        return smaller(model, rebuilt(plain, _nodes(plain, sizes, stored), stored))
+        scores = history_scores(plain)
+        tables = _tables(plain, scores)
+        if not tables:
+            raise NotApplicable(f"no item-item matrix of {_FEWEST} items or more is multiplied by histories or looked up")
+        stored: dict[str, np.ndarray] = {"sparse.last": np.array([-1])}
+        for name, (columns, values) in tables.items():
+            near, weights = largest_entries(values, min(self.config.entries, values.shape[1]))
+            near = np.take_along_axis(columns, near.astype(np.int64), 1).astype(_kind(len(values)))
+            stored |= {f"{name}.columns": near, f"{name}.values": weights, f"{name}.zero": np.zeros((), np.float32)}
+            stored |= {f"{name}.size": np.array([len(values)]), f"{name}.shape": np.array([len(values), len(values)])}
+        return smaller(model, rebuilt(plain, _nodes(plain, scores, tables), stored))
 
 
 def largest_entries(matrix: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return (columns uint16 or int32 [N, n] ascending, values float32 [N, n]): the n entries of largest size of each row."""
+    """Return (columns uint16 or int32 [R, n] ascending, values float32 [R, n]): the n entries of largest size of each row [R, N]."""
     columns = np.sort(np.argpartition(-np.abs(matrix), count - 1, axis=1)[:, :count], axis=1)
     return columns.astype(_kind(matrix.shape[1])), np.take_along_axis(matrix, columns, 1).astype(np.float32)
 
@@ -80,66 +89,49 @@ def _bytes(items: int) -> int:
     return 4 + np.dtype(_kind(items)).itemsize
 
 
-def _matrices(model: onnx.ModelProto) -> list[onnx.TensorProto]:
-    """Return the square float32 initialisers that a product multiplies something by, or that rows are looked up in."""
-    readers = readers_of(model)
-    square = [t for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT and len(t.dims) == 2 and t.dims[0] == t.dims[1]]
-    large = [tensor for tensor in square if tensor.dims[0] >= _FEWEST]
-    histories = _histories(model)
-    return [t for t in large if any(_reads(node, t.name, histories) for node in readers.get(t.name, []))]
+def _tables(model: onnx.ModelProto, scores: list[HistoryScores]) -> Tables:
+    """Return the item-item matrices that histories multiply or rows are looked up in, and the neighbours that histories sum.
 
-
-def _reads(node: onnx.NodeProto, matrix: str, histories: Mapping[str, onnx.NodeProto]) -> bool:
-    """Return whether a node reads rows of an item-item matrix: a weight of a perceptron that happens to be square is none."""
-    return is_look_up(node, matrix) or _multiplied(node, matrix, histories) is not None
-
-
-def _histories(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
-    """Return value → the node that adds weights up in zeros [A, N], one place a step of a history."""
-    made = {name: node for node in model.graph.node for name in node.output}
-    zeros = {tensor.name for tensor in model.graph.initializer if not numpy_helper.to_array(tensor).any()}
-    found = {}
-    for node in model.graph.node:
-        if node.op_type == "ScatterElements" and option(node, "axis", 0) == 1 and option(node, "reduction", b"none") == b"add":
-            empty = made.get(node.input[0])
-            if empty is not None and empty.op_type == "Expand" and empty.input[0] in zeros:
-                found[node.output[0]] = node
+    A weight of a perceptron that happens to be square is none.
+    """
+    readers, known = readers_of(model), {score.values: score for score in scores}
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    found: Tables = {}
+    for name, tensor in stored.items():
+        if tensor.data_type != onnx.TensorProto.FLOAT or len(tensor.dims) != 2 or tensor.dims[0] < _FEWEST:
+            continue
+        score = known.get(name)
+        if score is not None and score.columns and len(readers[name]) == 1:
+            found[name] = numpy_helper.to_array(stored[score.columns]).astype(np.int64), numpy_helper.to_array(tensor)
+        elif tensor.dims[0] == tensor.dims[1] and (score is not None or any(is_look_up(node, name) for node in readers.get(name, []))):
+            found[name] = np.broadcast_to(np.arange(tensor.dims[1]), tuple(tensor.dims)), numpy_helper.to_array(tensor)
     return found
 
 
-def _multiplied(node: onnx.NodeProto, matrix: str, histories: Mapping[str, onnx.NodeProto]) -> onnx.NodeProto | None:
-    """Return the node that made the histories which `node` multiplies by the matrix."""
-    product = node.op_type == "MatMul" and node.input[1] == matrix and node.input[0] != matrix
-    return histories.get(node.input[0]) if product else None
-
-
-def _nodes(model: onnx.ModelProto, sizes: Mapping[str, int], stored: dict[str, np.ndarray]) -> Iterator[onnx.NodeProto]:
-    """Yield the graph's nodes with every reader of a matrix rewritten; constants that they need are added to `stored`."""
-    histories = _histories(model)
-    for name, size in sizes.items():
-        stored |= {f"{name}.zero": np.zeros((), np.float32), f"{name}.size": np.array([size]), f"{name}.shape": np.array([size, size])}
-        yield from _rebuilding(name)  # dropped again where nothing reads the whole matrix
-    stored["sparse.last"] = np.array([-1])
+def _nodes(model: onnx.ModelProto, scores: list[HistoryScores], tables: Tables) -> Iterator[onnx.NodeProto]:
+    """Yield the graph's nodes with every reader of a table rewritten; what nobody reads any longer is dropped afterwards."""
+    added = {score.out: score for score in scores if score.values in tables}
+    square = {name for name, (_, values) in tables.items() if len(values) == values.shape[1]}
+    for name in square:
+        yield from _rebuilding(name)
     for node in model.graph.node:
-        name = next((entry for entry in node.input if entry in sizes), "")
-        history = _multiplied(node, name, histories)
-        if name and history is not None:
-            yield from _added(name, history, node.output[0])
-        elif name and is_look_up(node, name):
-            yield from _spread(name, node.input[1], node.output[0])
+        if node.output[0] in added:
+            yield from _added(added[node.output[0]])
+        elif node.input and node.input[0] in square and is_look_up(node, node.input[0]):
+            yield from _spread(node.input[0], node.input[1], node.output[0])
         else:
             yield node
 
 
-def _added(name: str, history: onnx.NodeProto, out: str) -> Iterator[onnx.NodeProto]:
+def _added(score: HistoryScores) -> Iterator[onnx.NodeProto]:
     """Yield what adds, for every step of a history, its weight times the entries of its row to zeros [A, N]."""
-    zeros, items, weights = history.input
-    yield from _entries(name, items, out)
-    yield helper.make_node("Unsqueeze", [weights, "sparse.last"], [f"{out}.weights"])
+    out = score.out
+    yield from _entries(score.values, score.items, out)
+    yield helper.make_node("Unsqueeze", [score.weights, "sparse.last"], [f"{out}.weights"])
     yield helper.make_node("Mul", [f"{out}.values", f"{out}.weights"], [f"{out}.weighed"])
     yield helper.make_node("Flatten", [f"{out}.columns"], [f"{out}.places"], axis=1)
     yield helper.make_node("Flatten", [f"{out}.weighed"], [f"{out}.parts"], axis=1)
-    yield helper.make_node("ScatterElements", [zeros, f"{out}.places", f"{out}.parts"], [out], axis=1, reduction="add")
+    yield helper.make_node("ScatterElements", [score.zeros, f"{out}.places", f"{out}.parts"], [out], axis=1, reduction="add")
 
 
 def _spread(name: str, rows: str, out: str) -> Iterator[onnx.NodeProto]:

@@ -83,7 +83,12 @@ def answer(model: CompressedModel, inputs: Inputs, folded: str = "") -> np.ndarr
 def exported(kernel: Kernel) -> dict[str, tuple[CompressedModel, Any, Inputs]]:
     """Return blueprint → (model with its graph, features, serving inputs)."""
     found = {}
-    for name, task in (("zoo/deepfm", "click"), ("zoo/mf", "recommend"), ("baselines/ease", "recommend")):
+    for name, task in (
+        ("zoo/deepfm", "click"),
+        ("zoo/mf", "recommend"),
+        ("baselines/ease", "recommend"),
+        ("baselines/item-knn", "recommend"),
+    ):
         features = features_for(kernel, task)
         network = network_for(kernel.create("blueprint", name), features, kernel).eval()
         sample = serving_sample(network, features)
@@ -259,7 +264,7 @@ def test_square_weights_of_a_perceptron_are_no_item_matrix() -> None:
 
 def test_it_proposes_several_sizes_that_at_most_halve_the_matrix() -> None:
     assert [config.entries for config in SparseItems(SparseItems.Config()).propose(history_scores(), CONTEXT.target)] == [64, 32]
-    with pytest.raises(NotApplicable, match="more than 200"):
+    with pytest.raises(NotApplicable, match="grew"):
         SparseItems(SparseItems.Config(entries=200)).compress(history_scores(), CONTEXT)
 
 
@@ -278,6 +283,57 @@ def test_the_graph_of_a_closed_form_is_recognised(exported: Any, monkeypatch: py
     dense = np.zeros((len(sample["history"]), len(values)), np.float32)
     np.add.at(dense, (np.arange(len(dense))[:, None], sample["history"]), (sample["history"] != 0).astype(np.float32))
     np.testing.assert_allclose(served(small, sample), dense @ cut(values, 6), atol=1e-5)
+
+
+def neighbours(rows: str, entries: int = 60) -> CompressedModel:
+    """Return the graph that `blocks/neighbour-scores` exports on stored neighbours."""
+    columns, values = largest_entries(matrix(), entries)
+    nodes = [
+        helper.make_node("Shape", ["h"], ["rows"], end=1),
+        helper.make_node("Concat", ["rows", "size"], ["shape"], axis=0),
+        helper.make_node("Expand", ["zero", "shape"], ["zeros"]),
+        helper.make_node("Unsqueeze", ["h", "last"], ["deep"]),
+        helper.make_node(rows, ["columns", "deep" if rows == "GatherND" else "h"], ["short"]),
+        helper.make_node("Cast", ["short"], ["long"], to=TensorProto.INT64),
+        helper.make_node("Gather", ["values", "h"], ["read"]),
+        helper.make_node("Unsqueeze", ["w", "last"], ["weights"]),
+        helper.make_node("Mul", ["read", "weights"], ["weighed"]),
+        helper.make_node("Concat", ["rows", "flat"], ["wide"], axis=0),
+        helper.make_node("Reshape", ["long", "wide"], ["places"]),
+        helper.make_node("Reshape", ["weighed", "wide"], ["parts"]),
+        helper.make_node("ScatterElements", ["zeros", "places", "parts"], ["y"], axis=1, reduction="add"),
+    ]
+    stored = {"size": np.array([ITEMS]), "zero": np.float32(0), "last": np.array([-1]), "flat": np.array([9 * entries])}
+    return hand_made(nodes, {**stored, "columns": columns.astype(np.int32), "values": values}, histories(), (ITEMS,))
+
+
+@pytest.mark.parametrize("rows", ["GatherND", "Gather"])
+def test_stored_neighbours_are_cut_to_the_largest_too(rows: str) -> None:
+    model, given = neighbours(rows), histories()
+    small = compressed(SparseItems(SparseItems.Config(entries=20)), model)
+    dense = np.zeros((6, ITEMS), np.float32)
+    np.add.at(dense, (np.arange(6)[:, None], given["h"]), given["w"])
+    np.testing.assert_allclose(answer(small, given), dense @ cut(matrix(), 20), atol=1e-5)
+    assert initialisers(small)[(ITEMS, 20)] in (TensorProto.FLOAT, TensorProto.UINT16)
+    assert (ITEMS, 60) not in initialisers(small)
+
+
+def test_all_neighbours_in_two_bytes_each_change_no_answer() -> None:
+    model, given = neighbours("Gather"), histories()
+    assert [config.entries for config in SparseItems(SparseItems.Config()).propose(model, CONTEXT.target)] == [60, 32]
+    small = compressed(SparseItems(SparseItems.Config(entries=60)), model)
+    np.testing.assert_allclose(answer(small, given), answer(model, given), atol=1e-6)
+    assert len(small.graph or b"") < 0.78 * len(model.graph or b"")
+
+
+def test_the_graph_of_a_neighbour_model_is_recognised(exported: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, _, sample = exported["baselines/item-knn"]
+    monkeypatch.setattr("autorec_prune.sparse._FEWEST", 16)
+    whole = SparseItems(SparseItems.Config(entries=1000)).compress(model, CONTEXT)
+    np.testing.assert_allclose(served(whole, sample), served(model, sample), atol=1e-6)
+    few = SparseItems(SparseItems.Config(entries=4)).compress(model, CONTEXT)
+    assert len(few.graph or b"") < 0.5 * len(whole.graph or b"")
+    assert np.corrcoef(served(few, sample).ravel(), served(model, sample).ravel())[0, 1] > 0.5
 
 
 # --- single weights -------------------------------------------------------------------------------------------------------------

@@ -1,11 +1,13 @@
 """A search of ten minutes among all rankers against the best blueprint of the zoo after ten trials of its own: test AUC, paired by user.
 
 `search` is a whole run with everything installed. `zoo` tunes every ranker of the zoo alone on the same features (its default and ten
-trials of Bayesian optimisation), takes the best one by validation, and makes a whole run of it. `judge` compares the compressed models.
+trials of Bayesian optimisation), takes the best one by validation, and makes a whole run of it. `judge` compares the models. `fidelity` puts the full trainings of `zoo`
+into orders of its own, and counts what ladders of rungs would have trained of each and which candidate they would have found.
 
     python -m benchmarks.search_click search DATA/ml-100k RUNS --seconds 600
     python -m benchmarks.search_click zoo DATA/ml-100k RUNS
     python -m benchmarks.search_click judge DATA/ml-100k RUNS
+    python -m benchmarks.search_click fidelity DATA/ml-100k RUNS
 """
 
 from __future__ import annotations
@@ -103,10 +105,54 @@ def judged(given: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
+LADDERS = {"batches of 8, best quarter": (8, 4, 3), "batches of 16, best eighth": (16, 8, 3), "the same, patience 1": (16, 8, 1)}
+
+
+def curves(folder: Path) -> list[list[float]]:
+    """Return the validation AUC after each epoch of every candidate that learns by epochs and was trained to its own end."""
+    found = []
+    for path in sorted(folder.glob("*/journal.jsonl")):
+        for record in read_journal(path):
+            if record["kind"] == "result" and record["evaluation"]["status"] == "complete":
+                details = record["evaluation"]["details"]
+                if details["values"] and "same_as" not in details and "stopped_by" not in details:
+                    found.append([float(value) for value in details["values"]])
+    return found
+
+
+def climbed(order: list[list[float]], batch: int, eta: int, patience: int) -> tuple[int, float]:
+    """Return the epochs that a ladder of one epoch and the rest trains, and the best value it finds; what climbs is trained anew."""
+    epochs, best = 0, 0.0
+    for start in range(0, len(order), batch):
+        now = order[start : start + batch]
+        epochs += len(now)
+        for curve in sorted(now, key=lambda values: -values[0])[: -(-len(now) // eta)]:
+            reached = next((n for n in range(1, len(curve)) if n - int(np.argmax(curve[: n + 1])) >= patience), len(curve) - 1) + 1
+            epochs += reached
+            best = max(best, *curve[:reached])
+    return epochs, best
+
+
+def fidelity(given: argparse.Namespace, orders: int = 200, size: int = 96) -> dict[str, Any]:
+    """Compare ladders with full trainings of the same candidates, over random orders of as many as a search of minutes tries."""
+    known, rng = curves(given.runs / "alone"), np.random.default_rng(0)
+    drawn = [[known[place] for place in rng.permutation(len(known))[:size]] for _ in range(orders)]
+    full = [(sum(map(len, order)), max(map(max, order))) for order in drawn]
+    rows: dict[str, Any] = {"candidates": len(known), "epochs of a full search": round(float(np.mean([epochs for epochs, _ in full])), 1)}
+    for name, ladder in LADDERS.items():
+        found = [climbed(order, *ladder) for order in drawn]
+        saved = [1 - epochs / whole for (epochs, _), (whole, _) in zip(found, full, strict=True)]
+        lost = [best - value for (_, value), (_, best) in zip(found, full, strict=True)]
+        same = float(np.mean(np.array(lost) <= 0))
+        rows[name] = {"epochs saved": round(float(np.mean(saved)), 3), "least": round(min(saved), 3), "same winner": same}
+        rows[name] |= {"mean loss of AUC": round(float(np.mean(lost)), 6), "largest": round(max(lost), 6)}
+    return rows
+
+
 def main() -> None:
     """Run one part and print it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("search", "zoo", "judge"))
+    parser.add_argument("part", choices=("search", "zoo", "judge", "fidelity"))
     parser.add_argument("data", type=Path, help="folder of one data set: ratings.csv.gz, users.csv.gz, items.csv.gz")
     parser.add_argument("runs", type=Path, help="where run folders are kept")
     parser.add_argument("--seconds", type=float, default=600.0, help="of the search's whole run")
@@ -124,6 +170,8 @@ def main() -> None:
         best = tuned(given, alone)
         told = whole(given, alone, "zoo", blueprints=(best["best"],), trials=1 + given.trials, strategy="bayes/tpe", rungs=(1.0,))
         print(json.dumps({**best, **told}, indent=1))
+    elif given.part == "fidelity":
+        print(json.dumps(fidelity(given), indent=1))
     else:
         print(json.dumps({**judged(given), "bars": BARS, **counted(given.runs / "search")}, indent=1))
 

@@ -1,8 +1,9 @@
 """A search of ten minutes among all rankers against the best blueprint of the zoo after ten trials of its own: test AUC, paired by user.
 
 `search` is a whole run with everything installed. `zoo` tunes every ranker of the zoo alone on the same features (its default and ten
-trials of Bayesian optimisation), takes the best one by validation, and makes a whole run of it. `judge` compares the models. `fidelity` puts the full trainings of `zoo`
-into orders of its own, and counts what ladders of rungs would have trained of each and which candidate they would have found.
+trials of Bayesian optimisation), takes the best one by validation, and makes a whole run of it. `judge` compares the models.
+`fidelity` puts the full trainings of `zoo` into orders of its own, and counts what ladders of rungs would have trained of each and
+which candidate they would have found.
 
     python -m benchmarks.search_click search DATA/ml-100k RUNS --seconds 600
     python -m benchmarks.search_click zoo DATA/ml-100k RUNS

@@ -90,5 +90,5 @@ def _standardised(scores: torch.Tensor) -> torch.Tensor:
 def _mean(values: torch.Tensor) -> torch.Tensor:
     """Return float32 [A, 1] of [A, M], summed in blocks: a sum of many thousands in one go is off at the fifth digit in onnxruntime."""
     count = values.shape[1]
-    blocks = nn.functional.pad(values, (0, -count % _BLOCK)).unflatten(1, (-1, _BLOCK))
+    blocks: torch.Tensor = nn.functional.pad(values, (0, -count % _BLOCK)).reshape(-1, -(-count // _BLOCK), _BLOCK)
     return blocks.sum(2).sum(1, keepdim=True) / count

@@ -21,5 +21,6 @@ def autorec_blueprints() -> tuple[ComponentSpec, ...]:
         ComponentSpec(
             "learned", "autorec_fusion.retrievers:LearnedFusion", "A closed form and a trained sequence model, fused.", tags=("recall",)
         ),
+        ComponentSpec("popular", "autorec_fusion.retrievers:PopularFusion", "A closed form and popularity, fused.", tags=("recall",)),
         ComponentSpec("solved", "autorec_fusion.retrievers:SolvedFusion", "Two closed forms, fused.", tags=("recall",)),
     )

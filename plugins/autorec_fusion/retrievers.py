@@ -13,7 +13,7 @@ from autorec_kernel.records.architecture import Architecture, Node
 from autorec_kernel.records.features import FeatureSchema
 from autorec_kernel.space import Choice, Float, Int, Under
 
-__all__ = ["LearnedFusion", "SolvedFusion"]
+__all__ = ["LearnedFusion", "PopularFusion", "SolvedFusion"]
 
 _FORMS = ("auto", "directed", "ease", "neighbours")
 _FIRST = "A closed form; auto = directed where events have an order, else ease."
@@ -64,6 +64,20 @@ class SolvedFusion(_Fusion):
         nodes = [node for part in parts for node in solved_scores(part, features)]
         blend = Node("score", "fusion/blend-scores", ("first", "second"), {"weights": (self.config.weight, 1.0)})
         return Architecture((*nodes, blend), {"score": "score"}, "user")
+
+
+class PopularFusion(SolvedFusion):
+    """A closed form and popularity: what a short history says little of is ordered by what most users choose."""
+
+    class Config(SolvedFusion.Config):
+        """Options."""
+
+        second: Annotated[Solved, Choice("popularity")] = Field("popularity", description="The other part.")
+        weight: Annotated[float, Float(0.1, 10.0, log=True), Field(gt=0)] = Field(
+            2.0, description="Weight of the first one's scores where popularity weighs 1, both standardised."
+        )
+
+    config: Config
 
 
 class LearnedFusion(_Fusion):

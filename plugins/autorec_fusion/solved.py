@@ -11,10 +11,11 @@ from autorec_kernel.records.features import Feature, FeatureSchema
 
 __all__ = ["Solved", "history_of", "solved_scores"]
 
-Solved = Literal["auto", "directed", "ease", "neighbours", "factors"]
+Solved = Literal["auto", "directed", "ease", "neighbours", "factors", "popularity"]
 
 _EXACT = 20_000  # items on which EASE is solved exactly at most, where the smaller side times them takes 1.6 GB
 _FREQUENT = 12_000  # the most frequent items, which a larger catalogue is solved on
+_HALF_LIFE = 0.2  # of the time span, as the baseline of recent popularity has it
 _DIRECTED, _FOLLOWED = 4_000, 3_000  # the same two of the directed form
 
 
@@ -57,6 +58,8 @@ def solved_scores(part: Part, features: FeatureSchema) -> list[Node]:
         ContractError: What follows an item is asked of events without an order.
     """
     kind = part.kind if part.kind != "auto" else "directed" if features.ordered else "ease"
+    if kind == "popularity":
+        return _popular(part, features)
     source = history_of(features, ordered=kind == "directed")
     length = {"length": part.length} if part.length else {}
     history = Node(f"{part.name}_history", "@history", config={"columns": [source.name], "index": True, **length})
@@ -88,3 +91,17 @@ def _factors(part: Part, features: FeatureSchema, decay: float) -> list[Node]:
     folding = {"confidence": confidence, "decay": decay}
     user = Node(f"{part.name}_user", "blocks/fold-in", (f"{part.name}_history", items.id), folding)
     return [items, user, Node(part.name, "blocks/table-scores", (user.id, items.id))]
+
+
+def _popular(part: Part, features: FeatureSchema) -> list[Node]:
+    """Return log(1 + count) of every item, the same for all users; where events have an order, those of long ago count less.
+
+    Raises:
+        ContractError: The data has no user column, of which the graph reads how many rows there are.
+    """
+    if not features.user:
+        raise ContractError("popularity answers users, and the data has no user column")
+    config = {"rows": features.items} | ({"half_life": _HALF_LIFE} if features.ordered else {})
+    one = Node(f"{part.name}_one", "@constant", config={"columns": [features.user]})
+    items = Node(f"{part.name}_items", "blocks/item-counts", (), config)
+    return [one, items, Node(part.name, "blocks/table-scores", (one.id, items.id))]

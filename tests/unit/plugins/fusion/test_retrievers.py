@@ -165,3 +165,23 @@ def test_a_fusion_finds_what_neither_part_can_tell() -> None:
     first, second, both = hits(weight=1e6), hits(weight=1e-6), hits(weight=2.0)
     assert max(first, second) < 0.4
     assert both > 0.9
+
+
+def test_popularity_orders_what_the_closed_form_says_nothing_of(built, features, kernel):
+    network = built("fusion/popular", features, first="neighbours")
+    graph = export_onnx(network, features.state().inputs(network.inputs, users=np.arange(16)))
+    empty = dict(zip(network.inputs, (np.array([[0, 0]]), np.array([3])), strict=True))
+    assert [features.schema[name].kind for name in network.inputs] == ["history", "id"]
+    assert parity(network, graph, empty) < 1e-5
+    scores = network.serve(*(torch.from_numpy(value) for value in empty.values()))[0][0]
+    counts = built("baselines/recent-popularity", features).item_vectors()[:, 0]
+    assert torch.equal(scores[1:].argsort(stable=True), counts[1:].argsort(stable=True)) and len(scores.unique()) > 5
+    other = network.serve(torch.tensor([[1, 2]]), torch.tensor([3]))[0][0]
+    assert not torch.equal(other[1:].argsort(stable=True), scores[1:].argsort(stable=True))
+
+
+def test_without_an_order_popularity_counts_all_events_alike(kernel, features):
+    nodes = kernel.create("blueprint", "fusion/popular").architecture(replace(features.schema, ordered=False))
+    assert nodes["second_items"].config == {"rows": features.schema.items}
+    with pytest.raises(ContractError, match="user column"):
+        kernel.create("blueprint", "fusion/popular").architecture(replace(features.schema, user=""))

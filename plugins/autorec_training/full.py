@@ -222,7 +222,13 @@ def _facts(candidate: Candidate, settings: FitSettings, report: FitReport) -> di
         **({} if settings.schedule == "none" else {"horizon": settings.epochs}),
         **({"factors": report.factors} if min(report.factors, default=1.0) < 1.0 else {}),
         **({"stopped_by": report.stopped_by} if report.stopped_by == "deadline" else {}),
-        **({CONVERGED: True} if report.stopped_by == "patience" and settings.schedule == "none" and not settings.warmup else {}),
+        **({CONVERGED: True} if _ended(settings, report) else {}),
         "losses": [round(loss, 9) for loss in report.losses],
         "values": [round(value, 9) for value in report.values],
     }
+
+
+def _ended(settings: FitSettings, report: FitReport) -> bool:
+    """Return whether a larger share of the epochs would change nothing: training stopped by itself, or no trial gets more time."""
+    own = report.stopped_by == "patience" and settings.schedule == "none" and not settings.warmup
+    return own or report.stopped_by == "deadline"

@@ -257,6 +257,12 @@ def test_a_training_says_when_more_epochs_would_change_nothing(context, monkeypa
     assert found.details.get(CONVERGED, False) is converged
 
 
+def test_a_training_that_its_deadline_cut_is_not_trained_again_in_the_same_time(context):
+    given = context("rate", deadline=time.monotonic())
+    found = quick(epochs=8, schedule="cosine").evaluate(genotype(given, "zoo/fm"), FULL, given)
+    assert found.details["stopped_by"] == "deadline" and found.details[CONVERGED] is True
+
+
 def test_curves_hold_every_epoch_its_rate_its_loss_and_all_metrics(context):
     given = context("rate")
     found = quick(epochs=3, patience=0, schedule="linear").evaluate(genotype(given, "zoo/deepfm"), FULL, given)

@@ -46,8 +46,8 @@ class Int4Tables:
         self.config = config
 
     def propose(self, model: CompressedModel, target: Target) -> Iterable[ComponentConfig]:
-        """Yield the defaults where the graph holds a table that is large enough."""
-        if model.graph is not None and looked_up(graph_of(model), self.config.smallest, _NARROWEST):
+        """Yield the defaults where the graph holds a table that is large enough, for targets that count bytes first."""
+        if target.prefer == "bytes" and model.graph is not None and looked_up(graph_of(model), self.config.smallest, _NARROWEST):
             yield self.config
 
     def compress(self, model: CompressedModel, context: CompressionContext) -> CompressedModel:

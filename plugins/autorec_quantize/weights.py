@@ -45,8 +45,12 @@ class Int4Weights:
         self.config = config
 
     def propose(self, model: CompressedModel, target: Target) -> Iterable[ComponentConfig]:
-        """Yield the defaults where the graph holds a matrix that is large enough."""
-        if model.graph is not None and _large(widened(graph_of(model), self.config.smallest**2), self.config.smallest):
+        """Yield the defaults where the graph holds a matrix that is large enough, for targets that count bytes first."""
+        if (
+            target.prefer == "bytes"
+            and model.graph is not None
+            and _large(widened(graph_of(model), self.config.smallest**2), self.config.smallest)
+        ):
             yield self.config
 
     def compress(self, model: CompressedModel, context: CompressionContext) -> CompressedModel:

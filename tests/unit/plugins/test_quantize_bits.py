@@ -172,6 +172,7 @@ def test_large_matrices_become_four_bit_products_whether_they_were_gemm_or_matmu
     instance = Int4Weights(Int4Weights.Config())
     assert isinstance(instance, Compressor)
     assert list(instance.propose(model, CONTEXT.target)) == [Int4Weights.Config()]
+    assert list(instance.propose(model, Target("cloud", prefer="quality"))) == []
     small = compressed(Int4Weights, model)
     assert operators(small) == ["MatMulNBits", "Add", "Relu", "MatMulNBits", "Relu", "Gemm"]
     assert len(small.graph or b"") < 0.22 * len(model.graph or b"")

@@ -62,6 +62,9 @@ class Recipe(ComponentConfig):
     shares: tuple[float, float, float] | None = Field(
         None, description="Training, validation and test shares of a random split; empty = 0.8, 0.1, 0.1."
     )
+    test_users: int = Field(
+        50_000, ge=0, description="Users of the test part that lists are judged for at most, drawn by the seed; 0 = all."
+    )
     positive_threshold: float | None = Field(None, description="Labels at or above it are positive.")
     deduplicate: Literal["none", "last"] | None = Field(None, description="What happens to repeated (user, item) pairs.")
     roles: dict[str, str] = Field(default_factory=dict, description="Column → role, where the inference is wrong.")

@@ -21,7 +21,7 @@ from autorec_kernel.stages.slices import slices_of
 
 if TYPE_CHECKING:
     from autorec_kernel.contracts.evaluator import Evaluator
-    from autorec_kernel.features import FeatureSet
+    from autorec_kernel.features import EvaluationSet, FeatureSet
     from autorec_kernel.features.feature_set import Split
     from autorec_kernel.records.features import FeatureSchema
     from autorec_kernel.records.model import TrainedModel
@@ -102,13 +102,14 @@ def measure(network: Any, features: FeatureSet, place: Workplace, split: Split =
     task, metric = place.recipe.task, metric_of(place)
     if task == "recommend":
         names = tuple(dict.fromkeys((metric, *METRICS[task])))
-        found = evaluate_ranking(network, features, features.evaluation(split), names)
+        asked = _asked(features, place, split)
+        found = evaluate_ranking(network, features, asked, names)
         values = found.values[metric]
         rng = np.random.default_rng(np.random.SeedSequence(place.recipe.seed, spawn_key=(_INTERVAL,)))
         span = bootstrap_interval(values, rng) if len(values) else None
         quality = Quality(metric, float(found.mean()[metric] or 0.0), values)
         told = (span.low, span.high) if span and np.isfinite([span.low, span.high]).all() else None  # one user has no interval
-        return Measured(found.mean(), quality, found.counts, told, slices_of(quality, features, task, split))
+        return Measured(found.mean(), quality, found.counts, told, slices_of(quality, features, task, split, asked.users))
     label = network.tasks[0]
     rows, predictions = row_metrics(network, features, split, label, METRICS[task])
     labels = features.labels(label)[features.rows(split)]
@@ -116,6 +117,13 @@ def measure(network: Any, features: FeatureSet, place: Workplace, split: Split =
     every = {**rows.values, **task_metrics(network, features, split)}
     quality = Quality(metric, rows.values[metric] or 0.0, parts, labels, task == "click")
     return Measured(every, quality, rows.counts, slices=slices_of(quality, features, task, split))
+
+
+def _asked(features: FeatureSet, place: Workplace, split: Split) -> EvaluationSet:
+    """Return whom lists are judged for: everybody, or a sample by the seed, the same for every model of the run."""
+    every = features.evaluation(split)
+    rng = np.random.default_rng(np.random.SeedSequence(place.recipe.seed, spawn_key=(_INTERVAL, 1)))
+    return every.sample(place.recipe.test_users, rng) if place.recipe.test_users else every
 
 
 def compare_quality(first: Quality, second: Quality, seed: int) -> Comparison | None:

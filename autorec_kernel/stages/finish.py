@@ -52,6 +52,9 @@ def finish(place: Workplace, dataset: Dataset, features: FeatureSet, found: Sear
         place.journal.append("session_test_opened" if before else "test_opened", reason=dataset.test.openings[-1], plan=plan)
         served = GraphNetwork(deployed.compressed.model.model.module, deployed.compressed.model.graph or b"")
         tests = {"best": judge.measure(model.module, final, place), "compressed": judge.measure(served, final, place)}
+        judged, users = len(tests["compressed"].quality.parts), len(final.evaluation("test")) if place.recipe.task == "recommend" else 0
+        if judged < users:
+            place.note(f"test figures are those of {judged:,} of {users:,} users, drawn by the seed (test_users)")
         baselines = _baselines(place, final, found, state, tests["compressed"])
     with place.stage("deploy", "writing the bundle"):
         assert final.state() is state_before_test

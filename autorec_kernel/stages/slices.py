@@ -17,13 +17,18 @@ if TYPE_CHECKING:
 __all__ = ["slices_of"]
 
 
-def slices_of(quality: Quality, features: FeatureSet, task: str, split: Split = "test") -> dict[str, dict[str, Any]]:
+def slices_of(
+    quality: Quality, features: FeatureSet, task: str, split: Split = "test", asked: np.ndarray | None = None
+) -> dict[str, dict[str, Any]]:
     """Return slice → {"count" of users (recommend) or rows, "value" of the metric; None where the slice leaves it undefined}.
+
+    Args:
+        asked: int64 [users], rows of those that lists were judged for; None = all of the split.
 
     Slices are `known-users`, `new-users`, `known-items` and `new-items` (rows only: a list ranks all items); empty ones are left out.
     """
     found: dict[str, dict[str, Any]] = {}
-    for name, known in _known(features, task, split).items():
+    for name, known in _known(features, task, split, asked).items():
         if len(known) != len(quality.parts):
             continue
         for label, chosen in ((f"known-{name}", known), (f"new-{name}", ~known)):
@@ -32,9 +37,9 @@ def slices_of(quality: Quality, features: FeatureSet, task: str, split: Split = 
     return found
 
 
-def _known(features: FeatureSet, task: str, split: Split) -> Mapping[str, np.ndarray]:
+def _known(features: FeatureSet, task: str, split: Split, asked: np.ndarray | None) -> Mapping[str, np.ndarray]:
     if task == "recommend":
-        users = features.evaluation(split).users
+        users = features.evaluation(split).users if asked is None else asked
         return {"users": (users > 0) & (users < features.schema.users)}
     rows, schema = features.rows(split), features.schema
     sides = {"user": schema.user, "item": schema.item}

@@ -31,7 +31,7 @@ def test_a_metric_of_the_task_passes(task: Any, metric: str) -> None:
 def test_one_judged_user_has_no_interval(monkeypatch: pytest.MonkeyPatch) -> None:
     found = RankingResult(np.array([1]), {"ndcg@10": np.array([0.5])}, {}, {})
     monkeypatch.setattr(evaluate, "evaluate_ranking", lambda *_: found)
-    place = SimpleNamespace(recipe=Recipe(metric="ndcg@10"))
+    place = SimpleNamespace(recipe=Recipe(metric="ndcg@10", test_users=0))
     features = SimpleNamespace(evaluation=lambda split: SimpleNamespace(users=np.array([1])), schema=FeatureSchema(users=2))
     measured = evaluate.measure(None, features, place)  # type: ignore[arg-type]
     assert measured.interval is None and measured.metrics["ndcg@10"] == 0.5

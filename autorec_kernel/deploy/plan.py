@@ -1,6 +1,7 @@
 """The compression plan: try what the compressors propose, keep a step only if it shrinks the model and costs no measurable quality.
 
-In this version every target tries the same steps; they differ in their limits, and `cloud` keeps the best of several settings, not the smallest.
+In this version every target tries the same steps; they differ in their limits, and `cloud` keeps the best of several settings, not the
+smallest.
 """
 
 from __future__ import annotations
@@ -154,9 +155,12 @@ def reapply(
 ) -> Candidate:
     """Apply the taken steps of a plan, decided on one model, to the same model refitted on more rows.
 
-    A step that finds nothing to change on the refitted model is dropped.
+    A step that finds nothing to change on the refitted model, or fails there, is left out.
+
+    Returns:
+        The candidate; its model carries the steps that were applied, and with `taken` off and the reason those that were not.
     """
-    current = start
+    current, told = start, list[CompressionStep]()
     sample = serving_sample(start.model.model.module, features)
     tuned = fine_tuner(features, seed, None)
     context = CompressionContext(target, features, sample, tuned, np.random.default_rng(seed), trainer=trainer)
@@ -166,9 +170,10 @@ def reapply(
         try:
             fresh = replace(context, rng=np.random.default_rng(seed))
             current = _applied(kernel.create("compressor", step.component, **step.config), current, fresh, measure)
-        except NotApplicable:
-            continue
-    return current
+            told.append(step)
+        except Exception as error:  # a plugin's code: the model is served without this step
+            told.append(replace(step, taken=False, reason=f"left out of the refitted model: {type(error).__name__}: {error}"[:300]))
+    return replace(current, model=replace(current.model, steps=tuple(told)))
 
 
 def serving_sample(network: Any, features: FeatureSet, rows: int = 32) -> dict[str, np.ndarray]:

@@ -104,6 +104,9 @@ def deploy(place: Workplace, final: FeatureSet, model: TrainedModel, chosen: Tri
 
     trainer = trainer_of(place, final, trials, chosen, planned.teachers, taught)
     after = reapply(start, taken, target, place.kernel, final, measure=unmeasured, seed=place.recipe.seed, trainer=trainer)
+    for step in after.model.steps:
+        if not step.taken:
+            place.note(f"{step.component} was planned and {step.reason}")
     graphs = {name: _graph(candidate) for name, candidate in (("before", start), ("after", after))}
     return Deployed(start, after, measure_latency(graphs, sample))
 
@@ -115,7 +118,6 @@ def bundle_of(
     deployed: Deployed,
     metrics: Mapping[str, Mapping[str, float]],
     plugins: Mapping[str, str],
-    steps: list[dict[str, Any]],
 ) -> Bundle:
     """Write `bundle/` with the state at the end of training and verify it."""
     model = deployed.compressed.model
@@ -130,7 +132,7 @@ def bundle_of(
         plugins=plugins,
         data={"fingerprint": dataset.fingerprint, "rows": dataset.train.rows + dataset.valid.rows, **_sizes(final)},
         seed=place.recipe.seed,
-        steps=tuple({"component": step["component"], "config": step["config"]} for step in steps if step["taken"]),
+        steps=tuple({"component": step.component, "config": step.config} for step in model.steps if step.taken),
         notes=tuple(place.notes),
         repeats=place.recipe.task == "recommend" and final.repeating,
     )

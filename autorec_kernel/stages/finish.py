@@ -59,7 +59,7 @@ def finish(place: Workplace, dataset: Dataset, features: FeatureSet, found: Sear
     with place.stage("deploy", "writing the bundle"):
         assert final.state() is state_before_test
         metrics = {"valid": clean(chosen.trial.metrics), "test": clean(tests["compressed"].metrics)}
-        bundle = bundle_of(place, dataset, final, deployed, metrics, plugin_versions(place), planned.steps)  # type: ignore[arg-type]
+        bundle = bundle_of(place, dataset, final, deployed, metrics, plugin_versions(place))  # type: ignore[arg-type]
     result = result_of(place, dataset, features, found, chosen, planned.steps, deployed, tests, baselines, bundle)
     place.write_json("result.json", result)
     draw_curves(place.folder, chosen.trial)
@@ -79,7 +79,9 @@ class _Made:
 
 
 def _made(place: Workplace, dataset: Dataset, features: FeatureSet, found: SearchResult, baselines: list[int]) -> _Made:
-    """Return the best trial's model ready to be served; one whose graph cannot be made gives its place to the next best.
+    """Return the best trial's model ready to be served.
+
+    One whose graph cannot be made gives its place to the next best of another kind, in the end to a baseline.
 
     Raises:
         SearchError: No candidate could be evaluated.
@@ -87,6 +89,7 @@ def _made(place: Workplace, dataset: Dataset, features: FeatureSet, found: Searc
     """
     trials = left = list(judge.answering(found.trials, features.schema, place.recipe.task))
     final: FeatureSet | None = None
+    tried = 0
     while True:
         with place.stage("evaluate", "taking up the chosen model"):
             taken = choose_in_time(place, features, left, baselines)
@@ -103,8 +106,10 @@ def _made(place: Workplace, dataset: Dataset, features: FeatureSet, found: Searc
             with place.stage("deploy", "compressing"):
                 return _Made(chosen, planned, final, model, deploy(place, final, model, chosen.trial, trials, planned))
         except BundleError as error:
-            left = [trial for trial in left if trial.number != chosen.trial.number]
-            if len(trials) - len(left) == _TRIES or not any(trial.status == "complete" for trial in left):
+            kind, tried = chosen.trial.details.get("blueprint"), tried + 1
+            left = [trial for trial in left if trial.details.get("blueprint") != kind]  # what cannot be served is so by its kind
+            left = [trial for trial in left if trial.number in baselines] if tried == _TRIES - 1 else left
+            if tried == _TRIES or not any(trial.status == "complete" for trial in left):
                 raise
             place.note(f"trial {chosen.trial.number} cannot be served: {error.message}; the next best one is tried")
 

@@ -249,7 +249,8 @@ def _needed_after(place: Workplace, building: float, trials: Sequence[Trial]) ->
         if trial.reason.startswith("baseline"):
             key = trial.cost.train_seconds
             simple[key] = max(simple.get(key, 0.0), trial.measured.get("seconds", 0.0))
-    fixed = _EXPORT_SECONDS + 2 * building + min(0.08 * (place.recipe.seconds or 0.0), _LEEWAY)
+    students = 0.0 if place.recipe.task == "recommend" else 0.04 * (place.recipe.seconds or 0.0)  # their teachers are refitted
+    fixed = _EXPORT_SECONDS + 2 * building + min(0.08 * (place.recipe.seconds or 0.0), _LEEWAY) + students
     return fixed + 1.2 * (sum(simple.values()) + winner)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from autorec_kernel.contracts.deploy import NotApplicable, Trainer
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Teachers", "teachers_of", "trainer_of"]
 
 Teachers = Sequence[tuple[int, float]]  # trial and weight, 1 in sum
+_MOST = 5  # teachers
 _SHARE = 0.04  # of the budget, for training the teachers once more on all rows
 
 
@@ -30,14 +32,20 @@ def teachers_of(place: Workplace, features: FeatureSet, trials: Sequence[Trial],
     folder, left = place.folder / ARTEFACTS, (place.recipe.seconds or float("inf")) * _SHARE
     kept = [trial for trial in trials if (folder / trial.artefacts.get("weights", "-")).is_file()]
     found, taken = ensemble_of(place, features, kept), list[tuple[int, float]]()
-    seconds = {trial.number: trial.measured.get("fit_seconds", 0.0) for trial in kept}
-    for row in found["members"] if found else ():
-        left -= seconds[row["trial"]]
+    for row in found["members"][:_MOST] if found else ():
+        left -= _fit_seconds(trials, row["trial"])
         if left < 0:
             break
         taken.append((row["trial"], row["weight"]))
     total = sum(weight for _, weight in taken)
     return [(number, round(weight / total, 6)) for number, weight in taken] or [(chosen.number, 1.0)]
+
+
+def _fit_seconds(trials: Sequence[Trial], number: int) -> float:
+    """Return what a trial's training took; that of a copy is its original's."""
+    by_number = {trial.number: trial for trial in trials}
+    original = by_number[int(by_number[number].details.get("same_as", number))]
+    return original.measured.get("fit_seconds", 0.0)
 
 
 def trainer_of(
@@ -56,16 +64,21 @@ def trainer_of(
         deadline: Monotonic seconds by which a training has to end.
     """
     by_number = {trial.number: trial for trial in trials}
-    epoch = chosen.measured.get("fit_seconds", 0.0) / max(1, int(chosen.details.get("epochs", 0)))
+    epoch = _fit_seconds(trials, chosen.number) / max(1, int(chosen.details.get("epochs", 0)))
+
+    def left_for(epochs: float) -> None:
+        if deadline is not None and time.monotonic() + epochs * epoch > deadline:
+            raise NotApplicable(f"{epochs:g} epochs of about {epoch:.3g} s are more than the time that is left")
 
     def train(genotype: Mapping[str, Any], view: FeatureSet, epochs: int) -> TrainedModel:
-        if deadline is not None and time.monotonic() + epochs * epoch > deadline:
-            raise NotApplicable(f"{epochs} epochs of about {epoch:.3g} s are more than the time that is left")
+        left_for(epochs)
         evaluator = place.kernel.create("evaluator", evaluator_of(place.kernel, place.recipe), **place.recipe.evaluator_options)
         model: TrainedModel = evaluator.refit(Genotype(genotype), {"best_epoch": epochs}, judge.context_for(place, view, chosen.number))
         return model
 
+    @cache
     def models() -> list[tuple[TrainedModel, float]]:
+        left_for(1)
         return [(taught(place, features, by_number[number]), weight) for number, weight in teachers]
 
     return Trainer(place.kernel, train, models)

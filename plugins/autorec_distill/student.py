@@ -59,6 +59,8 @@ class Student:
             raise NotApplicable("a student takes the place of a ranker of a run: it needs its genotype and its trainer")
         if not module.trainable:
             raise NotApplicable("a closed form learns nothing from a teacher")
+        if any((context.features.schema.implies or {}).values()):
+            raise NotApplicable("its labels imply each other: a mean of predictions is not what such a model is taught with")
         rows = len(context.features.rows("train"))
         if rows < _FEWEST:
             raise NotApplicable(f"{rows:,} training rows are too few for a student, which needs {_FEWEST:,}")

@@ -17,7 +17,13 @@ from autorec_kernel.space import Genotype
 from autorec_kernel.stages import evaluate, finish
 from autorec_kernel.stages.workplace import Silent, Workplace
 
-TRIALS = tuple(Trial(n, Genotype({"n": n}), "complete", (v,), {"auc": v}, cost=Cost(1, 1, 1.0)) for n, v in enumerate((0.5, 0.9, 0.8, 0.7)))
+
+def trial(number: int, value: float, kind: str) -> Trial:
+    told = {"blueprint": kind}
+    return Trial(number, Genotype({"n": number}), "complete", (value,), {"auc": value}, cost=Cost(1, 1, 1.0), details=told)
+
+
+TRIALS = (trial(0, 0.5, "simple"), trial(1, 0.9, "deep"), trial(2, 0.85, "deep"), trial(3, 0.8, "wide"), trial(4, 0.7, "other"))
 
 
 @pytest.fixture
@@ -63,16 +69,20 @@ def test_the_best_is_made_where_it_can_be(made: Any) -> None:
     assert made(set()) == (1, 1, [])
 
 
-def test_what_cannot_be_served_is_said_and_the_next_best_is_made_on_the_same_features(made: Any) -> None:
-    number, built, notes = made({1, 2})
+def test_what_cannot_be_served_gives_way_to_the_next_best_of_another_kind_on_the_same_features(made: Any) -> None:
+    number, built, notes = made({1})
     assert (number, built) == (3, 1)
-    assert notes[0] == "trial 1 cannot be served: the exported graph differs; the next best one is tried"
-    assert notes[1].startswith("trial 2 cannot be served")
+    assert notes == ["trial 1 cannot be served: the exported graph differs; the next best one is tried"]
 
 
-def test_when_none_of_the_best_can_be_served_the_reason_is_raised(made: Any) -> None:
+def test_in_the_end_a_baseline_is_served(made: Any) -> None:
+    number, _, notes = made({1, 3, 4})
+    assert number == 0 and notes[1].startswith("trial 3 cannot be served")
+
+
+def test_when_the_baseline_cannot_be_served_either_the_reason_is_raised(made: Any) -> None:
     with pytest.raises(BundleError, match="the exported graph differs"):
-        made({1, 2, 3})
+        made({0, 1, 3})
     with pytest.raises(BundleError, match="the exported graph differs"):
         made({0}, TRIALS[:1])
 

@@ -138,16 +138,19 @@ def test_soft_labels_teach_more_of_the_chances_than_hard_ones(features: FeatureS
     assert losses[0] < losses[1] - 0.005  # type: ignore[operator]
 
 
-@pytest.mark.parametrize("case", ["no trainer", "no genotype", "few rows"])
+@pytest.mark.parametrize("case", ["no trainer", "no genotype", "few rows", "labels that imply each other"])
 def test_what_cannot_have_a_student_is_told_why(features: FeatureSet, run: Any, case: str) -> None:
     trainer, model, given = run.trainer, run.model, features
     if case == "no trainer":
         trainer = None
     elif case == "no genotype":
         model = replace(model, provenance={})
+    elif case == "labels that imply each other":
+        given = SimpleNamespace(schema=replace(features.schema, implies={"bought": ("click",), "click": ()}))  # type: ignore[assignment]
     else:
         given = SimpleNamespace(rows=lambda split: np.arange(4_999), schema=features.schema)  # type: ignore[assignment]
-    with pytest.raises(NotApplicable, match={"few rows": "4,999 training rows"}.get(case, "ranker of a run")):
+    told = {"few rows": "4,999 training rows", "labels that imply each other": "imply"}.get(case, "ranker of a run")
+    with pytest.raises(NotApplicable, match=told):
         Student(Student.Config()).compress(CompressedModel(model), context_of(given, trainer))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from math import isinf
 from typing import Any
 
@@ -11,7 +12,7 @@ from autorec_serve.problem import Refused
 
 __all__ = ["parse"]
 
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\Z)', re.DOTALL)  # an unfinished string ends with the text: it is scanned once
 _BRACKET = re.compile(rb"[\[\]{}]")
 
 
@@ -50,8 +51,7 @@ def check_depth(body: bytes, depth: int) -> None:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
         raise Refused(400, "duplicate-key", f"the key {twice[:60]!r} stands twice in one object")
     return found
 

@@ -65,7 +65,7 @@ def decisions(profile: Profile) -> tuple[Decision, ...]:
         return _ordered(reason, Decision("bayes/tpe", reason, {"sampler": "gp" if few else "cma"}), "evolution/evolution")
     if profile.trials is not None and profile.trials <= _SHORT:
         reason = f"{profile.trials} candidates are few: children of the first ones"
-        return _ordered(reason, Decision("evolution/evolution", reason, {"startup": 1}), "bayes/tpe")
+        return _ordered(reason, Decision("evolution/evolution", reason, {"startup": 4}), "bayes/tpe")
     if profile.active >= _MANY:
         reason = f"{profile.active} genes are active at once"
         return _ordered(reason, Decision("evolution/evolution", reason), "bayes/tpe")

@@ -70,7 +70,7 @@ def test_there_are_many_of_them():
 
 def numbers(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield the numbers inside an option's JSON schema."""
-    if schema.get("type") in ("integer", "number"):
+    if schema.get("type") in ("integer", "number") and "enum" not in schema:
         yield schema
     for part in (*schema.get("anyOf", ()), *([schema["items"]] if "items" in schema else ())):
         yield from numbers(part)

@@ -36,8 +36,8 @@ def test_a_profile_counts_what_can_be_active_at_once() -> None:
         (WIDE, {}, "evolution/evolution", {}),
         (SPACE, {}, "bayes/tpe", {}),
         (TINY, {"trials": 6}, "search/random", {}),
-        (TINY, {"trials": 5}, "evolution/evolution", {"startup": 1}),
-        (SPACE, {"trials": 48}, "evolution/evolution", {"startup": 1}),
+        (TINY, {"trials": 5}, "evolution/evolution", {"startup": 4}),
+        (SPACE, {"trials": 48}, "evolution/evolution", {"startup": 4}),
         (SPACE, {"trials": 49}, "bayes/tpe", {}),
     ],
 )

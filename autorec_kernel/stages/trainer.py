@@ -44,8 +44,8 @@ def teachers_of(place: Workplace, features: FeatureSet, trials: Sequence[Trial],
 def _fit_seconds(trials: Sequence[Trial], number: int) -> float:
     """Return what a trial's training took; that of a copy is its original's."""
     by_number = {trial.number: trial for trial in trials}
-    original = by_number[int(by_number[number].details.get("same_as", number))]
-    return original.measured.get("fit_seconds", 0.0)
+    original = by_number.get(int(by_number[number].details.get("same_as", number)))  # one that cannot be served is not among them
+    return original.measured.get("fit_seconds", 0.0) if original is not None else float("inf")
 
 
 def trainer_of(

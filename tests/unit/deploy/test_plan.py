@@ -12,7 +12,7 @@ from serving_toys import TOYS, sample, schema
 
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.contracts.deploy import NotApplicable, Target
-from autorec_kernel.deploy.plan import TARGETS, Candidate, compress, exported, target_named
+from autorec_kernel.deploy.plan import TARGETS, Candidate, compress, exported, reapply, target_named
 from autorec_kernel.deploy.quality import Quality, gain
 from autorec_kernel.errors import UnknownNameError
 from autorec_kernel.records.architecture import Architecture
@@ -217,3 +217,20 @@ def test_a_target_that_prefers_quality_keeps_the_better_of_two_settings(plan: An
     assert chosen == {"device": [400], "edge": [400], "cloud": [100]}
     beside = [step.reason for step in plan(a=settings, target=TARGETS["cloud"]).model.steps if not step.taken]
     assert beside == ["another setting is better"]
+
+
+@pytest.mark.parametrize("fault", [NotApplicable("nothing to cut"), ValueError("not finite")])
+def test_a_step_that_fails_on_the_refitted_model_is_left_out_and_says_so(
+    plan: Any, start: Candidate, monkeypatch: Any, fault: Exception
+) -> None:
+    """The others are applied; what the bundle lists are the steps that were."""
+    monkeypatch.setattr("autorec_kernel.deploy.plan.serving_sample", lambda network, features: SAMPLE)
+    steps = [
+        CompressionStep(name, {"cut": cut}, taken, "")
+        for name, cut, taken in (("a", 100, True), ("b", 1, True), ("c", 1, False), ("d", 50, True))
+    ]
+    kernel: Any = FakeKernel(a=fake(), b=fake(fault=fault), c=fake(), d=fake())
+    features: Any = None
+    found = reapply(start, steps, TARGETS["edge"], kernel, features, measure=lambda n: start.quality, seed=0)
+    assert told(found) == [("a", True), ("b", False), ("d", True)] and found.bytes == 850
+    assert found.model.steps[1].reason == f"left out of the refitted model: {type(fault).__name__}: {fault}"

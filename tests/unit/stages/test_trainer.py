@@ -75,3 +75,8 @@ def test_nobody_teaches_and_nothing_is_trained_after_the_deadline(place: Any) ->
         found.train({"n": 0}, None, 3)  # a copy takes what its original took: 10 s for 2 epochs
     with pytest.raises(NotApplicable, match="1 epochs"):
         trained(2.0).teachers()
+
+
+def test_a_copy_whose_original_is_not_among_the_trials_does_not_teach_in_a_limited_time(place: Any) -> None:
+    found = teachers_of(place(budget=1000.0), None, TRIALS[2:], TRIALS[3])  # type: ignore[arg-type]
+    assert found == [(3, 1.0)]

@@ -10,8 +10,10 @@ import numpy as np
 import torch
 from pydantic import Field
 from torch import nn
+from torch.nn import functional
 
-from autorec_blocks.base import Activation, Block, Dice, activation
+from autorec_blocks.base import Activation, Block, activation
+from autorec_blocks.dice import Dice
 from autorec_blocks.rated import rated, unit_layers
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.errors import ContractError
@@ -134,8 +136,8 @@ class _Unit(nn.Module):
 
     def forward(self, value: Steps, target: torch.Tensor) -> Steps:
         steps, mask = value
-        if by_hand(steps, target) and (layers := unit_layers(self.unit)) and bool(mask.any()):
-            return _weights(_of_real(layers, steps, mask, target), mask, self.softmax)
+        if by_hand(steps, target) and bool(mask.any()):
+            return _weights(_of_real(self.unit, steps, mask, target), mask, self.softmax)
         first, *others = self.unit
         assert isinstance(first, nn.Linear)
         own, wanted, apart, product = first.weight.chunk(4, 1)
@@ -147,14 +149,22 @@ class _Unit(nn.Module):
         return _weights(hidden.squeeze(-1), mask, self.softmax)
 
 
-def _of_real(layers: Sequence[nn.Linear], steps: torch.Tensor, mask: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Return float32 [A, L], the scores of a unit of rectified layers; those of real steps alone are computed, the others are 0."""
+def _of_real(unit: nn.Sequential, steps: torch.Tensor, mask: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Return float32 [A, L], the scores of a unit; those of real steps alone are computed, the others are 0."""
     places = mask.flatten().nonzero().squeeze(1)
     own, wanted = steps.flatten(0, 1).index_select(0, places), target.index_select(0, places // mask.shape[1])
-    of_step, of_target, apart, of_product = layers[0].weight.chunk(4, 1)
-    weights = [torch.cat([of_step + apart, of_target - apart, of_product], 1), *(layer.weight for layer in layers[1:-1])]
+    first, *others = unit
+    assert isinstance(first, nn.Linear)
+    of_step, of_target, apart, of_product = first.weight.chunk(4, 1)
+    weight = torch.cat([of_step + apart, of_target - apart, of_product], 1)
     rows = torch.cat([own, wanted, own * wanted], 1)
-    scores = rated(rows, weights, [layer.bias for layer in layers[:-1]], layers[-1].weight[0])
-    if layers[-1].bias is not None:
-        scores = scores + layers[-1].bias
+    if layers := unit_layers(unit):
+        weights, offsets = [weight, *(layer.weight for layer in layers[1:-1])], [layer.bias for layer in layers[:-1]]
+        scores = rated(rows, weights, offsets, layers[-1].weight[0])
+        scores = scores if layers[-1].bias is None else scores + layers[-1].bias
+    else:
+        hidden = functional.linear(rows, weight, first.bias)  # torch's BLAS: the number of real steps is another one in each batch
+        for layer in others:
+            hidden = functional.linear(hidden, layer.weight, layer.bias) if isinstance(layer, nn.Linear) else layer(hidden)
+        scores = hidden.squeeze(1)
     return scores.new_zeros(mask.numel()).index_copy(0, places, scores).view(mask.shape)

@@ -11,7 +11,8 @@ from pydantic import Field
 from torch import nn
 from torch.nn import functional
 
-from autorec_blocks.base import Activation, Block, Dice, activation
+from autorec_blocks.base import Activation, Block, activation
+from autorec_blocks.dice import Dice
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.errors import ContractError
 from autorec_kernel.records.architecture import Port, TensorSpec

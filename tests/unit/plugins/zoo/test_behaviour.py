@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from autorec_blocks.base import Dice
 from autorec_blocks.dense import Mlp
+from autorec_blocks.dice import Dice
 from autorec_blocks.pool import AttentionWeights
 from autorec_blocks.recurrent import AttentionGru
 from autorec_blocks.scale_loss import ScaleLoss
@@ -17,6 +18,7 @@ from autorec_blocks.sequence import Gru
 from autorec_blocks.sequence_parts import AppendStep, NextSteps, ProjectSteps, ScaleSteps
 from autorec_kernel.errors import ContractError
 from autorec_kernel.models import build_network
+from autorec_kernel.models.products import derived
 from autorec_kernel.records.architecture import TensorSpec
 from autorec_kernel.records.features import Feature
 from autorec_kernel.testing.block_cases import build
@@ -77,6 +79,37 @@ def test_masked_steps_do_not_enter_the_moments_of_dice():
     on_real, on_all = first(STEPS, MASK), second(NOISY, MASK)
     assert torch.allclose(on_real[MASK], on_all[MASK])
     assert torch.equal(first.mean, second.mean)
+
+
+@pytest.mark.parametrize("rows", [2, 3, 5000])  # the last takes several blocks of rows
+def test_the_gradient_of_dice_by_hand_is_the_derived_one(rows):
+    values, given = drawn(rows, 16) * 2 + 1, drawn(rows, 16, seed=1)
+    found = []
+    for by_torch in (False, True):
+        module, own = Dice(16).train(), values.clone().requires_grad_()
+        module.alpha.data = torch.linspace(-0.5, 0.5, 16)
+        with derived() if by_torch else nullcontext():
+            made = module(own)
+            made.backward(given)
+        found.append((made.detach(), own.grad, module.alpha.grad / rows, module.mean, module.variance))
+    for one, other in zip(*found, strict=True):
+        assert torch.allclose(one, other, atol=2e-6)
+
+
+@pytest.mark.parametrize("activation", ["dice", "prelu", "sigmoid", "relu"])
+def test_an_activation_unit_trained_on_real_steps_alone_has_the_weights_and_gradients_of_all_steps(activation):
+    found = []
+    for by_torch in (False, True):
+        module = build(
+            AttentionWeights(AttentionWeights.Config(activation=activation, attention_dims=(6, 3))), [STEPS_OF_4, VECTOR]
+        ).train()
+        own, target = NOISY.clone().requires_grad_(), TARGET.clone().requires_grad_()
+        with derived() if by_torch else nullcontext():
+            weights = module((own, MASK), target)[0]
+            (weights * torch.arange(1.0, 6.0)[:, None]).sum().backward()
+        found.append([weights.detach(), own.grad, target.grad, *(one.grad for one in module.parameters())])
+    for one, other in zip(*found, strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
 
 
 def test_dice_of_a_single_row_is_finite():

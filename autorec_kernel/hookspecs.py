@@ -79,6 +79,11 @@ def autorec_compressors() -> Components:  # type: ignore[empty-body]
 
 
 @hookspec
+def autorec_planners() -> Components:  # type: ignore[empty-body]
+    """Declare planners of the compression. Called once per kernel; a run asks one for its plan and for the certificate."""
+
+
+@hookspec
 def autorec_presets() -> Components:  # type: ignore[empty-body]
     """Declare presets: functions that return recipe options. Called once per kernel; `autorec run --preset` asks the one it names."""
 
@@ -123,7 +128,20 @@ def autorec_report_sections() -> Components:  # type: ignore[empty-body]
 
 @hookspec
 def autorec_exporters() -> Components:  # type: ignore[empty-body]
-    """Declare exporters. Called once per kernel; listed and loaded by a host, no command asks for a format yet."""
+    """Declare exporters. Called once per kernel; `autorec export --format NAME` of the export plugin, or a host, calls the one it names.
+
+    `write(source: Path, out: Path)` writes a bundle or the folder of a run to `out`, a file or folder that is not there yet, and nothing
+    else. What it cannot export it refuses with an `AutoRecError`. The command hands over a verified copy of a bundle.
+    """
+
+
+@hookspec
+def autorec_signatures() -> Components:  # type: ignore[empty-body]
+    """Declare kinds of signature. Called once per kernel; asked in order of id by every command that is given `--trust-key`.
+
+    `signed(bundle: Path, keys: Sequence[Path]) -> str` returns the sha256 of the manifest's bytes if one of these keys signed them, and
+    raises `BundleError` if not. Nothing of the bundle was parsed before; what is opened then must have that very manifest.
+    """
 
 
 @hookspec

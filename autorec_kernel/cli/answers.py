@@ -10,6 +10,7 @@ import typer
 
 from autorec_kernel.cli.host import kernel_of
 from autorec_kernel.cli.output import emit_json, emit_table, note
+from autorec_kernel.cli.trust import Digest, Keys, required
 from autorec_kernel.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,12 +21,12 @@ __all__ = ["evaluate", "predict", "recommend"]
 Bundle = Annotated[Path, typer.Argument(help="Bundle: a folder or a stored zip.", metavar="BUNDLE")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Threads = Annotated[int, typer.Option(help="Threads of one request.", min=1, max=256)]
-Digest = Annotated[str, typer.Option(help="Refuse any bundle but the one with this content digest.", metavar="SHA256")]
 
 _SHOWN = 20  # rows of a prediction table printed without --out
 
 
 def recommend(
+    context: typer.Context,
     bundle: Bundle,
     user: Annotated[list[str] | None, typer.Option(help="A user id (repeatable).", metavar="ID")] = None,
     history: Annotated[str | None, typer.Option(help="Item ids, oldest first, separated by commas.", metavar="A,B,C")] = None,
@@ -35,7 +36,8 @@ def recommend(
     exclude: Annotated[str, typer.Option(help="Item ids that nobody is recommended, separated by commas.", metavar="A,B,C")] = "",
     out: Annotated[Path | None, typer.Option(help="Write a .csv or .parquet file instead of printing.", metavar="FILE")] = None,
     threads: Threads = 1,
-    require_digest: Digest = "",
+    require_digest: Digest = None,
+    trust_key: Keys = None,
     as_json: Json = False,
 ) -> None:
     """Recommend items to a user, to a bare history, or to everyone."""
@@ -45,7 +47,7 @@ def recommend(
     if everyone and out is None:
         raise UsageError("--all writes a file", hint="--all --out recs.parquet")
     _check_out(out)
-    recommender = Recommender.load(bundle, threads=threads, require_digest=require_digest)
+    recommender = Recommender.load(bundle, threads=threads, require_digest=required(context, bundle, require_digest, trust_key))
     answers = _answers(recommender, user, history, k, include_seen, _split(exclude))
     if out is None:
         _show(list(answers), as_json)
@@ -62,7 +64,8 @@ def predict(
     pairs: Annotated[str, typer.Argument(help="Table with the bundle's user and item columns: CSV, TSV or Parquet.", metavar="PAIRS")],
     out: Annotated[Path | None, typer.Option(help="Write a .csv or .parquet file instead of printing.", metavar="FILE")] = None,
     threads: Threads = 1,
-    require_digest: Digest = "",
+    require_digest: Digest = None,
+    trust_key: Keys = None,
     as_json: Json = False,
 ) -> None:
     """Predict the label of every row of a table, in its own scale; unknown users and items are predicted too, and marked."""
@@ -70,7 +73,7 @@ def predict(
     from autorec_kernel.serving import Recommender
 
     _check_out(out)
-    recommender = Recommender.load(bundle, threads=threads, require_digest=require_digest)
+    recommender = Recommender.load(bundle, threads=threads, require_digest=required(context, bundle, require_digest, trust_key))
     rows = read_rows(pairs, recommender, kernel=kernel_of(context))
     found = recommender.predict(rows.users, rows.items, rows.columns)
     further = list(found.tasks)[1:]
@@ -98,14 +101,15 @@ def evaluate(
     data: Annotated[str, typer.Argument(help="Table of new rows with the columns of the training data.", metavar="DATA")],
     metric: Annotated[list[str] | None, typer.Option(help="A metric, for example ndcg@20 (repeatable).", metavar="NAME")] = None,
     threads: Threads = 1,
-    require_digest: Digest = "",
+    require_digest: Digest = None,
+    trust_key: Keys = None,
     as_json: Json = False,
 ) -> None:
     """Measure a bundle on new rows: the whole catalogue is ranked for every user, or every row is predicted."""
     from autorec_kernel.deploy.rows import evaluate_bundle, read_rows
     from autorec_kernel.serving import Recommender
 
-    recommender = Recommender.load(bundle, threads=threads, require_digest=require_digest)
+    recommender = Recommender.load(bundle, threads=threads, require_digest=required(context, bundle, require_digest, trust_key))
     rows = read_rows(data, recommender, kernel=kernel_of(context), labelled=True)
     found = evaluate_bundle(recommender, rows, tuple(metric or ()))
     found = {"task": recommender.task, "bundle": recommender.bundle.digest, **found}

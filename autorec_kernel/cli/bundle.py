@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from autorec_kernel.cli.output import emit, emit_json, emit_table, note
+from autorec_kernel.cli.trust import Digest, Keys, required
 
 __all__ = ["app"]
 
@@ -18,14 +19,16 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @app.command()
 def verify(
+    context: typer.Context,
     bundle: Path_,
-    require_digest: Annotated[str, typer.Option(help="The content digest it must have.", metavar="SHA256")] = "",
+    require_digest: Digest = None,
+    trust_key: Keys = None,
     as_json: Json = False,
 ) -> None:
     """Prove that a bundle is whole and answers as on the day it was written; exit code 5 if not."""
     from autorec_kernel.serving import Recommender
 
-    found = Recommender.load(bundle, require_digest=require_digest).bundle
+    found = Recommender.load(bundle, require_digest=required(context, bundle, require_digest, trust_key)).bundle
     facts = {"bundle": str(bundle), "ok": True, "content_digest": found.digest, "members": len(found.members), "bytes": found.size}
     if as_json:
         emit_json(facts)
@@ -35,11 +38,11 @@ def verify(
 
 
 @app.command()
-def inspect(bundle: Path_, as_json: Json = False) -> None:
+def inspect(context: typer.Context, bundle: Path_, require_digest: Digest = None, trust_key: Keys = None, as_json: Json = False) -> None:
     """Print the manifest of a bundle whose members are whole; no model is run."""
     from autorec_kernel.serving import open_bundle
 
-    found = open_bundle(bundle)
+    found = open_bundle(bundle, require_digest=required(context, bundle, require_digest, trust_key))
     if as_json:
         emit_json(found.manifest)
         return
@@ -59,13 +62,17 @@ def inspect(bundle: Path_, as_json: Json = False) -> None:
 
 @app.command()
 def pack(
+    context: typer.Context,
     bundle: Path_,
     out: Annotated[Path, typer.Option(help="The zip to write.", metavar="FILE")],
+    require_digest: Digest = None,
+    trust_key: Keys = None,
 ) -> None:
     """Write a bundle folder as one stored zip; the same members give the same bytes."""
     from autorec_kernel.deploy.bundle import pack as pack_bundle
 
-    note(f"{pack_bundle(bundle, out).stat().st_size:,} bytes written to {out}")
+    packed = pack_bundle(bundle, out, require_digest=required(context, bundle, require_digest, trust_key))
+    note(f"{packed.stat().st_size:,} bytes written to {out}")
 
 
 def _pairs(values: Any) -> str:

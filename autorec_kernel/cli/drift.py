@@ -9,6 +9,7 @@ import typer
 
 from autorec_kernel.cli.host import kernel_of
 from autorec_kernel.cli.output import emit_json, emit_table, note
+from autorec_kernel.cli.trust import Digest, Keys, required
 from autorec_kernel.errors import DataError
 
 if TYPE_CHECKING:
@@ -27,14 +28,15 @@ def drift(
         float | None,
         typer.Option(help="Exit with code 3 if an index exceeds X, or a column is missing or of another type.", metavar="X", min=0),
     ] = None,
-    require_digest: Annotated[str, typer.Option(help="Refuse any bundle but the one with this content digest.", metavar="SHA256")] = "",
+    require_digest: Digest = None,
+    trust_key: Keys = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Compare a table with the rows that a bundle was made from: columns, unknown values, and how far every feature has moved."""
     from autorec_kernel.deploy.drift import drift_report
     from autorec_kernel.serving import Recommender
 
-    recommender = Recommender.load(bundle, require_digest=require_digest)
+    recommender = Recommender.load(bundle, require_digest=required(context, bundle, require_digest, trust_key))
     found = drift_report(data, recommender, kernel=kernel_of(context))
     if as_json:
         emit_json(found.to_json())

@@ -33,7 +33,7 @@ from autorec_kernel.records.bundle import (
     member_digest,
     write_array,
 )
-from autorec_kernel.serving.archive import read_members, zip_bytes
+from autorec_kernel.serving.archive import zip_bytes
 from autorec_kernel.serving.graph import Graph
 from autorec_kernel.serving.verify import golden_view, verify_bundle
 
@@ -136,11 +136,11 @@ def write_bundle(
         InfrastructureError: The folder cannot be written.
     """
     members = _members(model, state, live, sample, facts, columns)
-    members.update(report or {})
     if drift is not None:
         members[DRIFT] = canonical_json(drift.to_json())
     notes = (*facts.notes, _INTEGERS) if _integers(model.graph) else facts.notes
     members["CARD.md"] = model_card(model.role, replace(facts, notes=notes), {name: len(data) for name, data in members.items()}).encode()
+    members.update(report or {})  # after the card, whose bytes may not follow measured figures
     members[MANIFEST] = _manifest(members, model, facts)
     if len(members) > MAX_MEMBERS:
         raise BundleError(f"{len(members)} members, a bundle holds at most {MAX_MEMBERS}")
@@ -148,14 +148,13 @@ def write_bundle(
     return verify_bundle(folder)
 
 
-def pack(folder: Path, target: Path) -> Path:
+def pack(folder: Path, target: Path, *, require_digest: str = "") -> Path:
     """Write a verified bundle as one stored zip; the same members give the same bytes.
 
     Raises:
-        BundleError: The folder is no whole bundle.
+        BundleError: The folder is no whole bundle, or not the one that is required (see `open_bundle`).
     """
-    verify_bundle(folder)
-    data = zip_bytes(read_members(folder))
+    data = zip_bytes(verify_bundle(folder, require_digest=require_digest).members)
     partial = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     partial.write_bytes(data)
     os.replace(partial, target)

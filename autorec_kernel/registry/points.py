@@ -10,7 +10,7 @@ API_VERSION = 1
 GROUP = "autorec.plugins"
 KERNEL_DISTRIBUTION = "autorec-kernel"
 
-_CONTRACTS = "autorec_kernel.contracts"
+_CONTRACTS, _LAWS = "autorec_kernel.contracts", "autorec_kernel.testing"
 
 KERNEL_POINTS: tuple[ExtensionPoint, ...] = (
     ExtensionPoint("reader", "autorec_readers", f"{_CONTRACTS}.reader:Reader", "Opens a source of interactions."),
@@ -25,8 +25,10 @@ KERNEL_POINTS: tuple[ExtensionPoint, ...] = (
     ExtensionPoint("executor", "autorec_executors", f"{_CONTRACTS}.evaluator:Executor", "Somewhere to run trials."),
     ExtensionPoint("metric", "autorec_metrics", f"{_CONTRACTS}.evaluator:Metric", "A figure of merit."),
     ExtensionPoint("compressor", "autorec_compressors", f"{_CONTRACTS}.deploy:Compressor", "Makes a model smaller or faster."),
+    ExtensionPoint("planner", "autorec_planners", f"{_CONTRACTS}.deploy:Planner", "Decides which compressors, how strong, in which order."),
     ExtensionPoint("preset", "autorec_presets", "", "A function that returns recipe options: a ready-made run."),
-    ExtensionPoint("exporter", "autorec_exporters", "", "A function (run: Path, out: Path) that writes a run in another form."),
+    ExtensionPoint("exporter", "autorec_exporters", "", "Writes a bundle or a run in another form.", f"{_LAWS}.exporters:check_exporter"),
+    ExtensionPoint("signature", "autorec_signatures", "", "A function that refuses bundles which no trusted key signed."),
     ExtensionPoint("report-section", "autorec_report_sections", "", "A function (result: Mapping) that returns a Markdown section."),
     ExtensionPoint("cli-command", "autorec_cli_commands", "", "A Typer application or function: one more `autorec` subcommand."),
 )

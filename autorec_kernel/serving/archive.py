@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from autorec_kernel.errors import BundleError
-from autorec_kernel.records.bundle import MANIFEST, MAX_MEMBER_BYTES, MAX_MEMBERS, MAX_TOTAL_BYTES, check_name
+from autorec_kernel.records.bundle import MANIFEST, MAX_JSON_BYTES, MAX_MEMBER_BYTES, MAX_MEMBERS, MAX_TOTAL_BYTES, check_name
 
-__all__ = ["read_members", "zip_bytes"]
+__all__ = ["read_manifest", "read_members", "zip_bytes"]
 
 _LOCAL = struct.Struct("<4sHHHHHIIIHH")
 _CENTRAL = struct.Struct("<4sHHHHHHIIIHHHHHII")
@@ -39,6 +39,15 @@ def read_members(path: Path) -> dict[str, bytes]:
     if MANIFEST not in members:
         raise BundleError(f"member {MANIFEST!r} is missing", where=str(path))
     return members
+
+
+def read_manifest(path: Path) -> bytes:
+    """Read the bytes of the manifest alone; nothing of a bundle is parsed but the frame of a zip.
+
+    Raises:
+        BundleError: There is none, or it is no plain file of a fair size.
+    """
+    return _read_file(path / MANIFEST, MAX_JSON_BYTES) if path.is_dir() else read_members(path)[MANIFEST]
 
 
 def zip_bytes(members: Mapping[str, bytes]) -> bytes:

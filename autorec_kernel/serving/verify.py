@@ -41,7 +41,7 @@ def verify_bundle(path: str | Path, *, require_digest: str = "") -> Bundle:
 
     Args:
         path: A bundle folder or a stored zip.
-        require_digest: The content digest that must be found; empty accepts any consistent bundle.
+        require_digest: As for `open_bundle`.
 
     Raises:
         BundleError: It is refused; the member is named.
@@ -54,16 +54,24 @@ def verify_bundle(path: str | Path, *, require_digest: str = "") -> Bundle:
 def open_bundle(path: str | Path, *, require_digest: str = "") -> Bundle:
     """Read a bundle and check everything short of running a model: members, hashes, limits, graphs.
 
+    Args:
+        path: A bundle folder or a stored zip.
+        require_digest: The content digest that must be found, with or without `sha256:` before it; or `manifest:` and the sha256 of the
+            manifest's bytes, which are compared before anything is parsed; or both, with a space between. Empty accepts any bundle.
+
     Raises:
         BundleError: It is refused; the member is named.
     """
     members = read_members(Path(path))
+    exact = {asked for asked in require_digest.split() if asked.startswith("manifest:")}
+    if exact - {f"manifest:{member_digest(members[MANIFEST])}"}:
+        raise BundleError(f"the manifest is not the one that is required ({require_digest})", where=str(path))
     manifest = _read_manifest(members[MANIFEST])
     _check_members(manifest["members"], members)
     digest = content_digest({name: facts["sha256"] for name, facts in manifest["members"].items()})
     if digest != manifest["content_digest"]:
         raise BundleError("the content digest of the manifest is not that of its members", where=MANIFEST)
-    if require_digest and require_digest.removeprefix("sha256:") != digest:
+    if {*require_digest.split()} - exact - {digest, f"sha256:{digest}"}:
         raise BundleError(f"the content digest is {digest}, {require_digest} is required", where=str(path))
     for name in members:
         if name.endswith(".onnx"):

@@ -159,6 +159,8 @@ def _own_check(target: str, component: Any, name: str) -> CheckResult:
     module, _, function = target.partition(":")
     try:
         getattr(importlib.import_module(module), function)(component)
+    except Skipped as reason:
+        return CheckResult(name, function.removeprefix("check_"), True, f"skipped: {reason}", skipped=True)
     except Exception as error:
         return CheckResult(name, function.removeprefix("check_"), False, f"{type(error).__name__}: {error}")
     return CheckResult(name, function.removeprefix("check_"), True)

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from autorec_kernel.cli.output import note
+from autorec_kernel.cli.trust import Keys, required
 from autorec_kernel.errors import PluginError, UsageError
 from autorec_serve.settings import Access, Limits, is_loopback, read_token
 
@@ -24,6 +25,7 @@ _NEEDED = ("fastapi", "uvicorn", "prometheus_client")
 
 
 def serve(
+    context: typer.Context,
     bundle: _BundlePath,
     host: Annotated[str, typer.Option(help="Address to listen on; others than loopback need a token.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", min=0, max=65535)] = 8000,
@@ -32,12 +34,15 @@ def serve(
     insecure: Annotated[bool, typer.Option("--insecure", help="Listen beyond loopback without a token.")] = False,
     allow_host: _NAME = None,
     allow_origin: _ORIGIN = None,
-    require_digest: Annotated[str, typer.Option(help="Refuse any other bundle, now and at a reload.", metavar="SHA256")] = "",
+    require_digest: Annotated[str | None, typer.Option(help="Refuse any other bundle, now and at a reload.", metavar="SHA256")] = None,
+    trust_key: Keys = None,
     limit_concurrency: Annotated[int, typer.Option(help="Requests for the model at a time; more get 503.", min=1)] = 64,
     model_timeout: Annotated[float, typer.Option(help="Seconds that an answer may take.", min=0.01)] = 2.0,
     quiet: Annotated[bool, typer.Option("--quiet", help="Log no single requests.")] = False,
 ) -> None:
-    """Answer requests from a bundle over HTTP, on this machine alone unless --host says otherwise. SIGHUP reads the bundle again.
+    """Answer requests from a bundle over HTTP, on this machine alone unless --host says otherwise.
+
+    SIGHUP reads the bundle again, SIGUSR1 goes back to the one before.
 
     Try: autorec serve runs/ratings/bundle
     """
@@ -55,7 +60,7 @@ def serve(
 
     with listen(host, port) as listening:
         log_to_stderr(quiet=quiet)
-        served = Served(bundle, Metrics(), limits, threads, require_digest)
+        served = Served(bundle, Metrics(), limits, threads, lambda: required(context, bundle, require_digest, trust_key))
         listening.listen()
         note(f"serving {served.current.digest} at {_address(listening.getsockname())} (Ctrl-C ends it)")
         run(guarded(served, access), served, listening)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -55,27 +55,28 @@ class Loaded:
 
 @dataclass(slots=True)
 class Served:
-    """What is served from a path: the bundle of now, the thread that asks it, and how the last reload ended.
+    """What is served from a path: the bundle of now and the one before, the thread that asks it, and how the last reload ended.
 
     Args:
         path: Read again at every reload.
         threads: Threads of one request.
-        require_digest: The only content digest that is accepted; empty = any.
+        required: Asked at every reload for what `open_bundle` must require; it refuses whom nobody trusted signed.
     """
 
     path: Path
     metrics: Metrics
     limits: Limits
     threads: int = 1
-    require_digest: str = ""
+    required: Callable[[], str] = str
     current: Loaded = field(init=False)
+    previous: Loaded | None = field(init=False, default=None)
     last_reload: dict[str, Any] | None = field(init=False, default=None)
     _pool: ThreadPoolExecutor = field(init=False)
     _again: bool = field(init=False, default=False)
     _busy: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
-        self.current = load(self.path, self.threads, self.require_digest)
+        self.current = load(self.path, self.threads, self.required())
         self._pool = ThreadPoolExecutor(1, "model")
         self.metrics.bundle(self.current.digest, self.current.recommender.task)
 
@@ -111,13 +112,25 @@ class Served:
         finally:
             self._busy = False
 
+    def back(self) -> None:
+        """Serve the bundle before the last reload again, at once; a second call undoes it. Without one, what is served stays."""
+        if self.previous is None:
+            _log.error("not gone back, bundle %s goes on serving: there was none before it", self.current.digest)
+            return
+        self._swap(self.previous)
+        _log.info("gone back: bundle %s, before %s", self.current.digest, self.previous.digest)
+
+    def _swap(self, found: Loaded) -> None:
+        self.previous, self.current = self.current, found
+        self.metrics.bundle(found.digest, found.recommender.task)
+
     def close(self) -> None:
         """End the model thread; what waits for it is dropped."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _load_again(self) -> tuple[Loaded | None, AutoRecError | None]:
         try:
-            return load(self.path, self.threads, self.require_digest), None
+            return load(self.path, self.threads, self.required()), None
         except AutoRecError as error:
             return None, error
         except Exception as error:  # whatever a bundle can do to its reader, the old one goes on serving
@@ -127,8 +140,9 @@ class Served:
     def _note(self, found: Loaded | None, error: AutoRecError | None) -> None:
         moment = datetime.now(UTC).isoformat(timespec="seconds")
         if found is not None:
-            before, self.current = self.current.digest, found
-            self.metrics.bundle(found.digest, found.recommender.task)
+            before = self.current.digest
+            if found.digest != before:  # reading the same bundle again leaves the way back open
+                self._swap(found)
             _log.info("reloaded: bundle %s, before %s", found.digest, before)
         elif error is not None:
             _log.error("not reloaded, bundle %s goes on serving: %s", self.current.digest, error)

@@ -50,7 +50,8 @@ def listen(host: str, port: int) -> socket.socket:
 def run(app: Asgi, served: Served, listening: socket.socket) -> None:
     """Serve until SIGTERM or Ctrl-C; requests under way are answered first.
 
-    SIGHUP reads the bundle again where there is such a signal. Ctrl-C ends in `KeyboardInterrupt`, SIGTERM in a return.
+    SIGHUP reads the bundle again and SIGUSR1 goes back to the one before, where there are such signals.
+    Ctrl-C ends in `KeyboardInterrupt`, SIGTERM in a return.
     """
     limits = served.limits
     config = uvicorn.Config(
@@ -86,6 +87,7 @@ async def _serve(server: uvicorn.Server, served: Served, listening: socket.socke
 
     with contextlib.suppress(AttributeError, NotImplementedError):  # Windows has no such signal
         loop.add_signal_handler(signal.SIGHUP, reload)
+        loop.add_signal_handler(signal.SIGUSR1, served.back)
     await server.serve(sockets=[listening])
 
 

@@ -80,6 +80,9 @@ def test_a_reload_serves_the_new_bundle_and_keeps_it_when_the_next_one_is_bad(tm
         assert child.ask("POST", "/v1/recommend", {"users": USERS, "k": 7})[2]["answers"] == expected(bundles[1])
         assert "autorec_reload_ok 0.0" in child.ask("GET", "/metrics")[2]
         assert "schema.json" in child.wait_for("not reloaded").string
+        os.kill(child.process.pid, signal.SIGUSR1)
+        child.wait_for("gone back")
+        assert child.ask("POST", "/v1/recommend", {"users": USERS, "k": 7})[2]["answers"] == expected(bundles[0])
         assert child.stop() == 0
 
 

@@ -82,12 +82,50 @@ def test_a_damaged_bundle_leaves_the_old_one_serving_and_says_why(tmp_path: Path
 
 def test_a_reload_keeps_to_the_digest_that_was_asked_for(link: Path, served_bundles: dict[str, Path]) -> None:
     digest = Recommender.load(served_bundles["first"]).bundle.digest
-    served = loaded.Served(link, Metrics(), Limits(), require_digest=f"sha256:{digest}")
+    served = loaded.Served(link, Metrics(), Limits(), required=lambda: f"sha256:{digest}")
     switch(link, served_bundles["second"])
     asyncio.run(served.reload())
     assert served.current.digest == digest
     assert served.last_reload is not None
     assert "is required" in served.last_reload["detail"]
+    served.close()
+
+
+def test_who_is_trusted_is_asked_at_every_reload(link: Path, served_bundles: dict[str, Path]) -> None:
+    trusted = [Recommender.load(served_bundles["first"]).bundle.digest]
+
+    def required() -> str:
+        if not trusted:
+            raise BundleError("the bundle is not signed")
+        return trusted[0]
+
+    served = loaded.Served(link, Metrics(), Limits(), required=required)
+    switch(link, served_bundles["second"])
+    trusted[0] = Recommender.load(served_bundles["second"]).bundle.digest
+    asyncio.run(served.reload())
+    assert served.current.digest == trusted[0]
+    trusted.clear()
+    switch(link, served_bundles["first"])
+    asyncio.run(served.reload())
+    assert served.last_reload is not None
+    assert "not signed" in served.last_reload["detail"]
+    served.close()
+
+
+def test_going_back_serves_the_bundle_before_at_once_and_once_more_undoes_it(link: Path, served_bundles: dict[str, Path]) -> None:
+    served = serving(link)
+    before = first_list(served)
+    served.back()
+    assert first_list(served) == before  # there is nothing to go back to
+    switch(link, served_bundles["second"])
+    asyncio.run(served.reload())
+    asyncio.run(served.reload())  # the same bundle again leaves the way back open
+    after = first_list(served)
+    served.back()
+    assert first_list(served) == before != after
+    assert f'sha256="{served.current.digest}"' in served.metrics.text().decode()
+    served.back()
+    assert first_list(served) == after
     served.close()
 
 

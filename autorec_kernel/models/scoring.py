@@ -29,7 +29,7 @@ __all__ = ["evaluate_ranking", "predict_rows", "predict_tasks", "rank_block", "r
 _CELLS = 1_000_000  # scores held at a time: few megabytes, which stay in a cache between product and list
 _USERS = 16_384  # users whose vectors are held at a time
 _STEPS = 4_096  # history steps, padding included, read at a time
-_ROWS = 8192  # rows predicted at a time
+_ROWS = 2048  # rows predicted at a time, few enough to stay in a cache between layers
 _TASK_METRICS = {"logit": ("auc", "log_loss"), "value": ("rmse", "mae")}  # link of a label -> what judges its task
 
 

@@ -78,9 +78,9 @@ class FullTraining:
         if excess:
             return Evaluation("infeasible", cost=cost, error=excess, details=_facts(candidate, settings, FitReport()))
         curves = f"curves/{context.trial}-{rung.index}.jsonl"
-        watch = Watch(lambda model: self._judge(model, context)[0], self._stop_on(context), context.folder / curves)
+        watch = Watch(lambda model: self._judge(model, context), self._stop_on(context), context.folder / curves)
         network, report = self._train(candidate, settings, context, watch)
-        metrics, values = self._judge(network, context)
+        metrics, values = watch.best or self._judge(network, context)
         metrics |= _further(network, context)
         name = f"values-{context.trial}-{rung.index}.npy"
         np.save(context.folder / name, values, allow_pickle=False)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
+
+import numpy as np
 
 from autorec_kernel.evaluation import parse_metric
 from autorec_kernel.models import FitReport, Network
@@ -19,24 +21,33 @@ class Watch:
     The curves are one JSON object an epoch: `epoch`, `rate` (learning rate of its last step), `loss` (mean over its batches), and every
     validation metric; where the root of the mean squared error is among them, so is its square, `mse`.
 
+    Attributes:
+        best: Metrics and values of the epoch whose weights training keeps, the first one with the highest value; None before any.
+
     Args:
-        judge: Returns the validation metrics of a network.
+        judge: Returns the validation metrics of a network, and its value for each user or row.
         metric: The one to go by.
         path: Where the curves are written; what is there is replaced.
     """
 
-    def __init__(self, judge: Callable[[Network], Mapping[str, float]], metric: str, path: Path) -> None:
+    def __init__(self, judge: Callable[[Network], tuple[dict[str, float], np.ndarray]], metric: str, path: Path) -> None:
         self.history: list[dict[str, float]] = []
+        self.best: tuple[dict[str, float], np.ndarray] | None = None
         self._judge, self._metric, self._path = judge, metric, path
+        self._highest = -math.inf
         self._sign = 1.0 if parse_metric(metric)[0].higher_is_better else -1.0
 
     def __call__(self, network: Network) -> float:
         """Judge a network; return a value to maximise."""
-        found = dict(self._judge(network))
+        judged = self._judge(network)
+        found = dict(judged[0])
         if "rmse" in found:
             found["mse"] = found["rmse"] ** 2
         self.history.append(found)
-        return self._sign * found[self._metric]
+        value = self._sign * found[self._metric]
+        if value > self._highest:
+            self.best, self._highest = judged, value
+        return value
 
     def epoch(self, report: FitReport) -> None:
         """Write the line of the epoch that has just ended."""

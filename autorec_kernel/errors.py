@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 __all__ = [
     "AutoRecError",
@@ -13,6 +13,7 @@ __all__ = [
     "InfrastructureError",
     "InterruptedRun",
     "LeakError",
+    "LimitsError",
     "PluginError",
     "SearchError",
     "UnknownNameError",
@@ -106,6 +107,21 @@ class InfrastructureError(AutoRecError):
 
     exit_code = 7
     code = "AR7000"
+
+
+class LimitsError(AutoRecError):
+    """No compression plan keeps to the limits of the target; the message has the closest one (exit 9).
+
+    Args:
+        shares: Limit → what is reached over what is allowed, above 1.
+    """
+
+    exit_code = 9
+    code = "AR9000"
+
+    def __init__(self, message: str, *, hint: str = "", where: str = "", shares: Mapping[str, float] | None = None) -> None:
+        super().__init__(message, hint=hint, where=where)
+        self.shares = dict(shares or {})
 
 
 class InterruptedRun(AutoRecError):

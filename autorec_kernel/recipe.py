@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from autorec_kernel.config import ComponentConfig, parse_config
+from autorec_kernel.deploy.targets import read_profile, target_named
 from autorec_kernel.errors import UsageError
 from autorec_kernel.search.objectives import Objective
 
@@ -30,7 +31,8 @@ class Recipe(ComponentConfig):
     """
 
     task: Literal["recommend", "rate", "click"] = Field("recommend", description="What to predict.")
-    target: Literal["device", "edge", "cloud"] = Field("cloud", description="Where the model will run: sets the limits of its bundle.")
+    target: str = Field("cloud", description="Where the model will run: device, edge, cloud, or a profile file; sets the bundle's limits.")
+    profile: dict[str, Any] | None = Field(None, description="Limits of a target of one's own; read from the file that `target` names.")
     budget: float | None = Field(None, gt=0, description="Seconds for the whole run.")
     trials: int | None = Field(None, ge=0, description="Candidates besides the baselines, instead of a budget.")
     strategy: str = Field("auto", description="Search strategy; auto = what an adviser picks by the data and the budget.")
@@ -80,7 +82,25 @@ class Recipe(ComponentConfig):
     batch: int = Field(4, ge=1, description="Proposals asked for at a time; not the number of workers.")
     max_params: float = Field(0.0, ge=0, description="Hard limit on parameters; 0 = none.")
     max_bytes: float = Field(0.0, ge=0, description="Hard limit on the serving model; 0 = the target's.")
-    max_latency_ms: float = Field(0.0, ge=0, description="Hard limit on the predicted latency of one request; 0 = the target's.")
+    max_latency_ms: float = Field(0.0, ge=0, description="Hard limit on the latency of one request; 0 = the target's.")
+    max_drop: float | None = Field(
+        None, ge=0, lt=1, description="Largest loss by compression, a share of the metric; empty = the target's."
+    )
+    serve_threads: int = Field(0, ge=0, description="Threads of one answer; 0 = the target's.")
+    serve_batch: int = Field(0, ge=0, description="Rows of a call that is timed and limited; 0 = the target's.")
+    planner: str = Field("auto", description="Planner of the compression; auto = the installed one that calls itself the default.")
+    planner_options: dict[str, Any] = Field(default_factory=dict, description="Options of the planner.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_target(cls, values: Any) -> Any:
+        stated = values.get("target") if isinstance(values, dict) else None
+        if not isinstance(stated, str) or values.get("profile"):
+            return values
+        if stated.endswith(".toml"):
+            profile = read_profile(Path(stated))
+            return {**values, "target": profile["name"], "profile": profile}
+        return {**values, "target": target_named(stated).name}
 
     @field_validator("budget", mode="before")
     @classmethod

@@ -23,7 +23,7 @@ from autorec_kernel.contracts.deploy import CompressionContext, NotApplicable, T
 from autorec_kernel.data import open_dataset
 from autorec_kernel.deploy.export import export_onnx, graph_spec, tile_rows
 from autorec_kernel.deploy.graph_network import GraphNetwork
-from autorec_kernel.deploy.plan import fine_tuner, serving_sample
+from autorec_kernel.deploy.plan import FineTuner, serving_sample
 from autorec_kernel.deploy.quality import gain, validation_quality
 from autorec_kernel.features import FeatureSet, build_features
 from autorec_kernel.kernel import Kernel
@@ -101,7 +101,7 @@ def rows_of(case: Case, kernel: Kernel, rounds: int) -> list[dict[str, Any]]:
     model = trained(case, kernel, features)
     sample = serving_sample(model.module, features, 100)
     start = CompressedModel(model, export_onnx(model.module, sample))
-    tune = fine_tuner(features, SEED, None)
+    tune = FineTuner(features, SEED, judge=lambda one: validation_quality(one, features, case.task, case.metric, users=USERS, seed=SEED))
     context = CompressionContext(TARGET, features, sample, tune, np.random.default_rng(SEED))
     exact, before = _answers(start, sample), _quality(start, features, case)
     outside = model.module.item_vectors().numel() * 4 if tuple(model.module.serving_outputs) == ("user",) else 0

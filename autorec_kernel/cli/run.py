@@ -28,6 +28,7 @@ _DATA = "CSV, TSV or Parquet file (plain or gzip), or what a reader plugin opens
 _PROTOCOL = "How data is split: given, temporal, leave-one-out or random; default: the first that the columns allow."
 _PRESET = "Ready-made options of a plugin (autorec plugins list --kind preset); a recipe and options given here win."
 _ACCEPT = "A column that may explain the label alone, because it is known when an answer is needed (repeatable)."
+_TARGET = "Where the bundle will run: sets its limits; default: cloud."
 _BLUEPRINT = "Blueprint that competes with the baselines (repeatable); default: all that fit."
 _FIX = "Option that all candidates of a blueprint have (repeatable), e.g. zoo/sasrec.loss=gbce."
 _SET = "Any other key of a recipe (repeatable), e.g. max_params=5000000 or weights.latency=0.1."
@@ -41,7 +42,12 @@ def run(
     users: Annotated[str | None, typer.Option(help="Table with one row a user.", metavar="FILE")] = None,
     items: Annotated[str | None, typer.Option(help="Table with one row an item.", metavar="FILE")] = None,
     task: Annotated[str | None, typer.Option(help="What to predict; default: recommend.", metavar="recommend|rate|click")] = None,
-    target: Annotated[str | None, typer.Option(help="Limits of the bundle; default: cloud.", metavar="device|edge|cloud")] = None,
+    target: Annotated[str | None, typer.Option(help=_TARGET, metavar="device|edge|cloud|FILE.toml")] = None,
+    max_bytes: Annotated[float | None, typer.Option(help="Bytes of what is served, instead of the target's.", min=1)] = None,
+    max_latency_ms: Annotated[float | None, typer.Option(help="Median of one call of --batch rows, instead of the target's.")] = None,
+    max_drop: Annotated[float | None, typer.Option(help="Relative loss of the metric by compression, instead of the target's.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads of one answer, instead of the target's.", min=1)] = None,
+    batch: Annotated[int | None, typer.Option(help="Rows of the call that is timed, instead of the target's.", min=1)] = None,
     budget: Annotated[str | None, typer.Option(help="Time for the whole run: 90s, 5min, 1h; default: 3min.", metavar="TIME")] = None,
     trials: Annotated[int | None, typer.Option(help="Candidates besides the baselines, instead of a time; repeatable.")] = None,
     blueprint: Annotated[list[str] | None, typer.Option(help=_BLUEPRINT, metavar="ID")] = None,
@@ -76,6 +82,11 @@ def run(
     stated = {
         "task": task,
         "target": target,
+        "max_bytes": max_bytes,
+        "max_latency_ms": max_latency_ms,
+        "max_drop": max_drop,
+        "serve_threads": threads,
+        "serve_batch": batch,
         "budget": budget,
         "trials": trials,
         "blueprints": tuple(blueprint or ()) or None,

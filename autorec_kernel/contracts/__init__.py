@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from autorec_kernel.contracts.deploy import CompressionContext, Compressor, NotApplicable, Target
+from autorec_kernel.contracts.deploy import (
+    Candidate,
+    Checked,
+    CompressionContext,
+    Compressor,
+    Evidence,
+    NotApplicable,
+    Plan,
+    Planner,
+    PlanRequest,
+    Target,
+)
 from autorec_kernel.contracts.evaluator import EvaluationContext, Evaluator, Executor, Metric, Rung, Task
 from autorec_kernel.contracts.features import DataProfile, FeatureOp, FeatureProposal, FittedFeatureOp, RejectColumn
 from autorec_kernel.contracts.models import Blueprint, ModelBlock, SolvingBlock
@@ -12,11 +23,14 @@ from autorec_kernel.contracts.selector import FeatureSelector, Ranking
 
 __all__ = [
     "Blueprint",
+    "Candidate",
+    "Checked",
     "CompressionContext",
     "Compressor",
     "DataProfile",
     "EvaluationContext",
     "Evaluator",
+    "Evidence",
     "Executor",
     "FeatureOp",
     "FeatureProposal",
@@ -25,6 +39,9 @@ __all__ = [
     "Metric",
     "ModelBlock",
     "NotApplicable",
+    "Plan",
+    "PlanRequest",
+    "Planner",
     "Ranking",
     "Reader",
     "RejectColumn",

@@ -1,23 +1,37 @@
-"""Contract of the deployment stage: compressors return a new, smaller model."""
+"""Contracts of the deployment stage: compressors return a new, smaller model; a planner decides which of them, in which order."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.errors import AutoRecError
-from autorec_kernel.records.model import CompressedModel
+from autorec_kernel.records.model import CompressedModel, CompressionStep
 
 if TYPE_CHECKING:
-    from autorec_kernel.features import FeatureSet
+    from autorec_kernel.deploy.quality import Quality
+    from autorec_kernel.features import EvaluationSet, FeatureSet
     from autorec_kernel.kernel import Kernel
     from autorec_kernel.records.model import TrainedModel
 
-__all__ = ["CompressionContext", "Compressor", "NotApplicable", "Target", "Trainer"]
+__all__ = [
+    "Candidate",
+    "Checked",
+    "CompressionContext",
+    "Compressor",
+    "Evidence",
+    "NotApplicable",
+    "Plan",
+    "PlanRequest",
+    "Planner",
+    "Target",
+    "Trainer",
+]
 
 
 class NotApplicable(AutoRecError):
@@ -29,7 +43,14 @@ class Target:
     """The place the model will run: hard limits (0 = none) and the largest acceptable relative loss of the metric.
 
     Args:
-        prefer: What decides between several settings of one compressor that keep to the limits.
+        max_bytes: Of the graph and of the item vectors beside it.
+        max_latency_ms: Median of one call of `batch` rows.
+        max_drop: Largest loss, a share of the metric of the uncompressed model.
+        max_doubt: Largest loss that the 95 % interval of the paired comparison may leave open.
+        threads: Of one call.
+        prefer: What decides between plans that keep to the limits: fewest bytes times latency, or the best metric.
+        batch: Rows of a call that is timed, beside a call of one.
+        max_memory: Bytes of a process that answers.
     """
 
     name: str
@@ -38,6 +59,9 @@ class Target:
     max_drop: float = 0.01
     threads: int = 1
     prefer: Literal["bytes", "quality"] = "bytes"
+    batch: int = 1
+    max_doubt: float = 0.05
+    max_memory: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,4 +119,124 @@ class Compressor(Protocol):
         Raises:
             NotApplicable: Nothing would change.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """A model with its exported graph and what is known about it.
+
+    Args:
+        bytes: Graph and item vectors.
+        quality: On the validation rows; None until it is measured.
+        facts: What its making decided and must be decided alike on the refitted model: `tuned_epochs` of a fine-tuning.
+    """
+
+    model: CompressedModel
+    bytes: int
+    quality: Quality | None = None
+    facts: Mapping[str, float] = field(default_factory=dict)
+
+    def told(self) -> dict[str, float]:
+        """Return metric, bytes and facts, as steps tell them."""
+        metric = {self.quality.metric: self.quality.value} if self.quality is not None else {}
+        return {**metric, "bytes": float(self.bytes), **self.facts}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlanRequest:
+    """What a planner plans with: training and validation rows, never the test view.
+
+    Args:
+        start: The uncompressed model, exported and measured.
+        apply: Applies (component, config) to a candidate: export and parity included, quality not yet measured. Raises what the
+            compressor raises, `NotApplicable` where nothing would change.
+        measure: Returns the quality of a candidate on the validation rows.
+        deadline: Monotonic seconds after which nothing more is begun; every training ends then too.
+    """
+
+    start: Candidate
+    target: Target
+    kernel: Kernel
+    context: CompressionContext
+    apply: Callable[[Candidate, str, Mapping[str, Any]], Candidate]
+    measure: Callable[[Candidate], Quality]
+    seed: int = 0
+    deadline: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a planner decided.
+
+    Args:
+        steps: Every step it thought of, with the reason; those that are taken in the order in which they are applied.
+        missed: Limit → {"limit", "reached"} of those that the taken steps break: no plan was found that keeps them, this is the closest.
+        facts: Anything more, as plain JSON. What is measured by a clock stands under keys that begin with `measured`, here as in `missed`.
+    """
+
+    steps: tuple[CompressionStep, ...] = ()
+    missed: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A refitted model against its target.
+
+    Args:
+        latency: `before` and `after` → name → milliseconds of one call, measured.
+        missed: As `Plan` has them.
+    """
+
+    latency: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    missed: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evidence:
+    """What a certificate rests on: the test rows have been opened, and nothing is chosen any more.
+
+    Args:
+        before, after: The refitted model, as it was trained and as it is served.
+        features: With the test part.
+        asked: The users that lists were judged for; None where rows were.
+        qualities: `before` and `after` → quality on the test rows.
+        bundle: Where the bundle stands for now, whole but for the certificate.
+    """
+
+    target: Target
+    task: str
+    before: Candidate
+    after: Candidate
+    sample: Mapping[str, np.ndarray]
+    features: FeatureSet
+    asked: EvaluationSet | None
+    qualities: Mapping[str, Quality]
+    checked: Checked
+    bundle: Path
+    seed: int = 0
+
+
+@runtime_checkable
+class Planner(Protocol):
+    """Chooses the compressors of a model, their settings and their order, and certifies what became of it.
+
+    Laws: the model stays as it is; every step has a reason; the taken ones can be applied in their order; a compressor that fails costs its
+    own steps only; limits are kept, or told as missed; after the deadline nothing is taken. Choices rest on bytes and validation figures,
+    and on a clock only where a difference is clear. What a clock measured stands under keys that begin with `measured`.
+    """
+
+    Config: ClassVar[type[ComponentConfig]]
+
+    def plan(self, request: PlanRequest) -> Plan:
+        """Return the plan."""
+        ...
+
+    def check(self, before: Candidate, after: Candidate, target: Target, sample: Mapping[str, np.ndarray]) -> Checked:
+        """Return how fast the refitted model is, and which limits what is served of it breaks."""
+        ...
+
+    def certify(self, evidence: Evidence) -> Mapping[str, Any]:
+        """Return the certificate as plain JSON; it has a `verdict`: accepted, refused or not enough data."""
         ...

@@ -1,175 +1,93 @@
-"""The compression plan: try what the compressors propose, keep a step only if it shrinks the model and costs no measurable quality.
-
-In this version every target tries the same steps; they differ in their limits, and `cloud` keeps the best of several settings, not the
-smallest.
-"""
+"""The steps of a compression plan: applied to a model, with export and proof of parity, and again to the same model refitted."""
 
 from __future__ import annotations
 
 import copy
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autorec_kernel.contracts.deploy import CompressionContext, NotApplicable, Target, Trainer
-from autorec_kernel.deploy.export import export_onnx, graph_spec, parity
+from autorec_kernel.contracts.deploy import Candidate, CompressionContext, NotApplicable
+from autorec_kernel.deploy.export import export_onnx, parity
 from autorec_kernel.deploy.graph_network import GraphNetwork
-from autorec_kernel.deploy.latency import measure_latency
-from autorec_kernel.deploy.quality import Quality, gain
-from autorec_kernel.errors import AutoRecError, UnknownNameError
+from autorec_kernel.deploy.quality import Quality
 from autorec_kernel.models.fit import FitSettings, fit
 from autorec_kernel.records.model import CompressedModel, CompressionStep, TrainedModel
 from autorec_kernel.records.serving_state import without_padding
-from autorec_kernel.serving.graph import Graph
 
 if TYPE_CHECKING:
-    from autorec_kernel.config import ComponentConfig
     from autorec_kernel.features import FeatureSet
     from autorec_kernel.kernel import Kernel
 
-__all__ = ["TARGETS", "Candidate", "compress", "exported", "fine_tuner", "reapply", "serving_sample", "target_named"]
+__all__ = ["FineTuner", "apply_step", "exported", "measured", "reapply", "serving_sample"]
 
-NOTE = "every target tries the same steps; they differ in their limits, and cloud keeps the best of several settings, not the smallest"
-TARGETS: Mapping[str, Target] = {
-    "device": Target("device", max_bytes=16 << 20, max_latency_ms=20.0, max_drop=0.01),
-    "edge": Target("edge", max_bytes=64 << 20, max_latency_ms=50.0, max_drop=0.005),
-    "cloud": Target("cloud", max_bytes=100_000_000, max_latency_ms=0.0, max_drop=0.001, prefer="quality"),
-}
-_DOUBT = 0.10  # relative loss that must lie outside the paired interval, or the validation rows cannot tell
-_BESIDE = {"bytes": "another setting is smaller", "quality": "another setting is better"}
 _TUNED_EPOCHS = 5  # of a full fine-tuning; a compressor asks for a share of it
-Measure = Callable[[Any], Quality]
-Journal = Callable[[CompressionStep], None]
+_RATE = 3e-4
+Judge = Callable[[Any], Quality]  # of a network or a `GraphNetwork`
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Candidate:
-    """A model with its exported graph and what is known about it.
-
-    Args:
-        bytes: Graph and item vectors.
-    """
-
-    model: CompressedModel
-    quality: Quality
-    bytes: int
-
-    def facts(self) -> dict[str, float]:
-        """Return metric and bytes."""
-        return {self.quality.metric: self.quality.value, "bytes": float(self.bytes)}
-
-
-def target_named(name: str) -> Target:
-    """Return the limits of a target.
-
-    Raises:
-        UnknownNameError: No target is called so.
-    """
-    if name not in TARGETS:
-        raise UnknownNameError("target", name, TARGETS)
-    return TARGETS[name]
-
-
-def exported(model: TrainedModel, sample: Mapping[str, np.ndarray], measure: Measure) -> Candidate:
-    """Export a trained model, prove parity with torch, and measure it.
+def exported(model: TrainedModel, sample: Mapping[str, np.ndarray]) -> Candidate:
+    """Export a trained model and prove parity with torch.
 
     Raises:
         BundleError: The graph cannot be made, or answers differently.
     """
     graph = export_onnx(model.module, sample)
     parity(model.module, graph, sample)
-    return _candidate(CompressedModel(model, graph), measure)
+    return _candidate(CompressedModel(model, graph))
 
 
-def compress(
-    start: Candidate,
-    target: Target,
-    kernel: Kernel,
-    features: FeatureSet,
-    *,
-    sample: Mapping[str, np.ndarray],
-    measure: Measure,
-    seed: int,
-    deadline: float | None = None,
-    journal: Journal | None = None,
-    latency: bool = True,
-    trainer: Trainer | None = None,
+def measured(candidate: Candidate, judge: Judge) -> Quality:
+    """Return the quality of what a candidate's graph answers."""
+    return judge(GraphNetwork(candidate.model.model.module, candidate.model.graph or b""))
+
+
+def apply_step(
+    kernel: Kernel, context: CompressionContext, seed: int, current: Candidate, name: str, config: Mapping[str, Any]
 ) -> Candidate:
-    """Try every compressor: those that work on the module first, then those that work on the graph.
+    """Return what a compressor makes of a candidate, exported and proved; equal arguments give equal candidates.
 
-    Choices rest on bytes and validation metrics only; latency is measured and recorded. Quality is compared with the uncompressed model,
-    so that small losses do not add up.
-
-    Args:
-        start: The exported model.
-        sample: Serving inputs of a few rows.
-        measure: Figure of merit of a network on the validation rows.
-        deadline: Monotonic seconds after which the remaining steps are skipped.
-        journal: Told every step, taken or skipped.
-        trainer: What students are trained with; without one nothing is distilled.
-
-    Returns:
-        The last accepted candidate; its model carries every step with the reason.
+    Raises:
+        NotApplicable: Nothing would change.
+        BundleError: The compressed network cannot be exported.
     """
-    current, steps = start, []
-    tuned = fine_tuner(features, seed, deadline)
-    context = CompressionContext(target, features, sample, tuned, np.random.default_rng(seed), trainer=trainer)
-    for component, instance in _compressors(kernel):
-        if isinstance(instance, str):
-            found = [(CompressionStep(component, {}, False, instance), current)]
-        else:
-            found = list(_tried(component, instance, start, current, kernel, context, measure, deadline, seed))
-        best = min((after for step, after in found if step.taken), key=partial(_merit, target), default=current)
-        for step, after in found:
-            kept = step if not step.taken or after is best else replace(step, taken=False, reason=_BESIDE[target.prefer])
-            timed = _timed(kept, current, after, sample) if latency and kept.taken else kept
-            steps.append(timed)
-            if journal is not None:
-                journal(timed)
-        current = best
-    model = replace(current.model, steps=(*start.model.steps, *steps))
-    return replace(current, model=model)
-
-
-def _merit(target: Target, candidate: Candidate) -> tuple[float, float]:
-    """Return what is smallest for the setting that a target prefers."""
-    sign = -1.0 if candidate.quality.higher else 1.0
-    value, size = sign * candidate.quality.value, float(candidate.bytes)
-    return (value, size) if target.prefer == "quality" else (size, value)
+    tuned = replace(context.fine_tune, kept=None) if isinstance(context.fine_tune, FineTuner) else context.fine_tune
+    compressor = kernel.create("compressor", name, **config)
+    found: CompressedModel = compressor.compress(current.model, replace(context, fine_tune=tuned, rng=np.random.default_rng(seed)))
+    if compressor.form == "module":
+        graph = export_onnx(found.model.module, context.sample)
+        parity(found.model.module, graph, context.sample)
+        found = replace(found, graph=graph)
+    kept = getattr(tuned, "kept", None)
+    return replace(_candidate(found), facts={} if kept is None else {"tuned_epochs": float(kept)})
 
 
 def reapply(
     start: Candidate,
     steps: Sequence[CompressionStep],
-    target: Target,
     kernel: Kernel,
-    features: FeatureSet,
-    *,
-    measure: Measure,
+    context: CompressionContext,
     seed: int,
-    trainer: Trainer | None = None,
+    deadline: float | None = None,
 ) -> Candidate:
     """Apply the taken steps of a plan, decided on one model, to the same model refitted on more rows.
 
-    A step that finds nothing to change on the refitted model, or fails there, is left out.
+    A step that finds nothing to change on the refitted model, fails there, or would train beyond the deadline is left out. Fine-tuning
+    takes as many epochs as were best on the validation rows, which are among the training rows now.
 
     Returns:
         The candidate; its model carries the steps that were applied, and with `taken` off and the reason those that were not.
     """
     current, told = start, list[CompressionStep]()
-    sample = serving_sample(start.model.model.module, features)
-    tuned = fine_tuner(features, seed, None)
-    context = CompressionContext(target, features, sample, tuned, np.random.default_rng(seed), trainer=trainer)
     for step in steps:
         if not step.taken:
             continue
+        epochs = int(step.after.get("tuned_epochs", 0))
         try:
-            fresh = replace(context, rng=np.random.default_rng(seed))
-            current = _applied(kernel.create("compressor", step.component, **step.config), current, fresh, measure)
+            own = replace(context, fine_tune=FineTuner(context.features, seed, deadline, epochs=epochs))
+            current = apply_step(kernel, own, seed, current, step.component, step.config)
             told.append(step)
         except Exception as error:  # a plugin's code: the model is served without this step
             told.append(replace(step, taken=False, reason=f"left out of the refitted model: {type(error).__name__}: {error}"[:300]))
@@ -190,110 +108,52 @@ def serving_sample(network: Any, features: FeatureSet, rows: int = 32) -> dict[s
     return features.row_inputs(network.inputs, chosen, lengths=lengths)
 
 
-def fine_tuner(features: FeatureSet, seed: int, deadline: float | None) -> Callable[[TrainedModel, float], TrainedModel]:
-    """Return the function that trains a copy of a model a little further on the training rows."""
+@dataclass(slots=True)
+class FineTuner:
+    """Trains a copy of a model a little further on the training rows, and keeps the best epoch: none, where the model was at its best.
 
-    def tune(model: TrainedModel, share: float) -> TrainedModel:
-        module = copy.deepcopy(model.module)
-        settings = FitSettings(learning_rate=3e-4, epochs=max(1, round(share * _TUNED_EPOCHS)), patience=0)
-        fit(module, features, settings, seed=np.random.SeedSequence(seed, spawn_key=(0, 7)), validate=None, deadline=deadline)
-        return replace(model, module=module)
+    Args:
+        judge: Quality on the validation rows; None = all epochs are kept.
+        epochs: As many as were best before; None = what the compressor asks for.
+        kept: Epochs of the last call.
+    """
 
-    return tune
+    features: FeatureSet
+    seed: int
+    deadline: float | None = None
+    judge: Judge | None = None
+    epochs: int | None = None
+    kept: int | None = None
+
+    def __call__(self, model: TrainedModel, share: float) -> TrainedModel:
+        """Return the trained copy.
+
+        Raises:
+            NotApplicable: The deadline cut a training short whose length was decided before.
+        """
+        wanted = max(1, round(share * _TUNED_EPOCHS)) if self.epochs is None else self.epochs
+        module, before, judge = copy.deepcopy(model.module), -np.inf, self.judge
+        if judge is not None:
+            before = self._value(judge, module)
+        settings = FitSettings(learning_rate=_RATE, epochs=wanted, patience=0)
+        validate = None if judge is None else lambda network: self._value(judge, network)
+        if wanted:
+            seed = np.random.SeedSequence(self.seed, spawn_key=(0, 7))
+            report = fit(module, self.features, settings, seed=seed, validate=validate, deadline=self.deadline)
+            if judge is None and report.stopped_by == "deadline":
+                raise NotApplicable(f"the time was up before {wanted} epochs of fine-tuning")
+        better = bool(wanted) and (judge is None or report.best_value > before)
+        self.kept = 0 if not better else wanted if judge is None else report.best_epoch
+        return replace(model, module=module if better else copy.deepcopy(model.module))
+
+    @staticmethod
+    def _value(judge: Judge, network: Any) -> float:
+        found = judge(network.eval())
+        return found.value if found.higher else -found.value
 
 
-def _candidate(model: CompressedModel, measure: Measure) -> Candidate:
+def _candidate(model: CompressedModel) -> Candidate:
     network = model.model.module
     assert model.graph is not None
     outside = network.item_vectors().numel() * 4 if tuple(network.serving_outputs) == ("user",) else 0
-    return Candidate(model, measure(GraphNetwork(network, model.graph)), len(model.graph) + outside)
-
-
-def _compressors(kernel: Kernel) -> Iterator[tuple[str, Any]]:
-    """Yield (id, instance) or (id, why it cannot be used): module compressors first, each group in order of id."""
-    found: list[tuple[int, str, Any]] = []
-    for row in kernel.components("compressor"):
-        if not row.usable:
-            found.append((2, row.id, f"{row.reason}; {row.install}" if row.install else row.reason))
-            continue
-        try:
-            instance = kernel.create("compressor", row.id)
-            found.append((0 if instance.form == "module" else 1, row.id, instance))
-        except AutoRecError as error:
-            found.append((2, row.id, error.message))
-    yield from ((name, instance) for _, name, instance in sorted(found, key=lambda entry: entry[:2]))
-
-
-def _tried(
-    component: str,
-    instance: Any,
-    start: Candidate,
-    current: Candidate,
-    kernel: Kernel,
-    context: CompressionContext,
-    measure: Measure,
-    deadline: float | None,
-    seed: int,
-) -> Iterator[tuple[CompressionStep, Candidate]]:
-    """Yield each setting's step and the candidate it led to; a compressor that fails costs its own step only."""
-    try:
-        configs: list[ComponentConfig] = list(instance.propose(current.model, context.target))
-    except Exception as error:  # a plugin's code: its failure is a row of the plan
-        yield _skipped(component, {}, f"failed while proposing: {error}", current), current
-        return
-    if not configs:
-        yield _skipped(component, {}, "it proposes nothing for this model", current), current
-    for config in configs:
-        values = config.model_dump(mode="json")
-        if deadline is not None and time.monotonic() > deadline:
-            yield _skipped(component, values, "no time is left", current), current
-            continue
-        try:
-            fresh = replace(context, rng=np.random.default_rng(seed))
-            after = _applied(kernel.create("compressor", component, **values), current, fresh, measure)
-        except NotApplicable as error:
-            yield _skipped(component, values, f"not applicable: {error.message}", current), current
-        except Exception as error:  # a plugin's code: its failure is a row of the plan
-            yield _skipped(component, values, f"failed: {type(error).__name__}: {error}", current), current
-        else:
-            taken, reason = _verdict(start, current, after, context.target, np.random.default_rng(seed))
-            yield CompressionStep(component, values, taken, reason, current.facts(), after.facts()), after
-
-
-def _applied(compressor: Any, current: Candidate, context: CompressionContext, measure: Measure) -> Candidate:
-    found: CompressedModel = compressor.compress(current.model, context)
-    if compressor.form == "module":
-        graph = export_onnx(found.model.module, context.sample)
-        parity(found.model.module, graph, context.sample)
-        found = replace(found, graph=graph)
-    return _candidate(found, measure)
-
-
-def _verdict(start: Candidate, before: Candidate, after: Candidate, target: Target, rng: np.random.Generator) -> tuple[bool, str]:
-    """Return whether a step is taken and why: fewer bytes than before it, and no measurable loss against the uncompressed model."""
-    if after.bytes >= before.bytes:
-        return False, f"{after.bytes:,} bytes are not fewer than {before.bytes:,}"
-    found = gain(after.quality, start.quality, rng)
-    scale = max(abs(start.quality.value), 1e-12)
-    if found is None:
-        return False, "the validation rows cannot tell whether quality is lost"
-    told = f"{after.quality.metric} {found.difference / scale:+.2%} [{found.low / scale:+.2%}, {found.high / scale:+.2%}], n = {found.n}"
-    if found.difference < -target.max_drop * scale:
-        return False, f"loses more than {target.max_drop:.1%}: {told}"
-    if found.low < -_DOUBT * scale:
-        return False, f"not enough validation data to exclude a loss of {_DOUBT:.0%}: {told}"
-    return True, f"{1 - after.bytes / before.bytes:.0%} fewer bytes; {told}"
-
-
-def _skipped(component: str, config: Mapping[str, Any], reason: str, current: Candidate) -> CompressionStep:
-    return CompressionStep(component, config, False, reason[:300], current.facts())
-
-
-def _timed(step: CompressionStep, before: Candidate, after: Candidate, sample: Mapping[str, np.ndarray]) -> CompressionStep:
-    graphs = {
-        name: Graph(candidate.model.graph or b"", graph_spec(candidate.model.model.module), name=name)
-        for name, candidate in (("before", before), ("after", after))
-    }
-    found = measure_latency(graphs, sample)
-    timed = {name: {"latency_ms": values["p50_ms"], "latency_p95_ms": values["p95_ms"]} for name, values in found.items()}
-    return replace(step, before={**step.before, **timed["before"]}, after={**step.after, **timed["after"]})
+    return Candidate(model, len(model.graph) + outside)

@@ -1,24 +1,29 @@
-"""Deployment stage: plan the compression on validation rows, apply it to the refitted model, write and verify the bundle."""
+"""Deployment stage: ask a planner on validation rows, apply its plan to the refitted model, write and verify the bundle."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from autorec_kernel.contracts.deploy import Candidate, Checked, CompressionContext, Evidence, Plan, PlanRequest, Target
 from autorec_kernel.deploy.bundle import BundleFacts, served_model, write_bundle
 from autorec_kernel.deploy.drift import held_out_profile
-from autorec_kernel.deploy.latency import measure_latency
-from autorec_kernel.deploy.plan import NOTE, Candidate, compress, exported, reapply, serving_sample, target_named
+from autorec_kernel.deploy.plan import FineTuner, apply_step, exported, measured, reapply, serving_sample
 from autorec_kernel.deploy.quality import Quality, validation_quality
+from autorec_kernel.deploy.targets import target_of
+from autorec_kernel.errors import LimitsError
 from autorec_kernel.features.live import live_of
-from autorec_kernel.records.model import TrainedModel
-from autorec_kernel.serving.graph import Graph
+from autorec_kernel.records.bundle import canonical_json
+from autorec_kernel.records.model import CompressionStep, TrainedModel
+from autorec_kernel.registry.faults import guarded
 from autorec_kernel.stages import evaluate as judge
-from autorec_kernel.stages.search import limits_of, metric_of
+from autorec_kernel.stages.search import metric_of, preferred
 from autorec_kernel.stages.trainer import Teachers, teachers_of, trainer_of
 
 if TYPE_CHECKING:
@@ -28,7 +33,9 @@ if TYPE_CHECKING:
     from autorec_kernel.records.trial import Trial
     from autorec_kernel.stages.workplace import Workplace
 
-__all__ = ["Deployed", "Planned", "bundle_of", "deploy", "plan_compression"]
+__all__ = ["Deployed", "Planned", "bundle_of", "certificate_of", "deploy", "plan_compression"]
+
+_PLANNING, _APPLYING = 0.6, 0.3  # of the time for deployment, each from its own beginning; the rest is for writing the bundle
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,70 +52,140 @@ class Deployed:
 
     float_model: Candidate
     compressed: Candidate
-    latency: Mapping[str, Mapping[str, float]]
+    sample: Mapping[str, np.ndarray]
+    checked: Checked
 
 
 def plan_compression(place: Workplace, features: FeatureSet, model: TrainedModel, chosen: Trial, trials: Sequence[Trial]) -> Planned:
-    """Decide the steps on the validated model of a trial; every step, taken or not, goes to the journal and to `plan.json`."""
+    """Decide the steps on the validated model of a trial; every step, taken or not, goes to the journal and to `plan.json`.
+
+    Raises:
+        LimitsError: No plan keeps to the limits; the closest one is in `plan.json`.
+    """
     known = {record["trial"]: record for record in place.journal.records() if record["kind"] == "planned"}
-    recorded = known.get(chosen.number)
+    recorded, target = known.get(chosen.number), target_of(place.recipe)
     if recorded is None:
         teachers = teachers_of(place, features, trials, chosen)
-        steps = _decided(place, features, model, chosen, trials, teachers)
-        recorded = place.journal.append("planned", trial=chosen.number, steps=steps, teachers=[list(one) for one in teachers])
-    found = Planned(list(recorded["steps"]), [(int(number), float(weight)) for number, weight in recorded.get("teachers", ())])
-    place.write_json("plan.json", {"target": place.recipe.target, "limits": limits_of(place), "note": NOTE, "steps": found.steps})
-    return found
+        plan = _decided(place, features, model, chosen, trials, teachers, target)
+        told = {"steps": [_step_json(asdict(step)) for step in plan.steps], "missed": dict(plan.missed), "facts": dict(plan.facts)}
+        recorded = place.journal.append("planned", trial=chosen.number, teachers=[list(one) for one in teachers], **told)
+    shown = {name: recorded.get(name, {}) for name in ("missed", "facts", "steps")}
+    place.write_json("plan.json", {"target": asdict(target), "trial": chosen.number, **shown})
+    names = ", ".join(step["component"] for step in recorded["steps"] if step["taken"]) or "no step"
+    _refuse(place, recorded.get("missed", {}), f"no plan keeps to the limits of target {target.name!r}; the closest one ({names}) does not")
+    steps, taught = list(recorded["steps"]), [(int(number), float(weight)) for number, weight in recorded.get("teachers", ())]
+    return Planned(steps, taught)
 
 
 def _decided(
-    place: Workplace, features: FeatureSet, model: TrainedModel, chosen: Trial, trials: Sequence[Trial], teachers: Teachers
-) -> list[dict[str, Any]]:
-    recipe, metric = place.recipe, metric_of(place)
-    sample, share = serving_sample(model.module, features), place.share("deploy")
-    deadline = None if share is None else time.monotonic() + 0.5 * share
+    place: Workplace, features: FeatureSet, model: TrainedModel, chosen: Trial, trials: Sequence[Trial], teachers: Teachers, target: Target
+) -> Plan:
+    """Ask the planner; without one the model is served as it was trained."""
+    recipe, kernel, share, planner = place.recipe, place.kernel, place.share("deploy"), _planner(place)
+    if planner is None:
+        return Plan()
+    deadline, sample = None if share is None else time.monotonic() + _PLANNING * share, serving_sample(model.module, features)
 
     def quality(network: Any) -> Quality:
-        return validation_quality(network, features, recipe.task, metric, seed=recipe.seed)
+        return validation_quality(network, features, recipe.task, metric_of(place), seed=recipe.seed)
 
-    found = compress(
-        exported(model, sample, quality),
-        target_named(recipe.target),
-        place.kernel,
-        features,
-        sample=sample,
-        measure=quality,
-        seed=recipe.seed,
-        deadline=deadline,
-        trainer=trainer_of(place, features, trials, chosen, teachers, judge.restored, deadline),
+    tuner = FineTuner(features, recipe.seed, deadline, quality)
+    trainer = trainer_of(place, features, trials, chosen, teachers, judge.restored, deadline)
+    context = CompressionContext(target, features, sample, tuner, np.random.default_rng(recipe.seed), trainer=trainer)
+    start = exported(model, sample)
+    request = PlanRequest(
+        replace(start, quality=measured(start, quality)),
+        target,
+        kernel,
+        context,
+        partial(apply_step, kernel, context, recipe.seed),
+        lambda candidate: measured(candidate, quality),
+        recipe.seed,
+        deadline,
     )
-    return [_step_json(asdict(step)) for step in found.model.steps]
+    plan: Plan = planner.plan(request)
+    return plan
 
 
 def deploy(place: Workplace, final: FeatureSet, model: TrainedModel, chosen: Trial, trials: Sequence[Trial], planned: Planned) -> Deployed:
-    """Export the refitted model, apply the plan to it, and time both graphs, interleaved."""
-    from autorec_kernel.records.model import CompressionStep
+    """Export the refitted model, apply the plan to it, and hold it against the limits of the target.
 
-    metric = metric_of(place)
-
-    def unmeasured(network: Any) -> Quality:
-        return Quality(metric, 0.0, np.zeros(0))
-
+    Raises:
+        LimitsError: What came out does not keep to them.
+    """
+    share, target, seed = place.share("deploy"), target_of(place.recipe), place.recipe.seed
+    deadline = None if share is None else time.monotonic() + _APPLYING * share
     sample = serving_sample(model.module, final)
-    start = exported(model, sample, unmeasured)
-    taken = [CompressionStep(**{**step, "before": {}, "after": {}}) for step in _stripped(planned.steps)]
-    target = target_named(place.recipe.target)
+    start = exported(model, sample)
+    taken = [CompressionStep(**{**step, "before": {}}) for step in _stripped(planned.steps)]
 
     def taught(place: Workplace, features: FeatureSet, trial: Trial) -> TrainedModel:
-        return model if trial.number == chosen.number else judge.refit(place, features, trial)
+        return model if trial.number == chosen.number else judge.refit(place, features, trial, deadline)
 
-    trainer = trainer_of(place, final, trials, chosen, planned.teachers, taught)
-    after = reapply(start, taken, target, place.kernel, final, measure=unmeasured, seed=place.recipe.seed, trainer=trainer)
+    trainer = trainer_of(place, final, trials, chosen, planned.teachers, taught, deadline)
+    context = CompressionContext(target, final, sample, FineTuner(final, seed), np.random.default_rng(seed), trainer=trainer)
+    after = reapply(start, taken, place.kernel, context, seed, deadline)
     for step in after.model.steps:
         if not step.taken:
             place.note(f"{step.component} was planned and {step.reason}")
-    graphs = {name: _graph(candidate) for name, candidate in (("before", start), ("after", after))}
-    return Deployed(start, after, measure_latency(graphs, sample))
+    planner = _planner(place)
+    checked = Checked() if planner is None else planner.check(start, after, target, sample)
+    _refuse(place, checked.missed, "the refitted model breaks the limits of its target")
+    return Deployed(start, after, sample, checked)
+
+
+def certificate_of(
+    place: Workplace, final: FeatureSet, deployed: Deployed, tests: Mapping[str, judge.Measured], bundle: Path
+) -> dict[str, Any]:
+    """Return what the planner certifies of the served model; empty without one, and where it fails, which is noted.
+
+    Raises:
+        LimitsError: The bundle does not keep to a limit that only it shows, such as `max_memory`.
+    """
+    planner, float_test, test = _planner(place), tests["best"], tests["compressed"]
+    evidence = Evidence(
+        target_of(place.recipe),
+        place.recipe.task,
+        deployed.float_model,
+        deployed.compressed,
+        deployed.sample,
+        final,
+        test.asked,
+        {"before": float_test.quality, "after": test.quality},
+        deployed.checked,
+        bundle,
+        place.recipe.seed,
+    )
+    found, broken = guarded(lambda: {} if planner is None else dict(planner.certify(evidence)))
+    if broken:
+        place.note(f"there is no certificate: {broken}")
+    _refuse(place, (found or {}).get("missed", {}), "the bundle breaks the limits of its target")
+    return found or {}
+
+
+def _planner(place: Workplace) -> Any:
+    """Return the planner that the recipe names; None where none is installed."""
+    recipe, kernel = place.recipe, place.kernel
+    name = preferred(kernel, "planner") if recipe.planner == "auto" else kernel.find("planner", recipe.planner).id
+    if name is None:
+        place.note("no planner is installed: the model is served uncompressed, and no limit of its target is held")
+        return None
+    return kernel.create("planner", name, **recipe.planner_options)
+
+
+def _refuse(place: Workplace, missed: Mapping[str, Mapping[str, float]], what: str) -> None:
+    """Raise where limits are broken, with each of them and by how much.
+
+    Raises:
+        LimitsError: One is.
+    """
+    if not missed:
+        return
+    rows = {name: (row["limit"], row.get("reached", row.get("measured", 0.0))) for name, row in missed.items()}
+    told = "; ".join(f"{name} is {limit:,g} and it reaches {got:,.6g} ({got / limit - 1:+.1%})" for name, (limit, got) in rows.items())
+    hint = f"allow more, or plan again with other limits: autorec compress {place.folder} --help"
+    shares = {name: got / limit for name, (limit, got) in rows.items()}
+    raise LimitsError(f"{what}: {told}", where=str(place.folder), hint=hint, shares=shares)
 
 
 def bundle_of(
@@ -118,8 +195,14 @@ def bundle_of(
     deployed: Deployed,
     metrics: Mapping[str, Mapping[str, float]],
     plugins: Mapping[str, str],
+    name: str = "bundle",
+    report: Mapping[str, Any] | None = None,
 ) -> Bundle:
-    """Write `bundle/` with the state at the end of training and verify it."""
+    """Write `bundle/`, or a folder of another name, with the state at the end of training, and verify it.
+
+    Args:
+        report: Further members, as JSON values.
+    """
     model = deployed.compressed.model
     network = model.model.module
     assert model.graph is not None
@@ -137,7 +220,7 @@ def bundle_of(
         repeats=place.recipe.task == "recommend" and final.repeating,
     )
     return write_bundle(
-        place.folder / "bundle",
+        place.folder / name,
         model=served_model(network, model.graph),
         state=state,
         sample=serving_sample(network, final),
@@ -145,6 +228,7 @@ def bundle_of(
         columns=dataset.schema,
         drift=held_out_profile(final, network.inputs, dataset),
         live=live_of(final, names=network.inputs, stored=_stored(network)) if place.recipe.live else None,
+        report={name: canonical_json(value) for name, value in (report or {}).items()},
     )
 
 
@@ -156,12 +240,6 @@ def _stored(network: Any) -> list[str]:
 
 def _sizes(features: FeatureSet) -> dict[str, int]:
     return {"users": max(0, features.schema.users - 1), "items": max(0, features.schema.items - 1)}
-
-
-def _graph(candidate: Candidate) -> Graph:
-    from autorec_kernel.deploy.export import graph_spec
-
-    return Graph(candidate.model.graph or b"", graph_spec(candidate.model.model.module), name="graph")
 
 
 def _step_json(step: dict[str, Any]) -> dict[str, Any]:

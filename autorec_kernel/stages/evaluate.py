@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autorec_kernel.contracts.evaluator import EvaluationContext
-from autorec_kernel.deploy.quality import Quality
-from autorec_kernel.evaluation import Comparison, bootstrap_interval, compare_auc, compare_rmse, paired_comparison
+from autorec_kernel.deploy.quality import Quality, gain
+from autorec_kernel.evaluation import Comparison, bootstrap_interval
 from autorec_kernel.models import evaluate_ranking, row_metrics, task_metrics
 from autorec_kernel.records.trial import Trial
 from autorec_kernel.search.tasks import ARTEFACTS
@@ -57,6 +57,7 @@ class Measured:
         quality: The run's metric with its per-user or per-row parts.
         interval: 95 % interval of the run's metric; None for AUC and RMSE, which are compared in pairs instead.
         slices: What `slices_of` found of the run's metric.
+        asked: The users that lists were judged for; None where rows were.
     """
 
     metrics: Mapping[str, float | None]
@@ -64,9 +65,10 @@ class Measured:
     counts: Mapping[str, int]
     interval: tuple[float, float] | None = None
     slices: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    asked: EvaluationSet | None = None
 
 
-def context_for(place: Workplace, features: FeatureSet, trial: int) -> EvaluationContext:
+def context_for(place: Workplace, features: FeatureSet, trial: int, deadline: float | None = None) -> EvaluationContext:
     """Return the context in which the evaluator restores or refits a trial."""
     folder = place.folder / ARTEFACTS
     folder.mkdir(parents=True, exist_ok=True)
@@ -80,13 +82,14 @@ def context_for(place: Workplace, features: FeatureSet, trial: int) -> Evaluatio
         folder=folder,
         device=place.device,
         threads=place.recipe.threads,
+        deadline=deadline,
     )
 
 
-def refit(place: Workplace, features: FeatureSet, trial: Trial) -> TrainedModel:
-    """Train a trial's candidate on every row of `features`."""
+def refit(place: Workplace, features: FeatureSet, trial: Trial, deadline: float | None = None) -> TrainedModel:
+    """Train a trial's candidate on every row of `features`, at the latest until the deadline."""
     evaluator: Evaluator = place.kernel.create("evaluator", evaluator_of(place.kernel, place.recipe), **place.recipe.evaluator_options)
-    return evaluator.refit(trial.genotype, trial.details, context_for(place, features, trial.number))
+    return evaluator.refit(trial.genotype, trial.details, context_for(place, features, trial.number, deadline))
 
 
 def restored(place: Workplace, features: FeatureSet, trial: Trial) -> TrainedModel:
@@ -109,7 +112,7 @@ def measure(network: Any, features: FeatureSet, place: Workplace, split: Split =
         span = bootstrap_interval(values, rng) if len(values) else None
         quality = Quality(metric, float(found.mean()[metric] or 0.0), values)
         told = (span.low, span.high) if span and np.isfinite([span.low, span.high]).all() else None  # one user has no interval
-        return Measured(found.mean(), quality, found.counts, told, slices_of(quality, features, task, split, asked.users))
+        return Measured(found.mean(), quality, found.counts, told, slices_of(quality, features, task, split, asked.users), asked)
     label = network.tasks[0]
     rows, predictions = row_metrics(network, features, split, label, METRICS[task])
     labels = features.labels(label)[features.rows(split)]
@@ -128,15 +131,7 @@ def _asked(features: FeatureSet, place: Workplace, split: Split) -> EvaluationSe
 
 def compare_quality(first: Quality, second: Quality, seed: int) -> Comparison | None:
     """Return first minus second, positive = first is better, on the same users or rows; None when it cannot be told."""
-    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_INTERVAL,)))
-    if len(first.parts) != len(second.parts) or not len(first.parts):
-        return None
-    if first.metric == "auc" and first.labels is not None:
-        return compare_auc(first.labels, first.parts, second.parts, rng)
-    if first.metric == "rmse":
-        return compare_rmse(second.parts, first.parts, rng)
-    pair = (first.parts, second.parts) if first.higher else (second.parts, first.parts)
-    return paired_comparison(*pair, rng)
+    return gain(first, second, np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_INTERVAL,))))
 
 
 def answering(trials: Sequence[Trial], schema: FeatureSchema, task: str) -> Sequence[Trial]:

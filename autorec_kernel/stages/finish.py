@@ -2,45 +2,52 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from autorec_kernel.deploy.graph_network import GraphNetwork
-from autorec_kernel.errors import BundleError, SearchError
+from autorec_kernel.errors import BundleError, LimitsError, SearchError
+from autorec_kernel.search.choose import Choice, choose
 from autorec_kernel.stages import evaluate as judge
 from autorec_kernel.stages.curves import draw_curves
-from autorec_kernel.stages.deploy import Deployed, Planned, bundle_of, deploy, plan_compression
-from autorec_kernel.stages.finalists import choose_in_time
+from autorec_kernel.stages.deploy import Deployed, Planned, bundle_of, certificate_of, deploy, plan_compression
 from autorec_kernel.stages.prepare import features_of, narrowed
 from autorec_kernel.stages.result import baseline_row, clean, plugin_versions, result_of
-from autorec_kernel.stages.search import limits_of
 
 if TYPE_CHECKING:
     from autorec_kernel.features import FeatureSet
     from autorec_kernel.records.dataset import Dataset
     from autorec_kernel.records.model import TrainedModel
     from autorec_kernel.records.trial import SearchResult, Trial
-    from autorec_kernel.search.choose import Choice
     from autorec_kernel.search.loop import Search
     from autorec_kernel.stages.evaluate import Measured
     from autorec_kernel.stages.workplace import Workplace
 
 __all__ = ["finish"]
 
+_SCRATCH = ".certified"  # where the bundle stands while its certificate is made
 _TRIES = 3  # chosen models that may turn out not to be servable
 
 
-def finish(place: Workplace, dataset: Dataset, features: FeatureSet, found: SearchResult, state: Search) -> dict[str, Any]:
+def finish(
+    place: Workplace, dataset: Dataset, features: FeatureSet, found: SearchResult, state: Search, only: Collection[int] = ()
+) -> dict[str, Any]:
     """Choose, plan the compression, refit, compress, measure once on the test rows, write bundle and result.
+
+    Args:
+        only: Trials that may be served; empty = all.
 
     Raises:
         SearchError: No candidate could be evaluated.
+        LimitsError: Nothing keeps to the limits of the target.
     """
-    made = _made(place, dataset, features, found, list(state.baselines))
+    made = _made(place, dataset, features, found, list(state.baselines), only)
     chosen, planned, final, model, deployed = made.chosen, made.planned, made.final, made.model, made.deployed
     plan = judge.plan_digest(chosen.trial, planned.steps)
     dataset.test.fix_plan(plan)
-    _note_latency(place, deployed.latency["after"]["p50_ms"])
     with place.stage("evaluate", "measuring on the test rows"):
         if place.recipe.task == "recommend" and final.repeating:
             place.note(
@@ -59,8 +66,14 @@ def finish(place: Workplace, dataset: Dataset, features: FeatureSet, found: Sear
     with place.stage("deploy", "writing the bundle"):
         assert final.state() is state_before_test
         metrics = {"valid": clean(chosen.trial.metrics), "test": clean(tests["compressed"].metrics)}
-        bundle = bundle_of(place, dataset, final, deployed, metrics, plugin_versions(place))  # type: ignore[arg-type]
-    result = result_of(place, dataset, features, found, chosen, planned.steps, deployed, tests, baselines, bundle)
+        write = partial(bundle_of, place, dataset, final, deployed, metrics, plugin_versions(place))  # type: ignore[arg-type]
+        try:
+            write(name=_SCRATCH)
+            certificate = certificate_of(place, final, deployed, tests, place.folder / _SCRATCH)
+            bundle = write(report={"certificate.json": certificate} if certificate else {})
+        finally:
+            shutil.rmtree(place.folder / _SCRATCH, ignore_errors=True)
+    result = result_of(place, dataset, features, found, chosen, planned.steps, deployed, tests, baselines, bundle, certificate)
     place.write_json("result.json", result)
     draw_curves(place.folder, chosen.trial)
     place.journal.append("finished", bundle=bundle.digest, trial=chosen.trial.number)
@@ -78,24 +91,30 @@ class _Made:
     deployed: Deployed
 
 
-def _made(place: Workplace, dataset: Dataset, features: FeatureSet, found: SearchResult, baselines: list[int]) -> _Made:
+def _made(
+    place: Workplace, dataset: Dataset, features: FeatureSet, found: SearchResult, baselines: list[int], only: Collection[int] = ()
+) -> _Made:
     """Return the best trial's model ready to be served.
 
-    One whose graph cannot be made gives its place to the next best of another kind, in the end to a baseline.
+    One whose graph cannot be made gives its place to the next best of another kind, in the end to a baseline; one that no plan brings
+    within the limits of the target, to the next best that is small enough.
 
     Raises:
         SearchError: No candidate could be evaluated.
         BundleError: None of the best ones can be served.
+        LimitsError: None of them keeps to the limits; it tells of the one that comes closest.
     """
     trials = left = list(judge.answering(found.trials, features.schema, place.recipe.task))
+    left = [trial for trial in left if not only or trial.number in only]
     final: FeatureSet | None = None
+    broken: list[LimitsError] = []
     tried = 0
     while True:
         with place.stage("evaluate", "taking up the chosen model"):
-            taken = choose_in_time(place, features, left, baselines)
-            if taken is None:
+            chosen = choose(left, baselines, lambda one, other: judge.trial_comparison(place, features, one, other))
+            if chosen is None:
                 raise SearchError(_why_nothing(found), where=str(place.folder), hint="autorec status " + str(place.folder))
-            chosen, validated = taken
+            validated = judge.restored(place, features, chosen.trial)
         try:
             with place.stage("deploy", "planning the compression"):
                 planned = plan_compression(place, features, validated, chosen.trial, trials)
@@ -105,19 +124,30 @@ def _made(place: Workplace, dataset: Dataset, features: FeatureSet, found: Searc
                 model = judge.refit(place, final, chosen.trial)
             with place.stage("deploy", "compressing"):
                 return _Made(chosen, planned, final, model, deploy(place, final, model, chosen.trial, trials, planned))
-        except BundleError as error:
-            kind, tried = chosen.trial.details.get("blueprint"), tried + 1
-            left = [trial for trial in left if trial.details.get("blueprint") != kind]  # what cannot be served is so by its kind
-            left = [trial for trial in left if trial.number in baselines] if tried == _TRIES - 1 else left
+        except (BundleError, LimitsError) as error:
+            tried += 1
+            if isinstance(error, LimitsError):
+                broken.append(error)
+                left = _smaller(left, chosen.trial, error.shares)
+            else:  # what cannot be served is so by its kind
+                left = [trial for trial in left if trial.details.get("blueprint") != chosen.trial.details.get("blueprint")]
+                left = [trial for trial in left if trial.number in baselines] if tried == _TRIES - 1 else left
             if tried == _TRIES or not any(trial.status == "complete" for trial in left):
-                raise
+                raise min(broken, key=lambda one: max(one.shares.values()), default=error) from None
             place.note(f"trial {chosen.trial.number} cannot be served: {error.message}; the next best one is tried")
 
 
-def _note_latency(place: Workplace, measured: float) -> None:
-    limit = limits_of(place).get("max_latency_ms", 0.0)
-    if limit and measured > limit:
-        place.note(f"max_latency_ms = {limit:g} is not met on this machine: the model that was refitted takes {measured:.3g} ms a row")
+def _smaller(trials: Sequence[Trial], chosen: Trial, shares: Mapping[str, float]) -> list[Trial]:
+    """Return the trials that would keep to the limits if they were compressed as much as the chosen one, which does not."""
+    most = chosen.cost.bytes / shares.get("max_bytes", 1.0), chosen.cost.latency_ms / shares.get("max_latency_ms", 1.0)
+    costs = {trial.number: (trial.cost.bytes, trial.cost.latency_ms) for trial in trials}
+    names = ("max_bytes", "max_latency_ms")
+    return [
+        trial
+        for trial in trials
+        if trial.number != chosen.number
+        and all(cost <= limit for name, cost, limit in zip(names, costs[trial.number], most, strict=True) if name in shares)
+    ]
 
 
 def _baselines(place: Workplace, final: FeatureSet, found: SearchResult, state: Search, served: Measured) -> dict[str, Any]:

@@ -43,6 +43,7 @@ def result_of(
     tests: Mapping[str, Measured],
     baselines: Mapping[str, Any],
     bundle: Any,
+    certificate: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return what `result.json` holds."""
     from autorec_kernel.stages.ensemble import ensemble_of
@@ -86,7 +87,7 @@ def result_of(
             "test_interval": tests["compressed"].interval,
             "slices": dict(tests["compressed"].slices),
             "bytes": sizes,
-            "latency_ms": {name: dict(values) for name, values in deployed.latency.items()},
+            "latency_ms": {name: dict(values) for name, values in deployed.checked.latency.items()},
         },
         "verdict": verdict(baselines, metric_of(place)),
         "trials": status_counts(found),
@@ -96,9 +97,15 @@ def result_of(
         "search": {"stopped_by": found.stopped_by, "trials": len(found.trials)},
         "plugins": plugin_versions(place),
         "audit": {name: value for name, value in place.audit.items() if name != "seconds"},
-        "bundle": {"path": "bundle", "content_digest": bundle.digest, "bytes": bundle.size},
+        "certificate": dict(certificate),
+        "bundle": {"path": "bundle", "content_digest": bundle.digest, "bytes": _lasting(bundle)},
         "notes": [*dataset.notes, *place.notes],
     }
+
+
+def _lasting(bundle: Any) -> int:
+    """Return the bytes of a bundle without its certificate, whose figures are measured."""
+    return int(bundle.size - len(bundle.members.get("certificate.json", b"")))
 
 
 def verdict(baselines: Mapping[str, Any], metric: str) -> str:

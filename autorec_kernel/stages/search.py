@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from autorec_kernel.contracts.evaluator import Task
-from autorec_kernel.deploy.plan import target_named
+from autorec_kernel.deploy.targets import target_of
 from autorec_kernel.errors import PluginError, UsageError
 from autorec_kernel.evaluation import default_metric, parse_metric
 from autorec_kernel.models import DeviceProfile, estimate_cost
@@ -40,6 +40,7 @@ __all__ = ["metric_of", "predicted_seconds", "search", "space_of", "strategy_of"
 
 Submit = Callable[[Task], "Future[Evaluation]"]
 _EXPORT_SECONDS = 20.0  # the compression plan and two exports, of which torch's tracing is most
+_ROOM = 4  # times the bytes that a recipe allows what is served: eight bits a weight
 _LEEWAY = 24.0  # seconds at most that the rest of a run may take beyond what is predicted
 
 
@@ -187,12 +188,18 @@ def workers_of(place: Workplace) -> int:
 
 
 def limits_of(place: Workplace) -> dict[str, float]:
-    """Return the hard limits: the recipe's, else the target's."""
-    recipe, target = place.recipe, target_named(place.recipe.target)
+    """Return the hard limits of candidates.
+
+    What is served keeps to the target's limits. A candidate may take more bytes than the recipe states, since it is compressed after the
+    search, but no more than a target of that name allows anyway.
+    """
+    recipe, target = place.recipe, target_of(place.recipe)
+    usual = target_of(recipe.model_copy(update={"max_bytes": 0.0})).max_bytes
+    loose = min(_ROOM * recipe.max_bytes, max(recipe.max_bytes, float(usual))) if usual else _ROOM * recipe.max_bytes
     stated = {
         "max_params": recipe.max_params,
-        "max_bytes": recipe.max_bytes or float(target.max_bytes),
-        "max_latency_ms": recipe.max_latency_ms or target.max_latency_ms,
+        "max_bytes": loose if recipe.max_bytes else float(usual),
+        "max_latency_ms": target.max_latency_ms,
     }
     return {name: value for name, value in stated.items() if value}
 

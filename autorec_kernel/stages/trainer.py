@@ -73,7 +73,10 @@ def trainer_of(
     def train(genotype: Mapping[str, Any], view: FeatureSet, epochs: int) -> TrainedModel:
         left_for(epochs)
         evaluator = place.kernel.create("evaluator", evaluator_of(place.kernel, place.recipe), **place.recipe.evaluator_options)
-        model: TrainedModel = evaluator.refit(Genotype(genotype), {"best_epoch": epochs}, judge.context_for(place, view, chosen.number))
+        context = judge.context_for(place, view, chosen.number, deadline)
+        model: TrainedModel = evaluator.refit(Genotype(genotype), {"best_epoch": epochs}, context)
+        if deadline is not None and time.monotonic() > deadline:
+            raise NotApplicable(f"the time was up before {epochs} epochs")
         return model
 
     @cache

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         FeatureSelectorContract,
         MetricContract,
         ModelBlockContract,
+        PlannerContract,
         ReaderContract,
         SearchStrategyContract,
     )
@@ -31,6 +32,7 @@ __all__ = [
     "FeatureSelectorContract",
     "MetricContract",
     "ModelBlockContract",
+    "PlannerContract",
     "ReaderContract",
     "SearchStrategyContract",
     "Violation",

@@ -25,6 +25,7 @@ __all__ = [
     "FeatureSelectorContract",
     "MetricContract",
     "ModelBlockContract",
+    "PlannerContract",
     "ReaderContract",
     "SearchStrategyContract",
 ]
@@ -119,6 +120,12 @@ class ModelBlockContract(Contract):
     """Laws of model blocks."""
 
     kind = "model-block"
+
+
+class PlannerContract(Contract):
+    """Laws of planners."""
+
+    kind = "planner"
 
 
 class ReaderContract(Contract):

@@ -13,7 +13,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from autorec_kernel.deploy.plan import target_named
+from autorec_kernel.deploy.targets import target_of
 from autorec_kernel.errors import InfrastructureError
 from autorec_kernel.evaluation import parse_metric
 from autorec_kernel.records.trial import Evaluation
@@ -85,12 +85,8 @@ def write_study(run: Path, storage: str, name: str) -> optuna.Study:
 
 def _goal(original: Original) -> Objectives:
     recipe, maximise = original.recipe(), parse_metric(original.metric)[0].higher_is_better
-    target = target_named(recipe.target)
-    limits = {
-        "max_params": recipe.max_params,
-        "max_bytes": recipe.max_bytes or float(target.max_bytes),
-        "max_latency_ms": recipe.max_latency_ms or target.max_latency_ms,
-    }
+    target = target_of(recipe)
+    limits = {"max_params": recipe.max_params, "max_bytes": float(target.max_bytes), "max_latency_ms": target.max_latency_ms}
     return Objectives(
         original.metric,
         maximise,

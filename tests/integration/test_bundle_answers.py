@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from autorec_kernel.contracts import CompressionContext, PlanRequest, Target
 from autorec_kernel.deploy.bundle import BundleFacts, served_model, write_bundle
 from autorec_kernel.deploy.export import export_onnx, parity
-from autorec_kernel.deploy.plan import Target, compress, exported, serving_sample
+from autorec_kernel.deploy.plan import FineTuner, apply_step, exported, measured, serving_sample
 from autorec_kernel.deploy.quality import validation_quality
 from autorec_kernel.evaluation import top_k
 from autorec_kernel.kernel import Kernel
@@ -97,15 +99,21 @@ def test_a_plan_made_by_the_first_party_compressors_keeps_its_promises(kernel: K
     def measure(served: Any) -> Any:
         return validation_quality(served, features, "click", "auc")
 
-    target = Target("wide", max_drop=0.9)
-    start = exported(model, serving_sample(network, features), measure)
-    options: dict[str, Any] = {"sample": serving_sample(network, features), "measure": measure, "seed": 0, "latency": False}
-    found = compress(start, target, kernel, features, **options)
-    again = compress(start, target, kernel, features, **options)
-    assert {step.component for step in found.model.steps} == {row.id for row in kernel.components("compressor")}
-    assert all(step.reason for step in found.model.steps)
-    taken = [step for step in found.model.steps if step.taken]
-    assert (found.bytes < start.bytes) == bool(taken)
-    assert (again.model.graph, again.model.steps) == (found.model.graph, found.model.steps)
+    target, sample = Target("wide", max_drop=0.9, max_doubt=1.0), serving_sample(network, features)
+    context = CompressionContext(target, features, sample, FineTuner(features, 0, judge=measure), np.random.default_rng(0))
+    start = exported(model, sample)
+    start = replace(start, quality=measured(start, measure))
+    apply = partial(apply_step, kernel, context, 0)
+    request = PlanRequest(start, target, kernel, context, apply, lambda one: measured(one, measure))
+    planner = kernel.create("planner", "additive")
+    found, again = planner.plan(request), planner.plan(request)
+    assert {step.component for step in found.steps} == {row.id for row in kernel.components("compressor")}
+    assert all(step.reason for step in found.steps)
+    taken, current = [step for step in found.steps if step.taken], start
+    for step in taken:
+        current = apply(current, step.component, step.config)
+        assert current.bytes == step.after["bytes"]
+    assert taken and current.bytes < 0.5 * start.bytes
+    assert again.steps == found.steps
     after = network.state_dict()
     assert all(bool((after[name] == before[name]).all()) for name in before)

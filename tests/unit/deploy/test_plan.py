@@ -1,3 +1,5 @@
+"""Steps of a plan: applied, applied again to the refitted model, and fine-tuning that keeps its best epoch."""
+
 from __future__ import annotations
 
 import time
@@ -8,13 +10,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+import torch
 from serving_toys import TOYS, sample, schema
 
 from autorec_kernel.config import ComponentConfig
-from autorec_kernel.contracts.deploy import NotApplicable, Target
-from autorec_kernel.deploy.plan import TARGETS, Candidate, compress, exported, reapply, target_named
+from autorec_kernel.contracts.deploy import CompressionContext, NotApplicable, Target
+from autorec_kernel.deploy import plan
+from autorec_kernel.deploy.plan import FineTuner, apply_step, exported, reapply
 from autorec_kernel.deploy.quality import Quality, gain
-from autorec_kernel.errors import UnknownNameError
+from autorec_kernel.models.fit import FitReport
 from autorec_kernel.records.architecture import Architecture
 from autorec_kernel.records.model import CompressedModel, CompressionStep, TrainedModel
 
@@ -23,174 +27,144 @@ BASE = np.linspace(0.2, 0.8, 400)  # per-user values of the uncompressed model
 
 
 class Fake:
-    """A compressor whose config says what it would cost: `cut` bytes and `loss` of every user's value."""
+    """A graph compressor that cuts the last `cut` bytes, or tunes and says so."""
 
     class Config(ComponentConfig):
-        cut: int = 100
-        loss: float = 0.0
-        noise: float = 0.0
+        cut: int = 1
+        tune: float = 0.0
 
     form: ClassVar[str] = "graph"
-    proposals: ClassVar[tuple[dict[str, Any], ...]] = ({},)
     fault: ClassVar[Exception | None] = None
 
     def __init__(self, config: Config) -> None:
         self.config = config
 
     def propose(self, model: CompressedModel, target: Target) -> Iterator[ComponentConfig]:
-        yield from (self.Config(**values) for values in self.proposals)
+        yield self.config
 
     def compress(self, model: CompressedModel, context: Any) -> CompressedModel:
         if self.fault is not None:
             raise self.fault
-        return replace(model)
+        if self.config.tune:
+            context.fine_tune(model.model, self.config.tune)
+        return replace(model, graph=(model.graph or b"")[: -self.config.cut])
 
 
-def fake(*proposals: dict[str, Any], fault: Exception | None = None) -> type[Fake]:
-    return type("Some", (Fake,), {"proposals": proposals or ({},), "fault": fault})
+def kernel_of(**components: Any) -> Any:
+    return SimpleNamespace(create=lambda kind, name, **config: components[name](components[name].Config(**config)))
 
 
-class FakeKernel:
-    def __init__(self, **components: type[Fake] | str) -> None:
-        self._components = components
-
-    def components(self, kind: str) -> list[Any]:
-        assert kind == "compressor"
-        return [
-            SimpleNamespace(id=name, usable=not isinstance(found, str), reason=found, install="pip install it")
-            for name, found in sorted(self._components.items())
-        ]
-
-    def create(self, kind: str, name: str, /, **config: Any) -> Any:
-        component: Any = self._components[name]
-        return component(component.Config(**config))
+def context_of(tuner: Any = None) -> CompressionContext:
+    features: Any = None
+    return CompressionContext(Target("edge"), features, SAMPLE, tuner or FineTuner(features, 0), np.random.default_rng(0))
 
 
 @pytest.fixture(scope="module")
-def start() -> Candidate:
-    trained = TrainedModel(Architecture((), {}), TOYS["factors"](), schema())
-    return replace(exported(trained, SAMPLE, lambda network: Quality("ndcg@10", float(BASE.mean()), BASE)), bytes=1000)
+def start() -> Any:
+    return exported(TrainedModel(Architecture((), {}), TOYS["factors"](), schema()), SAMPLE)
+
+
+def step(name: str, cut: int, taken: bool = True, **after: float) -> CompressionStep:
+    return CompressionStep(name, {"cut": cut}, taken, "", {}, after)
+
+
+@pytest.mark.parametrize("fault", [NotApplicable("nothing to cut"), ValueError("not finite")])
+def test_a_step_that_fails_on_the_refitted_model_is_left_out_and_says_so(start: Any, fault: Exception) -> None:
+    """The others are applied; what the bundle lists are the steps that were."""
+    kernel = kernel_of(a=Fake, b=type("B", (Fake,), {"fault": fault}), c=Fake, d=Fake)
+    steps = [step("a", 100), step("b", 1), step("c", 1, taken=False), step("d", 50)]
+    found = reapply(start, steps, kernel, context_of(), 0)
+    assert [(one.component, one.taken) for one in found.model.steps] == [("a", True), ("b", False), ("d", True)]
+    assert found.bytes == start.bytes - 150
+    assert found.model.steps[1].reason == f"left out of the refitted model: {type(fault).__name__}: {fault}"
+
+
+def test_a_step_tells_the_epochs_that_its_own_fine_tuning_kept(start: Any, monkeypatch: Any) -> None:
+    def tuned(self: FineTuner, model: TrainedModel, share: float) -> TrainedModel:
+        self.kept = 3
+        return model
+
+    monkeypatch.setattr(FineTuner, "__call__", tuned)
+    context = context_of()
+    found = apply_step(kernel_of(a=Fake), context, 0, start, "a", {"cut": 7, "tune": 0.5})
+    assert (found.bytes, dict(found.facts)) == (start.bytes - 7, {"tuned_epochs": 3.0})
+    assert found.told() == {"bytes": float(start.bytes - 7), "tuned_epochs": 3.0}
+    plain = apply_step(kernel_of(a=Fake), context, 0, start, "a", {"cut": 7})
+    assert (plain.facts, plain.model.graph) == ({}, found.model.graph)
+
+
+def test_the_refitted_model_is_tuned_as_long_as_was_best(start: Any, monkeypatch: Any) -> None:
+    seen: list[int | None] = []
+
+    def tuned(self: FineTuner, model: TrainedModel, share: float) -> TrainedModel:
+        seen.append(self.epochs)
+        return model
+
+    monkeypatch.setattr(FineTuner, "__call__", tuned)
+    steps = [CompressionStep("a", {"tune": 1.0}, True, "", {}, {"tuned_epochs": 2.0}), CompressionStep("a", {"tune": 1.0}, True, "")]
+    reapply(start, steps, kernel_of(a=Fake), context_of(), 0)
+    assert seen == [2, 0]
 
 
 @pytest.fixture
-def plan(start: Candidate, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Candidate]:
-    """Run a plan in which bytes and quality follow from the configs."""
+def training(monkeypatch: Any) -> Callable[..., Any]:
+    """Return a fine-tuner whose epochs add 1 to every weight, and whose quality after each epoch is told."""
 
-    def applied(compressor: Any, current: Candidate, context: Any, measure: Any) -> Candidate:
-        found = compressor.compress(current.model, context)
-        config = compressor.config
-        parts = current.quality.parts - config.loss + config.noise * np.random.default_rng(1).normal(size=len(BASE))
-        return Candidate(found, Quality("ndcg@10", float(parts.mean()), parts), current.bytes - config.cut)
+    def make(*values: float, stopped_by: str = "epochs", **options: Any) -> FineTuner:
+        def fit(module: Any, features: Any, settings: Any, *, seed: Any, validate: Any, deadline: Any) -> FitReport:
+            report, best = FitReport(stopped_by=stopped_by), {}
+            for epoch in range(1, settings.epochs + 1):
+                with torch.no_grad():
+                    for weight in module.parameters():
+                        weight += 1
+                value = validate(module) if validate else float(epoch)
+                if report.best_epoch == 0 or value > report.best_value:
+                    report.best_epoch, report.best_value = epoch, value
+                    best = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+            module.load_state_dict(best)
+            return report
 
-    monkeypatch.setattr("autorec_kernel.deploy.plan._applied", applied)
-
-    def run(target: Target = TARGETS["device"], deadline: float | None = None, journal: Any = None, **components: Any) -> Candidate:
-        kernel: Any = FakeKernel(**components)
+        monkeypatch.setattr(plan, "fit", fit)
+        told = iter(values)
+        judge = (lambda network: Quality("ndcg@10", next(told), BASE)) if values else None
         features: Any = None
-        return compress(
-            start,
-            target,
-            kernel,
-            features,
-            sample=SAMPLE,
-            measure=lambda n: start.quality,
-            seed=0,
-            deadline=deadline,
-            journal=journal,
-            latency=False,
-        )
+        return FineTuner(features, 0, judge=judge, **options)
 
-    return run
+    return make
 
 
-def told(candidate: Candidate) -> list[tuple[str, bool]]:
-    return [(step.component, step.taken) for step in candidate.model.steps]
+def moved(before: TrainedModel, after: TrainedModel) -> float:
+    pairs = zip(before.module.parameters(), after.module.parameters(), strict=True)
+    return round(max(float((b - a).detach().abs().max()) for a, b in pairs), 3)
 
 
-def test_a_step_that_shrinks_without_loss_is_taken(plan: Any) -> None:
-    found = plan(a=fake({"cut": 400}))
-    assert told(found) == [("a", True)]
-    assert found.bytes == 600
-    assert "40% fewer bytes" in found.model.steps[0].reason
-    assert found.model.steps[0].before["bytes"] == 1000
-    assert found.model.steps[0].after["bytes"] == 600
+def test_fine_tuning_keeps_the_best_epoch(start: Any, training: Any) -> None:
+    model, tuner = start.model.model, training(0.5, 0.4, 0.7, 0.6, 0.6, 0.6)
+    found = tuner(model, 1.0)
+    assert (tuner.kept, moved(model, found)) == (2, 2.0)
 
 
-def test_a_step_that_shrinks_nothing_is_skipped(plan: Any) -> None:
-    found = plan(a=fake({"cut": 0}), b=fake({"cut": -50}))
-    assert told(found) == [("a", False), ("b", False)]
-    assert found.bytes == 1000
-    assert "not fewer" in found.model.steps[0].reason
+def test_fine_tuning_that_only_hurts_keeps_the_model_as_it_was(start: Any, training: Any) -> None:
+    model, tuner = start.model.model, training(0.5, 0.4, 0.3)
+    found = tuner(model, 0.4)
+    assert (tuner.kept, moved(model, found)) == (0, 0.0)
+    assert found.module is not model.module
 
 
-def test_a_step_that_costs_quality_is_skipped_with_the_figure(plan: Any) -> None:
-    found = plan(a=fake({"cut": 400, "loss": 0.01}))
-    assert told(found) == [("a", False)]
-    assert "loses more than 1.0%" in found.model.steps[0].reason
-    assert "-2.00%" in found.model.steps[0].reason
+def test_an_error_metric_is_better_when_it_is_smaller(start: Any, training: Any) -> None:
+    tuner = training(0.5)
+    values = iter([0.9, 0.95, 0.8])
+    tuner.judge = lambda network: Quality("rmse", next(values), BASE, higher=False)
+    tuner(start.model.model, 0.4)
+    assert tuner.kept == 2
 
 
-def test_small_losses_do_not_add_up(plan: Any) -> None:
-    lossy = fake({"cut": 100, "loss": 0.003})
-    assert told(plan(a=lossy, b=lossy, c=lossy)) == [("a", True), ("b", False), ("c", False)]
-
-
-def test_a_step_that_the_rows_cannot_judge_is_skipped(plan: Any) -> None:
-    found = plan(a=fake({"cut": 400, "noise": 2.0}), target=Target("wide", max_drop=1.0))
-    assert told(found) == [("a", False)]
-    assert "not enough validation data" in found.model.steps[0].reason
-
-
-def test_the_smallest_of_several_settings_is_taken(plan: Any) -> None:
-    found = plan(a=fake({"cut": 100}, {"cut": 500}, {"cut": 900, "loss": 0.1}))
-    assert [step.taken for step in found.model.steps] == [False, True, False]
-    assert found.bytes == 500
-    assert found.model.steps[0].reason == "another setting is smaller"
-
-
-@pytest.mark.parametrize(
-    ("fault", "phrase"),
-    [(NotApplicable("nothing to cut"), "not applicable: nothing to cut"), (ZeroDivisionError("oh"), "failed: ZeroDivisionError: oh")],
-)
-def test_a_compressor_that_fails_costs_its_own_step_only(plan: Any, fault: Exception, phrase: str) -> None:
-    found = plan(a=fake(fault=fault), b=fake({"cut": 10}))
-    assert told(found) == [("a", False), ("b", True)]
-    assert phrase in found.model.steps[0].reason
-
-
-def test_an_unavailable_compressor_is_a_skipped_step_with_the_command_that_brings_it(plan: Any) -> None:
-    found = plan(a="needs 'x', which is not installed", b=fake({"cut": 10}))
-    assert dict(told(found)) == {"a": False, "b": True}
-    assert "pip install it" in next(step.reason for step in found.model.steps if step.component == "a")
-
-
-def test_no_time_left_skips_what_remains(plan: Any) -> None:
-    found = plan(a=fake({"cut": 10}), deadline=time.monotonic() - 1)
-    assert told(found) == [("a", False)]
-    assert "no time" in found.model.steps[0].reason
-
-
-def test_module_compressors_come_first(plan: Any) -> None:
-    module = type("Module", (Fake,), {"form": "module"})
-    assert [name for name, _ in told(plan(a=fake(), z=module))] == ["z", "a"]
-
-
-def test_every_step_is_journaled_once(plan: Any) -> None:
-    seen: list[CompressionStep] = []
-    found = plan(a=fake({"cut": 1}), b=fake({"cut": -1}), journal=seen.append)
-    assert tuple(seen) == found.model.steps
-
-
-def test_two_plans_are_equal(plan: Any) -> None:
-    components = {"a": fake({"cut": 10}, {"cut": 30}), "b": fake({"cut": 5, "loss": 0.01})}
-    assert plan(**components).model.steps == plan(**components).model.steps
-
-
-def test_targets_are_limits(plan: Any) -> None:
-    assert target_named("device").max_bytes < target_named("edge").max_bytes < target_named("cloud").max_bytes
-    assert target_named("device").max_drop > target_named("edge").max_drop > target_named("cloud").max_drop > 0
-    with pytest.raises(UnknownNameError, match="target"):
-        target_named("toaster")
+def test_a_decided_length_is_trained_whole_or_not_at_all(start: Any, training: Any) -> None:
+    tuner = training(epochs=3)
+    assert moved(start.model.model, tuner(start.model.model, 0.2)) == 3.0
+    assert moved(start.model.model, training(epochs=0)(start.model.model, 1.0)) == 0.0
+    with pytest.raises(NotApplicable, match="3 epochs"):
+        training(epochs=3, stopped_by="deadline", deadline=time.monotonic())(start.model.model, 1.0)
 
 
 def test_gain_is_positive_when_the_second_measurement_is_better() -> None:
@@ -209,28 +183,3 @@ def test_gain_is_positive_when_the_second_measurement_is_better() -> None:
         assert backward is not None
         assert forward.difference > 0 > backward.difference
     assert gain(Quality("ndcg@10", 0.5, BASE), Quality("ndcg@10", 0.4, BASE[:3]), np.random.default_rng(0)) is None
-
-
-def test_a_target_that_prefers_quality_keeps_the_better_of_two_settings(plan: Any) -> None:
-    settings = fake({"cut": 100}, {"cut": 400, "loss": 0.0002})
-    chosen = {name: [step.config["cut"] for step in plan(a=settings, target=TARGETS[name]).model.steps if step.taken] for name in TARGETS}
-    assert chosen == {"device": [400], "edge": [400], "cloud": [100]}
-    beside = [step.reason for step in plan(a=settings, target=TARGETS["cloud"]).model.steps if not step.taken]
-    assert beside == ["another setting is better"]
-
-
-@pytest.mark.parametrize("fault", [NotApplicable("nothing to cut"), ValueError("not finite")])
-def test_a_step_that_fails_on_the_refitted_model_is_left_out_and_says_so(
-    plan: Any, start: Candidate, monkeypatch: Any, fault: Exception
-) -> None:
-    """The others are applied; what the bundle lists are the steps that were."""
-    monkeypatch.setattr("autorec_kernel.deploy.plan.serving_sample", lambda network, features: SAMPLE)
-    steps = [
-        CompressionStep(name, {"cut": cut}, taken, "")
-        for name, cut, taken in (("a", 100, True), ("b", 1, True), ("c", 1, False), ("d", 50, True))
-    ]
-    kernel: Any = FakeKernel(a=fake(), b=fake(fault=fault), c=fake(), d=fake())
-    features: Any = None
-    found = reapply(start, steps, TARGETS["edge"], kernel, features, measure=lambda n: start.quality, seed=0)
-    assert told(found) == [("a", True), ("b", False), ("d", True)] and found.bytes == 850
-    assert found.model.steps[1].reason == f"left out of the refitted model: {type(fault).__name__}: {fault}"

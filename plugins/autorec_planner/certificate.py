@@ -1,0 +1,85 @@
+"""The certificate of a bundle: what the test rows and the clock say of the served model, beside torch and onnxruntime in float32."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+
+from autorec_kernel.contracts import Evidence, Target
+from autorec_planner.cold import cold_start
+from autorec_planner.latency import measure_latency
+from autorec_planner.slices import by_slice, masks
+from autorec_planner.verdict import judged
+from autorec_planner.workshop import graph_of
+
+__all__ = ["VERSION", "certificate"]
+
+VERSION = 1
+_SECONDS = 3.0  # of each measurement
+_ROUNDS = 400
+_MISSING = "the best small model trained directly with equal tuning: a run does not train one"
+
+
+def certificate(evidence: Evidence) -> dict[str, Any]:
+    """Return the certificate as plain JSON; everything that a clock measured stands under `measured`."""
+    before, after, target = evidence.qualities["before"], evidence.qualities["after"], evidence.target
+    found = judged(after, before, target, evidence.seed)
+    sliced = by_slice(evidence.qualities, masks(evidence.features, evidence.task, evidence.asked), target, evidence.seed)
+    manifest = json.loads((evidence.bundle / "manifest.json").read_bytes())
+    measured = _measured(evidence, str(manifest["role"]))
+    whole = sum(row["size"] for row in manifest["members"].values())
+    return {
+        "version": VERSION,
+        "content_digest": manifest["content_digest"],
+        "target": asdict(target),
+        **found.to_json(),
+        "before": before.value,
+        "after": after.value,
+        "slices": sliced,
+        "bytes": {"before": evidence.before.bytes, "after": evidence.after.bytes, "bundle": whole},
+        "missed": _missed(measured["cold_start"], target),
+        "not_compared_with": [_MISSING],
+        "measured": measured,
+    }
+
+
+def _measured(evidence: Evidence, role: str) -> dict[str, Any]:
+    """Return latencies of the same model in torch (eager), in onnxruntime (float32) and as it is served, in turns; and a cold start."""
+    target = evidence.target
+    graphs: dict[str, Any] = {
+        "torch": _Eager(evidence.before.model.model.module),
+        "onnxruntime": graph_of(evidence.before, target.threads),
+        "served": graph_of(evidence.after, target.threads),
+    }
+    found: dict[str, Any] = {"threads": target.threads, "batch": target.batch}
+    for name, batch in (("one", 1), ("batch", target.batch)):
+        times = measure_latency(graphs, evidence.sample, batch=batch, rounds=_ROUNDS, seconds=_SECONDS, cores=target.threads)
+        found[name] = {which: {key: round(value, 6) for key, value in row.items()} for which, row in times.items()}
+        found[f"{name}_of_torch"] = round(times["served"]["cpu_ms"] / times["torch"]["cpu_ms"], 4)
+    found["cold_start"] = cold_start(evidence.bundle, role)
+    return found
+
+
+def _missed(cold: Mapping[str, Any], target: Target) -> dict[str, dict[str, float]]:
+    if not target.max_memory or cold.get("peak_bytes", 0) <= target.max_memory:
+        return {}
+    return {"max_memory": {"limit": float(target.max_memory), "measured": float(cold["peak_bytes"])}}
+
+
+class _Eager:
+    """A torch network that is called as a graph is."""
+
+    def __init__(self, network: Any) -> None:
+        self._network = network.eval()
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> Any:
+        """Answer one batch."""
+        kinds = {name: np.int64 if inputs[name].dtype.kind in "iu" else np.float32 for name in self._network.inputs}
+        tensors = [torch.from_numpy(np.array(inputs[name], dtype=kinds[name])) for name in self._network.inputs]
+        with torch.no_grad():
+            return self._network.serve(*tensors)

@@ -1,0 +1,234 @@
+"""The additive planner on compressors whose bytes, losses and noise are known."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from serving_toys import TOYS, sample, schema
+
+from autorec_kernel.config import ComponentConfig
+from autorec_kernel.contracts import Candidate, CompressionContext, NotApplicable, Plan, PlanRequest, Target
+from autorec_kernel.deploy.plan import exported
+from autorec_kernel.deploy.quality import Quality
+from autorec_kernel.deploy.targets import TARGETS
+from autorec_kernel.records.architecture import Architecture
+from autorec_kernel.records.model import CompressedModel, TrainedModel
+from autorec_kernel.testing.contracts import PlannerContract
+from autorec_planner.planner import AdditivePlanner
+
+SAMPLE = sample(("user_id",))
+BASE = np.linspace(0.2, 0.8, 400)  # per-user values of the uncompressed model
+DEVICE = replace(TARGETS["device"], batch=1)
+
+
+class TestAdditivePlanner(PlannerContract):
+    component = AdditivePlanner
+    configs = (AdditivePlanner.Config(),)
+
+
+class Fake:
+    """A compressor whose config says what it costs: `cut` bytes, `loss` of every user's value, `noise` in them, and who it hinders."""
+
+    class Config(ComponentConfig):
+        cut: int = 100
+        loss: float = 0.0
+        noise: float = 0.0
+        after: str = ""
+
+    form: ClassVar[str] = "graph"
+    proposals: ClassVar[tuple[dict[str, Any], ...]] = ({},)
+    fault: ClassVar[Exception | None] = None
+    calls: ClassVar[list[str]]
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def propose(self, model: CompressedModel, target: Target) -> Iterator[ComponentConfig]:
+        yield from (self.Config(**values) for values in self.proposals)
+
+
+def fake(*proposals: dict[str, Any], fault: Exception | None = None, form: str = "graph") -> type[Fake]:
+    return type("Some", (Fake,), {"proposals": proposals or ({},), "fault": fault, "form": form, "calls": []})
+
+
+class FakeKernel:
+    def __init__(self, **components: type[Fake] | str) -> None:
+        self.known = components
+
+    def components(self, kind: str) -> list[Any]:
+        assert kind == "compressor"
+        return [
+            SimpleNamespace(id=name, usable=not isinstance(found, str), reason=found, install="pip install it")
+            for name, found in sorted(self.known.items())
+        ]
+
+    def create(self, kind: str, name: str, /, **config: Any) -> Any:
+        component: Any = self.known[name]
+        return component(component.Config(**config))
+
+
+@pytest.fixture(scope="module")
+def start() -> Candidate:
+    trained = TrainedModel(Architecture((), {}), TOYS["factors"](), schema())
+    return replace(exported(trained, SAMPLE), bytes=1000, quality=Quality("ndcg@10", float(BASE.mean()), BASE))
+
+
+@pytest.fixture
+def plan(start: Candidate) -> Callable[..., Plan]:
+    """Plan with compressors in which bytes and quality follow from the configs; `made` counts what was built."""
+    made: list[str] = []
+
+    def run(target: Target = DEVICE, deadline: float | None = None, finalists: int = 4, **components: Any) -> Plan:
+        kernel: Any = FakeKernel(**components)
+        features: Any = None
+
+        def apply(current: Candidate, name: str, config: Mapping[str, Any]) -> Candidate:
+            one = kernel.create("compressor", name, **config)
+            if one.fault is not None:
+                raise one.fault
+            done = [*current.model.steps, name]
+            if one.config.after in current.model.steps:  # type: ignore[comparison-overlap]
+                raise NotApplicable(f"{one.config.after} left nothing")
+            made.append(name)
+            losses = current.facts.get("loss", 0.0) + one.config.loss
+            noise = current.facts.get("noise", 0.0) + one.config.noise
+            model = replace(current.model, steps=tuple(done))  # type: ignore[arg-type]
+            return Candidate(model, current.bytes - one.config.cut, None, {"loss": losses, "noise": noise})
+
+        def measure(candidate: Candidate) -> Quality:
+            parts = BASE - candidate.facts["loss"] + candidate.facts["noise"] * np.random.default_rng(1).normal(size=len(BASE))
+            return Quality("ndcg@10", float(parts.mean()), parts)
+
+        context = CompressionContext(target, features, SAMPLE, lambda model, share: model, np.random.default_rng(0))
+        request = PlanRequest(start, target, kernel, context, apply, measure, 0, deadline)
+        return AdditivePlanner(AdditivePlanner.Config(finalists=finalists)).plan(request)
+
+    run.made = made  # type: ignore[attr-defined]
+    return run
+
+
+def taken(found: Plan) -> list[str]:
+    return [step.component for step in found.steps if step.taken]
+
+
+def reason(found: Plan, name: str) -> str:
+    return next(step.reason for step in found.steps if step.component == name)
+
+
+def test_a_step_that_shrinks_without_loss_is_taken_with_its_figures(plan: Any) -> None:
+    found = plan(a=fake({"cut": 400}))
+    assert taken(found) == ["a"] and found.missed == {}
+    assert reason(found, "a") == "40% fewer bytes; alone ndcg@10 +0.00% [+0.00%, +0.00%], n = 400"
+    assert (found.steps[0].before["bytes"], found.steps[0].after["bytes"]) == (1000, 600)
+
+
+def test_a_step_that_shrinks_nothing_is_skipped(plan: Any) -> None:
+    found = plan(a=fake({"cut": 0}), b=fake({"cut": -50}))
+    assert taken(found) == []
+    assert "not fewer" in reason(found, "a")
+
+
+def test_a_step_that_costs_quality_is_skipped_with_the_figure(plan: Any) -> None:
+    found = plan(a=fake({"cut": 400, "loss": 0.01}))
+    assert taken(found) == []
+    assert reason(found, "a").startswith("alone it loses more than 1.0%: ndcg@10 -2.00%")
+
+
+def test_a_step_that_the_rows_cannot_judge_is_skipped(plan: Any) -> None:
+    found = plan(a=fake({"cut": 400, "noise": 0.2}), target=Target("wide", max_drop=0.04))
+    assert taken(found) == []
+    assert "not enough validation data" in reason(found, "a")
+
+
+def test_small_losses_do_not_add_up_and_the_best_combination_is_found(plan: Any) -> None:
+    """Two of three steps are within the limit; the greedy choice, the first one by name, is not among the best two."""
+    found = plan(a=fake({"cut": 100, "loss": 0.003}), b=fake({"cut": 300, "loss": 0.0025}), c=fake({"cut": 250, "loss": 0.0024}))
+    assert taken(found) == ["b", "c"]
+    assert reason(found, "a").startswith("the best plan by bytes x latency is without it; alone ndcg@10 -0.60%")
+
+
+def test_a_weaker_setting_that_leaves_room_for_another_step_is_taken(plan: Any) -> None:
+    """Alone the strong setting is best; with it nothing else fits under the limit."""
+    strengths = fake({"cut": 300, "loss": 0.0049}, {"cut": 250, "loss": 0.0005})
+    found = plan(a=strengths, b=fake({"cut": 400, "loss": 0.004}))
+    assert [step.config["cut"] for step in found.steps if step.taken] == [250, 400]
+    assert reason(found, "a").startswith("25% fewer bytes")
+    assert [step.reason for step in found.steps if not step.taken] == ["another setting is in the better plan"]
+
+
+def test_what_loses_more_together_than_alone_costs_the_worst_step(plan: Any) -> None:
+    """Probes add up to nothing; together the noise of two steps cannot be told from a loss."""
+    wide = replace(DEVICE, max_drop=0.04)
+    found = plan(a=fake({"cut": 300, "noise": 0.1}), b=fake({"cut": 200, "noise": 0.09}), target=wide, finalists=1)
+    assert taken(found) == ["b"]
+    assert "together (a, b) too much is lost" in reason(found, "a")
+
+
+def test_a_step_that_finds_nothing_left_is_left_out_of_the_plan_that_wanted_it(plan: Any) -> None:
+    found = plan(a=fake({"cut": 300}), b=fake({"cut": 300, "after": "a"}))
+    assert taken(found) == ["a"]
+    assert "nothing was left for it" in reason(found, "b") and "a left nothing" in reason(found, "b")
+
+
+@pytest.mark.parametrize(
+    ("fault", "phrase"),
+    [(NotApplicable("nothing to cut"), "not applicable: nothing to cut"), (ZeroDivisionError("oh"), "failed: ZeroDivisionError: oh")],
+)
+def test_a_compressor_that_fails_costs_its_own_step_only(plan: Any, fault: Exception, phrase: str) -> None:
+    found = plan(a=fake(fault=fault), b=fake({"cut": 10}))
+    assert taken(found) == ["b"]
+    assert phrase in reason(found, "a")
+
+
+def test_an_unavailable_compressor_is_a_skipped_step_with_the_command_that_brings_it(plan: Any) -> None:
+    found = plan(a="needs 'x', which is not installed", b=fake({"cut": 10}))
+    assert taken(found) == ["b"]
+    assert "pip install it" in reason(found, "a")
+
+
+def test_no_time_left_skips_what_remains(plan: Any) -> None:
+    found = plan(a=fake({"cut": 10}), deadline=time.monotonic() - 1)
+    assert taken(found) == []
+    assert "no time" in reason(found, "a")
+
+
+def test_module_steps_come_first_and_are_trained_once(plan: Any) -> None:
+    """Five plans hold the module step: it is made for its probe and taken up again."""
+    found = plan(a=fake({"cut": 100}), b=fake({"cut": 150}), z=fake({"cut": 300}, form="module"))
+    assert taken(found) == ["z", "a", "b"]
+    assert plan.made.count("z") == 1 and plan.made.count("a") > 1
+
+
+def test_equal_requests_give_equal_plans_and_all_of_it_is_json(plan: Any) -> None:
+    components = {"a": fake({"cut": 10}, {"cut": 30}), "b": fake({"cut": 5, "loss": 0.001})}
+    first, second = plan(**components), plan(**components)
+    assert first.steps == second.steps
+    facts = json.loads(json.dumps(dict(first.facts), allow_nan=False))
+    assert [row["bytes"] for row in facts["probes"]] == [990, 970, 995]
+    assert facts["finalists"][-1]["steps"] == [] and facts["finalists"][facts["chosen"]]["bytes"] == 965
+
+
+@pytest.mark.parametrize(("limit", "excess"), [(700, {}), (699, {"max_bytes": {"limit": 699.0, "reached": 700.0}})])
+def test_limits_are_kept_or_the_closest_plan_says_which_is_missed(plan: Any, limit: int, excess: dict[str, Any]) -> None:
+    found = plan(a=fake({"cut": 100}), b=fake({"cut": 200}), c=fake({"cut": 900, "loss": 0.1}), target=replace(DEVICE, max_bytes=limit))
+    assert (taken(found), found.missed) == (["a", "b"], excess)
+
+
+def test_a_latency_that_nothing_reaches_is_missed(plan: Any) -> None:
+    found = plan(a=fake({"cut": 100}), target=replace(DEVICE, max_latency_ms=1e-6))
+    assert set(found.missed) == {"max_latency_ms"} and found.missed["max_latency_ms"]["measured"] > 1e-6
+
+
+def test_three_targets_give_three_plans(plan: Any) -> None:
+    """What is within the loss of a device is too much for an edge; a cloud takes what is free, and no more."""
+    strengths = fake({"cut": 600, "loss": 0.0045}, {"cut": 400, "loss": 0.0022}, {"cut": 100})
+    found = {name: plan(a=strengths, target=target) for name, target in TARGETS.items()}
+    cuts = {name: [step.config["cut"] for step in one.steps if step.taken] for name, one in found.items()}
+    assert cuts == {"device": [600], "edge": [400], "cloud": [100]}

@@ -84,6 +84,11 @@ def autorec_planners() -> Components:  # type: ignore[empty-body]
 
 
 @hookspec
+def autorec_indexes() -> Components:  # type: ignore[empty-body]
+    """Declare indexes of large catalogues. Called once per kernel; a bundle gets the first one that finds enough of its catalogue."""
+
+
+@hookspec
 def autorec_presets() -> Components:  # type: ignore[empty-body]
     """Declare presets: functions that return recipe options. Called once per kernel; `autorec run --preset` asks the one it names."""
 

@@ -61,6 +61,7 @@ class ServedModel:
         spec: `inputs`, `outputs`, `lengths`.
         item_vectors: float32 [N, D] of a factorised retriever, else None.
         item_bias: float32 [N] or None.
+        index, index_arrays: What `deploy.index` found for a large catalogue.
     """
 
     role: str
@@ -68,6 +69,8 @@ class ServedModel:
     spec: Mapping[str, Any]
     item_vectors: np.ndarray | None = None
     item_bias: np.ndarray | None = None
+    index: Mapping[str, Any] = field(default_factory=dict)
+    index_arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,11 +173,8 @@ def _members(
     columns: Schema | None,
 ) -> dict[str, bytes]:
     kept, packed = live.packed() if live is not None else ({}, {})
-    arrays = {**state.arrays(), **packed}
-    if model.item_vectors is not None:
-        arrays["@item_vectors"] = model.item_vectors
-    if model.item_bias is not None:
-        arrays["@item_bias"] = model.item_bias
+    own = {"@item_vectors": model.item_vectors, "@item_bias": model.item_bias, **model.index_arrays}
+    arrays = {**state.arrays(), **packed, **{name: array for name, array in own.items() if array is not None}}
     names = {name: _table_name(number, name) for number, name in enumerate(sorted(arrays))}
     spec = {**model.spec, "sizes": _sizes(state.schema, model.spec["inputs"])}
     golden, rows = _golden(model, spec, sample)
@@ -184,6 +184,7 @@ def _members(
         "models": {model.role: spec},
         "columns": columns.to_json() if columns is not None else [],
         "tables": names,
+        **({"index": dict(model.index)} if model.index else {}),
     }
     return {
         f"{model.role}.onnx": model.graph,

@@ -26,6 +26,7 @@ KERNEL_POINTS: tuple[ExtensionPoint, ...] = (
     ExtensionPoint("metric", "autorec_metrics", f"{_CONTRACTS}.evaluator:Metric", "A figure of merit."),
     ExtensionPoint("compressor", "autorec_compressors", f"{_CONTRACTS}.deploy:Compressor", "Makes a model smaller or faster."),
     ExtensionPoint("planner", "autorec_planners", f"{_CONTRACTS}.deploy:Planner", "Decides which compressors, how strong, in which order."),
+    ExtensionPoint("index", "autorec_indexes", f"{_CONTRACTS}.index:Index", "Finds the best items of a large catalogue quickly."),
     ExtensionPoint("preset", "autorec_presets", "", "A function that returns recipe options: a ready-made run."),
     ExtensionPoint("exporter", "autorec_exporters", "", "Writes a bundle or a run in another form.", f"{_LAWS}.exporters:check_exporter"),
     ExtensionPoint("signature", "autorec_signatures", "", "A function that refuses bundles which no trusted key signed."),

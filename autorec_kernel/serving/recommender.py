@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from autorec_kernel.serving.answer import Answer, AnsweredBy, Prediction
 from autorec_kernel.serving.drift import DriftReport, drift_of
 from autorec_kernel.serving.foldin import FoldIn
 from autorec_kernel.serving.given import arrays_of, check_forms, texts_of
+from autorec_kernel.serving.nearest import open_nearest
 from autorec_kernel.serving.predict import count_rows, predict_rows, reads_history, tells
 from autorec_kernel.serving.requests import Request, concat, read_requests, way
 from autorec_kernel.serving.scorers import Scorer, make_scorer
@@ -40,12 +41,16 @@ class Recommender:
     Args:
         bundle: A bundle that `open_bundle` accepted.
         threads: Threads of one request.
+        create: `Kernel.create`, which is asked for the index that the bundle of a large catalogue may hold; None = every item is scored.
+
+    Attributes:
+        retrieval: How lists are made, for people: the index with its recall, or `exact` and why.
 
     Raises:
-        BundleError: The models cannot be loaded, or their golden rows differ.
+        BundleError: The models cannot be loaded, their golden rows differ, or the index is damaged.
     """
 
-    def __init__(self, bundle: Bundle, *, threads: int = 1) -> None:
+    def __init__(self, bundle: Bundle, *, threads: int = 1, create: Callable[..., Any] | None = None) -> None:
         self.bundle = bundle
         self.schema: Mapping[str, Any] = bundle.json(SCHEMA)
         graphs = load_graphs(bundle, threads=threads)
@@ -54,6 +59,7 @@ class Recommender:
         self.graph = graphs[self.role]
         with damaged(SCHEMA):
             tables = {name: bundle.array(member) for name, member in self.schema["tables"].items()}
+        index = {name[7:]: tables.pop(name) for name in [*tables] if name.startswith("@index.")}
         self._vectors = vectors, bias = tables.pop("@item_vectors", None), tables.pop("@item_bias", None)
         with damaged(PROGRAMS):
             self.state = ServingState.load(bundle.json(PROGRAMS), tables)
@@ -61,15 +67,17 @@ class Recommender:
             self._live = Live.load(bundle.json(LIVE), tables) if LIVE in bundle.members else None
         self._scorer: Scorer = make_scorer(self.graph, self.state, vectors, bias)
         self._fold_in = FoldIn(vectors) if vectors is not None else None
+        with damaged(SCHEMA):
+            self._nearest, self.retrieval = open_nearest(self.schema.get("index", {}), index, self._scorer, self._fold_in, create)
 
     @classmethod
-    def load(cls, path: str | Path, *, threads: int = 1, require_digest: str = "") -> Recommender:
+    def load(cls, path: str | Path, *, threads: int = 1, require_digest: str = "", create: Callable[..., Any] | None = None) -> Recommender:
         """Verify the bundle at `path` (folder or stored zip) and open it.
 
         Raises:
             BundleError: It is refused; the member is named.
         """
-        return cls(open_bundle(path, require_digest=require_digest), threads=threads)
+        return cls(open_bundle(path, require_digest=require_digest), threads=threads, create=create)
 
     @property
     def task(self) -> str:
@@ -110,10 +118,25 @@ class Recommender:
         step = max(1, _BLOCK // max(1, self.items))
         for start in range(0, len(requests), step):
             block = requests[start : start + step]
-            scores, ways = self.scores(block)
             seen = concat([np.unique(np.concatenate([request.seen if exclude_seen else banned, banned])) for request in block])
-            lists = top_k(scores, min(k, max(1, self.items - 1)) if k >= 1 else k, seen)
-            yield from (self._answer(*row) for row in zip(block, lists, scores, ways, strict=True))
+            yield from self._lists(block, min(k, max(1, self.items - 1)) if k >= 1 else k, seen)
+
+    def _lists(self, block: Sequence[Request], k: int, seen: tuple[np.ndarray, np.ndarray]) -> Iterator[Answer]:
+        if self._nearest is None or k < 1:
+            scores, ways = self.scores(block)
+            lists = top_k(scores, k, seen)
+            yield from (self._answer(one, rows, own[rows], how) for one, rows, own, how in zip(block, lists, scores, ways, strict=True))
+            return
+        ways, parts = self._ways(block), np.split(seen[1], seen[0][1:-1])
+        found = dict[int, tuple[np.ndarray, np.ndarray]]()
+        for numbers, users in self._by(block, ways, self._scorer.user_outputs, lambda vectors: vectors):
+            found.update(zip(numbers, zip(*self._nearest.lists(users, k, concat([parts[n] for n in numbers])), strict=True), strict=True))
+        if popular := sorted({*range(len(block))} - found.keys()):
+            row = self._popularity()
+            for number in popular:
+                listed = top_k(row[None], k, concat([parts[number]]))[0]
+                found[number] = listed, row[listed]
+        yield from (self._answer(one, *found[number], ways[number]) for number, one in enumerate(block))
 
     def scores(self, requests: Sequence[Request]) -> tuple[np.ndarray, list[AnsweredBy]]:
         """Return float32 [A, N] catalogue scores (column 0 = the unknown item) and how each row was answered.
@@ -121,21 +144,33 @@ class Recommender:
         Who is answered by popularity gets the share of training users that chose an item (scaled to the same maximum where it
         fades), which is near the scale of the models' scores.
         """
+        ways = self._ways(requests)
+        scores = np.broadcast_to(self._popularity(), (len(requests), self.items)).copy()
+        for numbers, found in self._by(requests, ways, self._scorer.catalogue, self._scorer.from_vectors):
+            scores[numbers] = found
+        return scores, ways
+
+    def _ways(self, requests: Sequence[Request]) -> list[AnsweredBy]:
         keys = np.array([request.row for request in requests], dtype=np.int64)
         told = tells(self.state, self.graph.inputs, keys, sides=self.role == "ranker")
         known = (keys > 0) & (keys < self.state.users.size)
         facts = {"reads_history": reads_history(self.graph, self.state.schema), "folds_in": self._fold_in is not None}
-        ways = [way(one, known=bool(a), told=bool(b), **facts) for one, a, b in zip(requests, known, told, strict=True)]
-        chosen = np.asarray(self.state.popularity, dtype=np.float32) / np.float32(max(1, self.state.users.size - 1))
-        scores = np.broadcast_to(chosen, (len(requests), self.items)).copy()
+        return [way(one, known=bool(a), told=bool(b), **facts) for one, a, b in zip(requests, known, told, strict=True)]
+
+    def _popularity(self) -> np.ndarray:
+        return np.asarray(self.state.popularity, dtype=np.float32) / np.float32(max(1, self.state.users.size - 1))
+
+    def _by(
+        self, requests: Sequence[Request], ways: Sequence[AnsweredBy], model: Callable[..., np.ndarray], folded: Callable[..., np.ndarray]
+    ) -> Iterator[tuple[list[int], np.ndarray]]:
+        """Yield the numbers of the requests that one call answers, and what `model` makes of them, or `folded` of their vectors."""
         for given in (False, True):
             by_model = [number for number, name in enumerate(ways) if name == "model" and requests[number].given == given]
             if by_model:
-                scores[by_model] = self._scorer.catalogue([requests[number] for number in by_model])
+                yield by_model, model([requests[number] for number in by_model])
         by_fold = [number for number, name in enumerate(ways) if name == "fold-in"]
         if by_fold and self._fold_in is not None:
-            scores[by_fold] = self._scorer.from_vectors(self._fold_in.users([requests[number].history for number in by_fold]))
-        return scores, ways
+            yield by_fold, folded(self._fold_in.users([requests[number].history for number in by_fold]))
 
     def score(self, user: str | None, items: Sequence[str], history: Sequence[str] | None = None) -> np.ndarray:
         """Return float64 [len(items)]: one user's scores of the given items; an unknown item scores the catalogue's mean."""
@@ -249,7 +284,6 @@ class Recommender:
             raise UsageError("this bundle was made from data without an item column: it predicts rows, it does not recommend")
 
     def _answer(self, request: Request, listed: np.ndarray, scores: np.ndarray, answered_by: AnsweredBy) -> Answer:
-        rows = listed[listed > 0]
-        ids = tuple(self.state.items.ids_of(rows))
-        values = tuple(float(value) for value in scores[rows])
+        ids = tuple(self.state.items.ids_of(listed[listed > 0]))
+        values = tuple(float(value) for value in scores[listed > 0])
         return Answer(request.user, ids, values, answered_by, 0 < request.row < self.state.users.size, request.unknown_items)

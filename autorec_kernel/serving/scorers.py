@@ -75,6 +75,26 @@ class VectorScorer(Scorer):
         scores = catalogue_scores(users, self._items)
         return scores if self._bias is None else scores + self._bias
 
+    @property
+    def items(self) -> int:
+        """Return the rows of the catalogue, row 0 (unknown) included."""
+        return len(self._items)
+
+    @property
+    def table(self) -> np.ndarray:
+        """Return float32 [N, D], or [N, D + 1] with the bias: an item's score is its inner product with `query`, the best of several."""
+        return self._items if self._bias is None else np.column_stack([self._items, self._bias]).astype(np.float32)
+
+    def query(self, user: np.ndarray) -> np.ndarray:
+        """Return float32 [K, D], or [K, D + 1]: the vectors of one user, float32 [D] or [K, D]."""
+        vectors = user.reshape(-1, self._items.shape[1])
+        return vectors if self._bias is None else np.column_stack([vectors, np.ones(len(vectors), np.float32)])
+
+    def of(self, user: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Return float32 [n], the scores of item rows for one user, float32 [D] or [K, D]."""
+        scores = catalogue_scores(user[None], self._items[rows])[0]
+        return scores if self._bias is None else scores + self._bias[rows]
+
 
 class RowScorer(Scorer):
     """A ranker: one prediction a (user, item, context) row."""

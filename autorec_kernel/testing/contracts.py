@@ -23,6 +23,7 @@ __all__ = [
     "ExecutorContract",
     "FeatureOpContract",
     "FeatureSelectorContract",
+    "IndexContract",
     "MetricContract",
     "ModelBlockContract",
     "PlannerContract",
@@ -108,6 +109,12 @@ class FeatureSelectorContract(Contract):
     """Laws of feature selectors."""
 
     kind = "feature-selector"
+
+
+class IndexContract(Contract):
+    """Laws of indexes."""
+
+    kind = "index"
 
 
 class MetricContract(Contract):

@@ -103,6 +103,16 @@ _LAWS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "check_deadline_ends_the_planning",
         ),
     },
+    "index": {
+        "indexes": (
+            "check_build_gives_plain_arrays",
+            "check_build_repeats",
+            "check_candidates_are_rows",
+            "check_effort_pays",
+            "check_index_repeats_in_another_process",
+            "check_damaged_arrays_are_refused",
+        ),
+    },
     "metric": {
         "metrics": (
             "check_metric_is_plain",

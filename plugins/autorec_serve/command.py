@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from autorec_kernel.cli.host import kernel_of
 from autorec_kernel.cli.output import note
 from autorec_kernel.cli.trust import Keys, required
 from autorec_kernel.errors import PluginError, UsageError
@@ -60,7 +62,8 @@ def serve(
 
     with listen(host, port) as listening:
         log_to_stderr(quiet=quiet)
-        served = Served(bundle, Metrics(), limits, threads, lambda: required(context, bundle, require_digest, trust_key))
+        trusted = partial(required, context, bundle, require_digest, trust_key)
+        served = Served(bundle, Metrics(), limits, threads, trusted, kernel_of(context))
         listening.listen()
         note(f"serving {served.current.digest} at {_address(listening.getsockname())} (Ctrl-C ends it)")
         run(guarded(served, access), served, listening)

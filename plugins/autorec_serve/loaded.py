@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autorec_kernel.errors import AutoRecError
 from autorec_kernel.records.schema import Column, Schema
@@ -21,6 +21,9 @@ from autorec_serve.metrics import Metrics
 from autorec_serve.problem import Refused, of_error, shown
 from autorec_serve.settings import MAX_ROWS, Limits
 from autorec_serve.work import Job, Work
+
+if TYPE_CHECKING:
+    from autorec_kernel.kernel import Kernel
 
 __all__ = ["Loaded", "Served", "load"]
 
@@ -61,6 +64,7 @@ class Served:
         path: Read again at every reload.
         threads: Threads of one request.
         required: Asked at every reload for what `open_bundle` must require; it refuses whom nobody trusted signed.
+        kernel: Where the index of a bundle with a large catalogue is looked for; None = every item is scored.
     """
 
     path: Path
@@ -68,6 +72,7 @@ class Served:
     limits: Limits
     threads: int = 1
     required: Callable[[], str] = str
+    kernel: Kernel | None = None
     current: Loaded = field(init=False)
     previous: Loaded | None = field(init=False, default=None)
     last_reload: dict[str, Any] | None = field(init=False, default=None)
@@ -76,7 +81,7 @@ class Served:
     _busy: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
-        self.current = load(self.path, self.threads, self.required())
+        self.current = load(self.path, self.threads, self.required(), self.kernel)
         self._pool = ThreadPoolExecutor(1, "model")
         self.metrics.bundle(self.current.digest, self.current.recommender.task)
 
@@ -130,7 +135,7 @@ class Served:
 
     def _load_again(self) -> tuple[Loaded | None, AutoRecError | None]:
         try:
-            return load(self.path, self.threads, self.required()), None
+            return load(self.path, self.threads, self.required(), self.kernel), None
         except AutoRecError as error:
             return None, error
         except Exception as error:  # whatever a bundle can do to its reader, the old one goes on serving
@@ -151,14 +156,15 @@ class Served:
         self.last_reload = {"ok": error is None, "time": moment, "code": code, "detail": detail}
 
 
-def load(path: Path, threads: int, require_digest: str) -> Loaded:
+def load(path: Path, threads: int, require_digest: str, kernel: Kernel | None = None) -> Loaded:
     """Verify a bundle in a process of its own, load the very same one here, and ask it once, so that the first caller does not wait.
 
     Raises:
         BundleError: It is refused.
     """
-    digest = verified_digest(path, require_digest)
-    recommender = Recommender.load(path, threads=threads, require_digest=digest)
+    digest = verified_digest(path, require_digest, kernel=kernel)
+    recommender = Recommender.load(path, threads=threads, require_digest=digest, create=kernel.create if kernel else None)
+    _log.info("bundle %s, retrieval: %s", digest, recommender.retrieval)
     if recommender.state.schema.item:
         recommender.recommend([None], [[""]], k=1)
     schema = Schema.from_json(recommender.schema["columns"])

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 # Distributions whose import name is not their own with underscores.
-IMPORT_NAMES = {"onnx-ir": "onnx_ir", "torch-pruning": "torch_pruning"}
+IMPORT_NAMES = {"faiss-cpu": "faiss", "onnx-ir": "onnx_ir", "torch-pruning": "torch_pruning"}
 # Needed at run time by another package that does not ask for it itself: the reason stands beside each.
 INDIRECT = {
     "onnxscript": "torch.onnx.export(dynamo=True) imports it",

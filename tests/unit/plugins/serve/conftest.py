@@ -17,7 +17,7 @@ def quick_check(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("autorec_serve.loaded.verified_digest", _verified_here)
 
 
-def _verified_here(path: Path, require_digest: str = "") -> str:
+def _verified_here(path: Path, require_digest: str = "", *, kernel: object = None) -> str:
     from autorec_kernel.serving import verify_bundle
 
     return verify_bundle(path, require_digest=require_digest).digest

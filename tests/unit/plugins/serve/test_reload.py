@@ -133,7 +133,7 @@ def test_what_is_swapped_between_check_and_load_is_refused(link: Path, served_bu
     served = serving(link)
     honest = loaded.verified_digest
 
-    def then_switched(path: Path, require: str = "") -> str:
+    def then_switched(path: Path, require: str = "", *, kernel: object = None) -> str:
         digest = honest(path, require)
         switch(link, served_bundles["second"])
         return digest

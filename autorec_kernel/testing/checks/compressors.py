@@ -24,6 +24,7 @@ __all__ = [
     "check_compressor_proposes_its_settings",
 ]
 
+_EXACT = 1e-5  # relative to max(1, |y|)
 Case = tuple[TrainedModel, CompressedModel, Any]
 
 
@@ -63,7 +64,10 @@ def check_compressor_leaves_the_model_alone(component: Any, config: Any, kernel:
 
 
 def check_compression_makes_it_smaller(component: Any, config: Any, kernel: Any = None) -> None:
-    """What comes back is new and has fewer bytes or parameters; where nothing would change, NotApplicable is raised."""
+    """What comes back is new and has fewer bytes or parameters; where nothing would change, NotApplicable is raised.
+
+    A compressor of graphs that says `exact = True` may pay bytes for less work: its graph is another one, and answers alike.
+    """
     for case, settings in _cases(component, config, kernel):
         trained, given, features = case
         result = _compress(component(settings), given, context_for(trained, features))
@@ -71,6 +75,9 @@ def check_compression_makes_it_smaller(component: Any, config: Any, kernel: Any 
             continue
         demand(isinstance(result, CompressedModel), f"compress returned a {type(result).__name__}, expected a CompressedModel")
         demand(result.steps == given.steps, "compress wrote into `steps`: the caller adds them")
+        if component.form == "graph" and getattr(component, "exact", False):
+            _demand_exact(given.graph, result.graph, sample_of(trained.module, features))
+            continue
         before, after = _size(component.form, given), _size(component.form, result)
         demand(after < before, f"the result has {after} bytes, the input {before}: nothing to gain = NotApplicable")
 
@@ -175,6 +182,13 @@ def _run(graph: bytes | None, sample: dict[str, np.ndarray]) -> list[np.ndarray]
     session = _session(graph)
     kinds = {p.name: np.int64 if "int64" in p.type else np.float32 for p in session.get_inputs()}
     return list(session.run(None, {name: np.asarray(sample[name], dtype=kind) for name, kind in kinds.items()}))
+
+
+def _demand_exact(before: bytes | None, after: bytes | None, sample: dict[str, np.ndarray]) -> None:
+    demand(after != before, "the result is its input: nothing to gain = NotApplicable")
+    for expected, found in zip(_run(before, sample), _run(after, sample), strict=True):
+        apart = float((np.abs(expected - found) / np.maximum(1.0, np.abs(expected))).max(initial=0.0))
+        demand(apart <= _EXACT, f"it says it is exact, and an answer moved by {apart:.3g} (at most {_EXACT} is accepted)")
 
 
 def _demand_equal(before: Any, after: Any) -> None:

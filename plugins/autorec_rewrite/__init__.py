@@ -1,0 +1,1 @@
+"""Exact rewrites of exported graphs: the same answers from less work."""

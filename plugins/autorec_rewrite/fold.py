@@ -1,0 +1,51 @@
+"""`fold`: constants are computed, arithmetic on shapes is shortened, equal parts are kept once; every number stays bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import ClassVar, Literal
+
+from autorec_kernel.config import ComponentConfig
+from autorec_kernel.contracts.deploy import CompressionContext, NotApplicable, Target
+from autorec_kernel.records.model import CompressedModel
+from autorec_rewrite.check import check_equal
+from autorec_rewrite.net import bytes_of, net_of
+from autorec_rewrite.tidy import tidied
+
+__all__ = ["Fold"]
+
+
+class Fold:
+    """Removes nodes that compute nothing new.
+
+    What is left computes the same numbers in the same order, so answers are bit for bit those of the graph before.
+    """
+
+    class Config(ComponentConfig):
+        """No options."""
+
+    form: ClassVar[Literal["module", "graph"]] = "graph"
+    exact: ClassVar[bool] = True
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def propose(self, model: CompressedModel, target: Target) -> Iterable[ComponentConfig]:
+        """Yield the one setting for every model that has a graph of its own nodes."""
+        if model.graph is not None:
+            yield self.config
+
+    def compress(self, model: CompressedModel, context: CompressionContext) -> CompressedModel:
+        """Return the model with fewer nodes and bytes; the same graph gives the same bytes.
+
+        Raises:
+            NotApplicable: Nothing is left to fold, or an answer would change.
+        """
+        net = net_of(model)
+        small = tidied(net, model)
+        graph = bytes_of(small)
+        if len(small.nodes) >= len(net.nodes) or len(graph) >= len(model.graph or b""):
+            raise NotApplicable("nothing is left to fold: the export did all of it")
+        check_equal(net, small, model, context, tolerance=0.0)
+        return replace(model, graph=graph)

@@ -1,0 +1,116 @@
+"""Small identities: two nodes that undo each other, or do what one node can do. None of them changes a number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import onnx
+
+from autorec_rewrite.net import Net, node, option
+from autorec_rewrite.probe import Shapes
+
+__all__ = ["MOVES", "Move"]
+
+Made = Mapping[str, onnx.NodeProto]
+Move = Callable[[onnx.NodeProto, Made, Net, Shapes, dict[str, np.ndarray]], list[onnx.NodeProto] | str | None]
+
+
+def _undone(entry: onnx.NodeProto, made: Made, net: Net, shapes: Shapes, stored: dict[str, np.ndarray]) -> str | None:
+    """Return what an Unsqueeze, Squeeze, Reshape or Not undoes, or the value that an And, Or or Cast leaves as it is."""
+    given = list[str](entry.input)
+    before = made.get(given[0]) if given else None
+    if entry.op_type in ("And", "Or") and given[0] == given[1]:
+        return given[0]
+    if before is None:
+        return None
+    if entry.op_type == before.op_type == "Not":
+        return str(before.input[0])
+    pair = {entry.op_type, before.op_type}
+    if pair <= {"Squeeze", "Unsqueeze", "Reshape"} and before.input[0] in shapes.dims and entry.output[0] in shapes.dims:
+        ends = shapes.dims[before.input[0]], shapes.dims[entry.output[0]]
+        return str(before.input[0]) if ends[0] == ends[1] else None
+    return None
+
+
+def _masked_twice(entry: onnx.NodeProto, made: Made, net: Net, shapes: Shapes, stored: dict[str, np.ndarray]) -> str | None:
+    """Return x · m for x · m · m where m is a Cast of true and false: 1 · 1 = 1, 0 · 0 = 0."""
+    before = made.get(entry.input[0]) if entry.op_type == "Mul" else None
+    if before is None or before.op_type != "Mul" or entry.input[1] not in before.input:
+        return None
+    cast = made.get(entry.input[1])
+    source = made.get(cast.input[0]) if cast is not None and cast.op_type == "Cast" else None
+    while source is not None and source.op_type in ("Unsqueeze", "Squeeze", "Reshape"):
+        source = made.get(source.input[0])
+    logical = ("Not", "And", "Or", "Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual")
+    return str(before.output[0]) if source is not None and source.op_type in logical else None
+
+
+def _turned(entry: onnx.NodeProto, made: Made, net: Net, shapes: Shapes, stored: dict[str, np.ndarray]) -> list[onnx.NodeProto] | None:
+    """Return one Transpose for Reshape, Transpose and Reshape that swap the last two axes of a value with leading axes in one."""
+    turn = made.get(entry.input[0]) if entry.op_type == "Reshape" else None
+    first = made.get(turn.input[0]) if turn is not None and turn.op_type == "Transpose" else None
+    if turn is None or first is None or first.op_type != "Reshape" or list(option(turn, "perm", [])) != [0, 2, 1]:
+        return None
+    if not {first.input[0], first.output[0], entry.output[0]} <= set(shapes.dims):
+        return None
+    start, middle, end = (shapes.dims[name] for name in (first.input[0], first.output[0], entry.output[0]))
+    rank = len(start)
+    if rank < 3 or start[-2:] != middle[1:] or end != (*start[:-2], start[-1], start[-2]):
+        return None
+    return [node("Transpose", [first.input[0]], entry.output[0], perm=[*range(rank - 2), rank - 1, rank - 2])]
+
+
+def _straight(entry: onnx.NodeProto, made: Made, net: Net, shapes: Shapes, stored: dict[str, np.ndarray]) -> list[onnx.NodeProto] | None:
+    """Return one Reshape for a Squeeze, Unsqueeze or Reshape followed by a Reshape to constant sizes."""
+    before = made.get(entry.input[0]) if entry.op_type == "Reshape" else None
+    sizes = net.whole(entry.input[1]) if before is not None else None
+    if before is None or sizes is None or 0 in sizes or before.op_type not in ("Reshape", "Squeeze", "Unsqueeze"):
+        return None
+    return [node("Reshape", [before.input[0], entry.input[1]], entry.output[0])]
+
+
+def _joined(
+    entry: onnx.NodeProto, made: Made, net: Net, shapes: Shapes, stored: dict[str, np.ndarray]
+) -> list[onnx.NodeProto] | str | None:
+    """Return a Concat in which slices that lie side by side are one slice, or the whole value."""
+    if entry.op_type != "Concat" or entry.output[0] not in shapes.dims:
+        return None
+    axis = option(entry, "axis", 0) % max(1, len(shapes.dims[entry.output[0]]))
+    parts: list[tuple[str, str, int, int]] = []
+    for name in entry.input:
+        source, start, end = _slice_of(name, axis, made, net, shapes)
+        if parts and source and parts[-1][1] == source and parts[-1][3] == start:
+            parts[-1] = ("", source, parts[-1][2], end)
+        else:
+            parts.append((name, source, start, end))
+    if len(parts) == len(entry.input):
+        return None
+    inputs: list[str] = []
+    nodes: list[onnx.NodeProto] = []
+    for name, source, start, end in parts:
+        if not name and shapes.dims[source][axis] != end - start:
+            name = f"{entry.output[0]}.{start}"
+            bounds = {f"{name}.{key}": np.array([value], np.int64) for key, value in (("start", start), ("end", end), ("axis", axis))}
+            nodes.append(node("Slice", [source, *bounds], name))
+            stored |= bounds
+        inputs.append(name or source)
+    return inputs[0] if len(inputs) == 1 else [*nodes, node("Concat", inputs, entry.output[0], axis=axis)]
+
+
+def _slice_of(name: str, axis: int, made: Made, net: Net, shapes: Shapes) -> tuple[str, int, int]:
+    """Return (source, start, end) of a slice by constants on one axis; "" where a value is none."""
+    entry = made.get(name)
+    if entry is None or entry.op_type != "Slice" or len(entry.input) < 4 or entry.input[0] not in shapes.dims:
+        return "", 0, 0
+    starts, ends, axes = (net.whole(source) for source in entry.input[1:4])
+    steps = net.whole(entry.input[4]) if len(entry.input) > 4 and entry.input[4] else [1]
+    size = shapes.dims[entry.input[0]]
+    if not (starts and ends and axes) or steps != [1] or len(axes) != 1 or axes[0] % len(size) != axis or not isinstance(size[axis], int):
+        return "", 0, 0
+    limit = int(size[axis])  # type: ignore[arg-type]
+    start, end = (value + limit if value < 0 else min(value, limit) for value in (starts[0], ends[0]))
+    return entry.input[0], start, end
+
+
+MOVES: tuple[Move, ...] = (_undone, _masked_twice, _turned, _straight, _joined)

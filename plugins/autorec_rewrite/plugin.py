@@ -1,0 +1,17 @@
+"""Declares the exact rewrites; nothing heavy is imported until one is used."""
+
+from __future__ import annotations
+
+from autorec_kernel.markers import hookimpl
+from autorec_kernel.registry.spec import ComponentSpec
+
+__all__ = ["autorec_compressors"]
+
+
+@hookimpl
+def autorec_compressors() -> tuple[ComponentSpec, ...]:
+    """Return the compressors of this package."""
+    return (
+        ComponentSpec("fold", "autorec_rewrite.fold:Fold", "Constants computed, shapes shortened, equal parts kept once."),
+        ComponentSpec("last-position", "autorec_rewrite.last:LastPosition", "One step of a history computed where one is read."),
+    )

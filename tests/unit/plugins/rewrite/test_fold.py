@@ -1,0 +1,127 @@
+"""`rewrite/fold`: what is removed, what must stay, and that no bit of an answer changes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+
+from autorec_kernel.contracts.deploy import NotApplicable
+from autorec_kernel.deploy.rewrite import tie_tables
+from autorec_kernel.kernel import Kernel
+from autorec_kernel.records.model import CompressedModel
+from autorec_kernel.testing.contracts import CompressorContract
+from autorec_rewrite.fold import Fold
+from autorec_rewrite.net import net_of
+from autorec_rewrite.probe import feeds
+from tests.unit.plugins.rewrite.rewrite_kit import answer, context, exported, hand_made, operators, rewritten
+
+FOLD = Fold(Fold.Config())
+RNG = np.random.default_rng(0)
+RANDOM = RNG.normal(size=(3, 8)).astype(np.float32)
+
+
+def node(kind: str, inputs: list[str], out: str, **options: Any) -> Any:
+    return helper.make_node(kind, inputs, [out], **options)
+
+
+def folded(nodes: list[Any], stored: dict[str, Any], outputs: dict[str, Any]) -> tuple[CompressedModel, CompressedModel]:
+    """Return (model, folded model) of a graph of x float32 [A, 8]; answers are the same, bit for bit."""
+    model = hand_made(nodes, {name: np.asarray(value) for name, value in stored.items()}, {"x": ["A", 8]}, outputs)
+    small = rewritten(FOLD, model)
+    np.testing.assert_array_equal(answer(small, {"x": RANDOM}), answer(model, {"x": RANDOM}))
+    return model, small
+
+
+class TestFold(CompressorContract):
+    component = Fold
+
+
+def test_what_no_input_reaches_is_computed_ahead() -> None:
+    weights = RNG.normal(size=(8, 4)).astype(np.float32)
+    nodes = [node("Slice", ["w", "zero", "four", "zero"], "a"), node("Slice", ["w", "four", "eight", "zero"], "b")]
+    nodes += [node("Concat", ["b", "a"], "turned", axis=0), node("MatMul", ["x", "turned"], "y")]
+    stored = {"w": weights, "zero": [0], "four": [4], "eight": [8]}
+    model, small = folded(nodes, stored, {"y": ["A", 4]})
+    assert operators(small) == ["MatMul"]
+    (found,) = net_of(small).stored.values()
+    assert list(found.dims) == [8, 4]
+    assert len(small.graph or b"") < len(model.graph or b"")
+
+
+def test_a_constant_larger_than_what_it_is_made_of_is_not_stored() -> None:
+    half = RNG.normal(size=(8, 64)).astype(np.float16)
+    nodes = [node("Cast", ["h"], "w", to=TensorProto.FLOAT), node("MatMul", ["x", "w"], "y")]
+    with pytest.raises(NotApplicable, match="nothing is left"):
+        FOLD.compress(hand_made(nodes, {"h": half}, {"x": ["A", 8]}, {"y": ["A", 64]}), context())
+
+
+def test_a_tied_table_stays_stored_once() -> None:
+    table = RNG.normal(size=(200, 8)).astype(np.float32)
+    nodes = [node("Gather", ["t", "i"], "rows"), node("ReduceSum", ["rows", "one"], "user", keepdims=0), node("MatMul", ["user", "u"], "y")]
+    model = hand_made(nodes, {"t": table, "u": table.T.copy(), "one": np.array([1])}, {"i": ["A", "L"]}, {"y": ["A", 200]})
+    tied = replace(model, graph=tie_tables(model.graph or b""))
+    assert "Transpose" in operators(tied)
+    with pytest.raises(NotApplicable, match="nothing is left"):
+        FOLD.compress(tied, context())
+
+
+def test_equal_constants_and_equal_nodes_are_kept_once() -> None:
+    bias = RNG.normal(size=8).astype(np.float32)
+    nodes = [node("Add", ["x", "b1"], "a"), node("Add", ["x", "b2"], "b"), node("Relu", ["a"], "c"), node("Tanh", ["b"], "d")]
+    model, small = folded([*nodes, node("Mul", ["c", "d"], "y")], {"b1": bias, "b2": bias.copy()}, {"y": ["A", 8]})
+    assert sorted(operators(small)) == ["Add", "Mul", "Relu", "Tanh"]
+    assert len(net_of(small).stored) == 1
+    assert len(model.graph or b"") - len(small.graph or b"") >= bias.nbytes
+
+
+def test_arithmetic_on_shapes_becomes_a_constant_or_one_size() -> None:
+    nodes = [node("Shape", ["x"], "s"), node("Slice", ["s", "zero", "one"], "a"), node("Slice", ["s", "one", "two"], "b")]
+    nodes += [node("Div", ["b", "two"], "half"), node("Concat", ["a", "half", "two"], "to", axis=0), node("Reshape", ["x", "to"], "y")]
+    _, small = folded(nodes, {"zero": [0], "one": [1], "two": [2]}, {"y": ["A", 4, 2]})
+    assert operators(small) == ["Reshape"]
+    assert list(next(iter(net_of(small).stored.values())).dims) == [3]
+
+
+def test_slices_side_by_side_are_one_slice() -> None:
+    nodes = [node("Slice", ["x", f"k{a}", f"k{b}", "k1"], f"s{a}") for a, b in ((0, 2), (2, 5), (5, 7))]
+    stored = {f"k{value}": [value] for value in (0, 1, 2, 5, 7)}
+    _, small = folded([*nodes, node("Concat", ["s0", "s2", "x", "s5"], "y", axis=1)], stored, {"y": ["A", 15]})
+    assert operators(small) == ["Slice", "Slice", "Concat"]
+
+
+def test_slices_in_another_order_stay() -> None:
+    nodes = [node("Slice", ["x", "k4", "k8", "k1"], "b"), node("Slice", ["x", "k0", "k4", "k1"], "a")]
+    model = hand_made(
+        [*nodes, node("Concat", ["b", "a"], "y", axis=1)], {f"k{n}": np.array([n]) for n in (0, 1, 4, 8)}, {"x": ["A", 8]}, {"y": ["A", 8]}
+    )
+    with pytest.raises(NotApplicable):
+        FOLD.compress(model, context())
+
+
+def test_a_mask_that_is_no_mask_multiplies_twice() -> None:
+    nodes = [node("Greater", ["x", "half"], "above"), node("Cast", ["above"], "m", to=TensorProto.FLOAT)]
+    twice = [node("Mul", ["x", "m"], "once"), node("Mul", ["once", "m"], "again"), node("Tanh", ["again"], "y")]
+    _, small = folded([*nodes, *twice], {"half": np.float32(0.5)}, {"y": ["A", 8]})
+    assert operators(small).count("Mul") == 1
+    model = hand_made([node("Exp", ["x"], "m"), *twice], {}, {"x": ["A", 8]}, {"y": ["A", 8]})
+    with pytest.raises(NotApplicable):
+        FOLD.compress(model, context())
+
+
+@pytest.mark.parametrize(
+    ("name", "fewer"), [("zoo/sasrec", 26), ("zoo/gru4rec", 16), ("zoo/dcnv2", 9), ("zoo/deepfm", 18), ("zoo/din", 14)]
+)
+def test_models_of_the_zoo_lose_nodes_and_no_bit(kernel: Kernel, name: str, fewer: int) -> None:
+    model, _, sample = exported(kernel, name)
+    small = rewritten(FOLD, model, context(sample=sample))
+    assert len(operators(model)) - len(operators(small)) >= fewer
+    assert len(small.graph or b"") < len(model.graph or b"")
+    for rows in (1, 2, 19):
+        given = feeds(net_of(model), model, rows, np.random.default_rng(rows))
+        np.testing.assert_array_equal(answer(small, given), answer(model, given))
+    with pytest.raises(NotApplicable, match="nothing is left"):
+        FOLD.compress(small, context(sample=sample))

@@ -115,7 +115,7 @@ def _read_file(path: Path, limit: int) -> bytes:
             raise BundleError("a link or special file stands where a member should be", where=str(path))
         if facts.st_size > limit:
             raise BundleError(f"{facts.st_size} bytes, at most {limit} are read", where=str(path))
-        return file.read(limit + 1)[: limit + 1]
+        return file.read(facts.st_size)  # a number of bytes is set aside before it is read: never ask for the limit
 
 
 def _parse_zip(blob: bytes) -> dict[str, bytes]:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,7 @@ import pytest
 from onnx import ModelProto, numpy_helper
 from serving_toys import write_toy
 
+from autorec_kernel.deploy.bundle import pack
 from autorec_kernel.errors import BundleError
 from autorec_kernel.records.bundle import canonical_json, content_digest, manifest_digest, member_digest, read_array, read_json, write_array
 from autorec_kernel.serving import open_bundle, verify_bundle
@@ -109,6 +113,55 @@ def test_an_array_whose_header_claims_more_than_it_holds_is_refused() -> None:
     data = write_array(np.zeros((3, 4), np.float32))
     with pytest.raises(BundleError, match="differs from its header"):
         read_array(data.replace(b"(3, 4)", b"(9, 9)"), "x.npy")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"'<f4'", b"'>f4'"),
+        (b"'<f4'", b"'|O8'"),
+        (b"'<f4'", b"'<U1'"),
+        (b"False", b"True "),
+        (b"(3, 4)", b"(-3, 4"),
+        (b"(3, 4)", b"((3,4)"),
+        (b"(3, 4)", b"[3, 4]"),
+        (b"(3, 4), }", b"(3, 4)   "),
+        (b"{'descr'", b"{\"descr'"),
+        (b"\x01\x00\x76", b"\x02\x00\x76"),
+        (b"\x01\x00\x76", b"\x01\x00\x75"),
+        (b"\n", b" "),
+    ],
+)
+def test_a_header_in_another_form_is_refused_and_never_evaluated(old: bytes, new: bytes) -> None:
+    data = write_array(np.zeros((3, 4), np.float32))
+    assert data.count(old) >= 1
+    with pytest.raises(BundleError, match="not a plain array"):
+        read_array(data.replace(old, new, 1), "x.npy")
+
+
+@pytest.mark.parametrize("rest", [b"", b"(" * 60_000, b"'shape': (" + b"1, " * 20_000, b"1" * 65_000])
+def test_a_hostile_header_is_refused_at_once(rest: bytes) -> None:
+    head = b"\x93NUMPY\x01\x00\xff\xff{'descr': '<f4', 'fortran_order': False, "
+    start = time.process_time()
+    with pytest.raises(BundleError, match="not a plain array"):
+        read_array(head + rest * 20, "x.npy")
+    assert time.process_time() - start < 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit is on address space")
+def test_reading_sets_no_more_memory_aside_than_a_bundle_has(folder: Path) -> None:
+    code = """
+import resource, sys
+from autorec_kernel.serving import open_bundle
+with open("/proc/self/statm") as file:
+    size = int(file.read().split()[0]) * resource.getpagesize() + (100 << 20)
+resource.setrlimit(resource.RLIMIT_AS, (size, size))
+print(open_bundle(sys.argv[1]).digest)
+"""
+    pack(folder, folder.with_name("bundle.zip"))
+    for path in (folder, folder.with_name("bundle.zip")):
+        done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=False)
+        assert done.stdout.strip() == open_bundle(folder).digest, done.stderr
 
 
 def test_arrays_round_trip() -> None:

@@ -56,7 +56,7 @@ def _measured(evidence: Evidence, role: str) -> dict[str, Any]:
         "onnxruntime": graph_of(evidence.before, target.threads),
         "served": graph_of(evidence.after, target.threads),
     }
-    found: dict[str, Any] = {"threads": target.threads, "batch": target.batch}
+    found: dict[str, Any] = {"threads": target.threads, "batch_rows": target.batch}
     for name, batch in (("one", 1), ("batch", target.batch)):
         times = measure_latency(graphs, evidence.sample, batch=batch, rounds=_ROUNDS, seconds=_SECONDS, cores=target.threads)
         found[name] = {which: {key: round(value, 6) for key, value in row.items()} for which, row in times.items()}

@@ -16,14 +16,14 @@ _CODE = """
 import json, resource, sys, time
 from autorec_kernel.errors import AutoRecError
 from autorec_kernel.serving import Recommender
-opened = Recommender.load(sys.argv[1])
 try:
+    opened = Recommender.load(sys.argv[1])
     if sys.argv[2] == "retriever":
         opened.recommend([None], histories=[[]], k=10)
     else:
         opened.predict([None], [None])
 except AutoRecError as error:
-    sys.exit(str(error))
+    sys.exit(f"{error.where}: {error.message}")
 try:
     lines = open("/proc/self/status").read().splitlines()
     peak = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))

@@ -11,7 +11,7 @@ from pydantic import Field
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.contracts import Candidate, Checked, Evidence, Plan, PlanRequest, Target
 from autorec_kernel.records.model import CompressionStep
-from autorec_planner.cost import calibrated
+from autorec_planner.cost import Calibration, calibrated
 from autorec_planner.finalists import Finalist, Tried, built, chosen, missed, timed
 from autorec_planner.latency import measure_latency
 from autorec_planner.orders import drafts, in_order
@@ -44,9 +44,7 @@ class AdditivePlanner:
         start, target = request.start, request.target
         probes = probed(shop)
         listed = shop.listed(start)
-        drawn = [(probe, which) for probe in probes if probe.measured for which in (0, 1)]
-        prices = [listed[which] + probe.dearer[which] for probe, which in drawn]
-        predictor = calibrated(prices, [probe.measured["batch_us" if which else "one_us"] for probe, which in drawn])
+        predictor = _calibrated(probes, listed)
         plans = drafts(probes, start.bytes, listed, target)
         finalists = timed(shop, built(shop, plans, self.config.finalists, predictor, tried))
         best = chosen(finalists, target, shop)
@@ -82,6 +80,17 @@ class AdditivePlanner:
         from autorec_planner.certificate import certificate
 
         return certificate(evidence)
+
+
+def _calibrated(probes: Sequence[Probe], listed: tuple[float, float]) -> Calibration:
+    """Return the line from listed to measured microseconds; a probe's is its share of what the uncompressed graph takes in the median."""
+    prices, found = [], []
+    for which, name in enumerate(("one", "batch")):
+        timed = [probe for probe in probes if probe.measured]
+        start = float(np.median([probe.measured[f"{name}_start_us"] for probe in timed] or [1.0]))
+        prices += [listed[which] + probe.dearer[which] for probe in timed]
+        found += [probe.measured[name] * start for probe in timed]
+    return calibrated(prices, found)
 
 
 def _told(shop: Workshop, probes: Sequence[Probe], best: Finalist, tried: Tried) -> tuple[CompressionStep, ...]:

@@ -1,4 +1,4 @@
-"""Declares the distilling compressor; nothing heavy is imported until it is used."""
+"""Declares the distilling compressors; nothing heavy is imported until it is used."""
 
 from __future__ import annotations
 
@@ -11,5 +11,11 @@ __all__ = ["autorec_compressors"]
 @hookimpl
 def autorec_compressors() -> tuple[ComponentSpec, ...]:
     """Return the compressors of this package."""
-    summary = "A smaller ranker of the same kind that learns what the ensemble of the search predicts (Hinton et al. 2015)."
-    return (ComponentSpec("student", "autorec_distill.student:Student", summary),)
+    return (
+        ComponentSpec("lists", "autorec_distill.lists:Lists", "A smaller retriever of the same kind that learns what its teachers list."),
+        ComponentSpec(
+            "student",
+            "autorec_distill.student:Student",
+            "A smaller ranker of the same kind that learns what the ensemble of the search predicts (Hinton et al. 2015).",
+        ),
+    )

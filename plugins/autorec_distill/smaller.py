@@ -21,35 +21,37 @@ _WIDTH = 8  # whole numbers above it are widths; layers, heads and lengths of a 
 def smaller(genotype: Mapping[str, Any], size: float, schema: FeatureSchema, kernel: Kernel) -> Genotype | None:
     """Return the genotype with every width cut to `size` of it; None where no cut makes the model smaller.
 
-    A gene is cut only if the model has fewer parameters then, so that lengths of histories keep their value.
+    A gene is cut only if the model has fewer parameters then and reads as much of a history as before.
     """
     role = str(genotype[PIPELINE])
     name = str(genotype[role])
     domains = {gene.name: gene.domain for gene in genes_of(kernel.load("blueprint", name).Config, name, role, (name,))}
     now = Genotype(genotype)
-    count = first = _parameters(now, schema, kernel)
+    count, read = _size(now, schema, kernel)
+    first = count
     for gene in [gene for gene in genotype if gene in domains]:
         value = _cut(domains[gene], genotype[gene], size)
         if value == genotype[gene]:
             continue
         changed = Genotype({**now, gene: value})
-        cost = _parameters(changed, schema, kernel)
-        if cost < count:
+        cost, reads = _size(changed, schema, kernel)
+        if cost < count and reads == read:
             now, count = changed, cost
     return now if count < first else None
 
 
-def _parameters(genotype: Genotype, schema: FeatureSchema, kernel: Kernel) -> float:
-    """Return how many parameters a genotype has; infinitely many where it is impossible."""
+def _size(genotype: Genotype, schema: FeatureSchema, kernel: Kernel) -> tuple[float, list[Any]]:
+    """Return (parameters of a genotype, lengths of the histories it reads); infinitely many and none where it is impossible."""
     try:
         candidate = decode(genotype, schema, kernel)
-        return estimate_cost(candidate.architecture, candidate.features, kernel, DeviceProfile(), batch_size=1, epochs=1).parameters
+        cost = estimate_cost(candidate.architecture, candidate.features, kernel, DeviceProfile(), batch_size=1, epochs=1)
     except AutoRecError:
-        return float("inf")
+        return float("inf"), []
+    return cost.parameters, [node.config.get("length") for node in candidate.architecture.nodes if node.block == "@history"]
 
 
 def _cut(domain: Domain, value: Any, size: float) -> Any:
-    """Return the member of a domain nearest below `size` of a width; the value itself where it is no width."""
+    """Return the member of a domain nearest below `size` of a width, a multiple of 8 where all choices are wider; else the value itself."""
     if isinstance(domain, Ints):
         return tuple(_cut(domain.item, one, size) for one in value)
     if isinstance(value, bool) or not isinstance(value, int) or value <= _WIDTH:
@@ -57,5 +59,6 @@ def _cut(domain: Domain, value: Any, size: float) -> Any:
     wanted = max(1, round(value * size))
     if isinstance(domain, Int):
         return domain.low + max(0, wanted - domain.low) // domain.step * domain.step
-    below = [one for one in domain.values() if isinstance(one, int) and one <= wanted] if isinstance(domain, Choice) else []
-    return max(below, default=value)
+    choices = [one for one in domain.values() if isinstance(one, int)] if isinstance(domain, Choice) else []
+    narrow = max(_WIDTH, wanted // _WIDTH * _WIDTH) if choices and min(choices) > _WIDTH else value
+    return max((one for one in choices if one <= wanted), default=narrow)

@@ -30,7 +30,6 @@ COMMANDS: tuple[Command, ...] = (
     Command("bundle", "autorec_kernel.cli.bundle:app", "Verify or inspect a bundle."),
     Command("data", "autorec_kernel.cli.data:app", "Show what is understood of a table."),
     Command("features", "autorec_kernel.cli.features:app", "Build the features of a table, or explain those of a run."),
-    Command("profile", "autorec_kernel.cli.profile:profile", "Show where the time of a training step goes."),
     Command("status", "autorec_kernel.cli.status:status", "Show how a run stands."),
     Command("plugins", "autorec_kernel.cli.plugins:app", "List, show and check plugins and their components."),
     Command("doctor", "autorec_kernel.cli.doctor:doctor", "Report what this installation can do."),

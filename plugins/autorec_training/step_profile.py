@@ -14,12 +14,12 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from autorec_kernel.models.batching import BatchSource, batches_for
-from autorec_kernel.models.flops import count_flops
 from autorec_kernel.models.pages import kept_pages
 from autorec_kernel.models.prefetch import delivered
 from autorec_kernel.models.products import derived, product, quick_products
 from autorec_kernel.models.sparse import sparse_lookups
 from autorec_kernel.models.stepping import Stepper
+from autorec_training.flops import count_flops
 
 if TYPE_CHECKING:
     from autorec_kernel.features import FeatureSet

@@ -81,9 +81,9 @@ def _measure(
     graph = kernel.create("blueprint", blueprint, **options)
     from autorec_kernel.features import build_features
     from autorec_kernel.models import FitSettings, build_network, train
-    from autorec_kernel.models.profile import profile_steps
     from autorec_kernel.search.tasks import threads_limited
     from autorec_kernel.stages.prepare import HISTORY, device_of, open_table
+    from autorec_training.step_profile import profile_steps
 
     note(f"reading {source}")
     dataset = open_table(source, plan, kernel, users, items)

@@ -11,11 +11,11 @@ from torch.nn import functional
 from torch.profiler import ProfilerActivity, profile
 
 from autorec_kernel.models import FitSettings, products
-from autorec_kernel.models.flops import count_flops, counted
 from autorec_kernel.models.products import derived, linear, product, quick_products
-from autorec_kernel.models.profile import profile_steps
 from autorec_kernel.testing.model_cases import features_for
 from autorec_kernel.testing.network_cases import batches, network_for, suited
+from autorec_training.flops import count_flops, counted
+from autorec_training.step_profile import profile_steps
 
 pytestmark = pytest.mark.plugins
 
@@ -98,7 +98,7 @@ def test_no_product_of_a_training_step_is_uncounted(kernel, monkeypatch):
 
 
 def test_the_limit_is_the_quickest_product_of_training(monkeypatch):
-    from autorec_kernel.models import profile as module
+    from autorec_training import step_profile as module
 
     clock = iter(np.cumsum([0.0, 1.0, 0.0, 0.25] * 2))
     monkeypatch.setattr(module, "_clock", lambda device: next(clock))

@@ -22,6 +22,9 @@ class Graph:
         name: Member named in errors.
         threads: Threads of one request.
 
+    Attributes:
+        once: Inputs with a first axis of their own: they have one row for all rows of the others, or as many.
+
     Raises:
         BundleError: onnxruntime cannot load it, or it has other inputs than its spec says.
     """
@@ -34,6 +37,9 @@ class Graph:
         self._sizes: dict[str, int] = dict(spec.get("sizes", {}))
         self._session = _session(data, name, threads)
         self._wanted = [entry.name for entry in self._session.get_inputs()]
+        axes = {entry.name: entry.shape[:1] for entry in self._session.get_inputs()}
+        rows = [entry.shape[:1] for entry in self._session.get_outputs() if entry.shape[:1] in axes.values()]
+        self.once = {name for name, axis in axes.items() if rows and axis not in rows}
         unknown = set(self._wanted) - set(self.inputs)
         if unknown or [entry.name for entry in self._session.get_outputs()] != list(self.outputs):
             raise BundleError(f"the model's inputs or outputs are not those of the schema ({sorted(unknown)})", where=name)

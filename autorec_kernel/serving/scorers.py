@@ -128,7 +128,7 @@ class RowScorer(Scorer):
         assert self._items is not None
         histories = [request.history] * len(items) if request.given else None
         rest = self._read(self._rest, np.full(len(items), request.row), items, histories)
-        repeated = {name: np.repeat(value, len(items), axis=0) for name, value in user.items()}
+        repeated = {name: value if name in self.graph.once else np.repeat(value, len(items), axis=0) for name, value in user.items()}
         return self._first({**repeated, **{name: value[items] for name, value in self._items.items()}, **rest})
 
     def _read(

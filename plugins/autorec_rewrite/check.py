@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from autorec_kernel.contracts.deploy import CompressionContext, NotApplicable
 from autorec_kernel.records.model import CompressedModel
 from autorec_rewrite.net import Net, bytes_of, option
-from autorec_rewrite.probe import feeds, run, sizes_of
+from autorec_rewrite.probe import feeds, run, sizes_of, told_once
 
-__all__ = ["TOLERANCE", "check_equal", "gap", "work"]
+__all__ = ["TOLERANCE", "check_equal", "check_once", "gap", "work"]
 
 TOLERANCE = 1e-5  # largest accepted difference, relative to max(1, |y|)
 _SEED = 20_240_229
@@ -34,11 +34,25 @@ def check_equal(before: Net, after: Net, model: CompressedModel, context: Compre
     cases.append({name: value[:, :1] if name in _free_axes(before) else value for name, value in shortest.items()})
     if context.sample and set(before.inputs) <= set(context.sample):
         cases.append(_typed(cases[0], {name: np.asarray(context.sample[name]) for name in before.inputs}))
+    if single := told_once(before):
+        cases.append({name: value[:1] if name in single else value for name, value in cases[-1].items()})
     graphs = bytes_of(before), bytes_of(after)
     worst = max(gap(*(run(graph, case) for graph in graphs)) for case in cases)
     if not worst <= tolerance:
         raise NotApplicable(f"the rewritten graph answers differently, by {worst:.3g} (at most {tolerance:.3g} is accepted)")
     return worst
+
+
+def check_once(before: Net, after: Net, cases: Sequence[tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]]) -> None:
+    """Compare the graph before on its inputs with the graph after on inputs that are told once.
+
+    Raises:
+        NotApplicable: An answer differs.
+    """
+    graphs = bytes_of(before), bytes_of(after)
+    worst = max(gap(run(graphs[0], whole), run(graphs[1], once)) for whole, once in cases)
+    if not worst <= TOLERANCE:
+        raise NotApplicable(f"the rewritten graph answers differently where one row stands for many, by {worst:.3g}")
 
 
 def gap(expected: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray]) -> float:

@@ -12,6 +12,7 @@ __all__ = ["autorec_compressors"]
 def autorec_compressors() -> tuple[ComponentSpec, ...]:
     """Return the compressors of this package."""
     return (
+        ComponentSpec("first-layer", "autorec_rewrite.first:FirstLayer", "The user's half of a ranker's first layer, computed once."),
         ComponentSpec("fold", "autorec_rewrite.fold:Fold", "Constants computed, shapes shortened, equal parts kept once."),
         ComponentSpec("last-position", "autorec_rewrite.last:LastPosition", "One step of a history computed where one is read."),
     )

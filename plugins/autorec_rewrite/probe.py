@@ -14,7 +14,7 @@ from autorec_kernel.contracts.deploy import NotApplicable
 from autorec_kernel.records.model import CompressedModel
 from autorec_rewrite.net import Net
 
-__all__ = ["Shapes", "Size", "feeds", "probed", "run", "sizes_of"]
+__all__ = ["Shapes", "Size", "feeds", "probed", "run", "sizes_of", "told_once"]
 
 Size = int | tuple[int, ...]  # the same at every probe, or what it was at each
 Inputs = Mapping[str, np.ndarray]
@@ -98,6 +98,14 @@ def feeds(net: Net, model: CompressedModel, rows: int, rng: np.random.Generator,
         else:
             made[value.name] = _ids(shape, schema[value.name].size if value.name in schema else _rows(net, value.name), rng)
     return made
+
+
+def told_once(net: Net) -> list[str]:
+    """Return the inputs that may have one row for all rows of the others: those whose first axis is not the one of the outputs."""
+    ends = {value.type.tensor_type.shape.dim[0].dim_param for value in net.model.graph.output if value.type.tensor_type.shape.dim}
+    first = {value.name: value.type.tensor_type.shape.dim[0].dim_param for value in net.model.graph.input}
+    rows = ends & set(first.values()) - {""}
+    return [name for name, axis in first.items() if rows and axis not in rows]
 
 
 def _free(net: Net, bounds: Mapping[str, int], turn: int) -> dict[str, int]:

@@ -12,7 +12,7 @@ import onnx
 from autorec_rewrite.net import Net, option
 from autorec_rewrite.probe import Shapes, Size
 
-__all__ = ["Need", "Row", "aligned", "needs"]
+__all__ = ["EACH", "Need", "Row", "aligned", "needs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,13 +227,14 @@ def _axes(entry: onnx.NodeProto, net: Net, rank: int) -> list[int] | None:
     return None if not found else [axis % rank for axis in found]
 
 
-_EACH = """
-    Abs Add And BitShift BitwiseAnd BitwiseOr Cast Ceil Clip Cos Div Elu Equal Erf Exp Floor Gelu Greater GreaterOrEqual HardSigmoid
-    HardSwish Identity IsInf IsNaN LeakyRelu Less LessOrEqual Log Max Mean Min Mish Mod Mul Neg Not Or PRelu Pow Reciprocal Relu Round
-    Selu Sigmoid Sign Sin Softplus Softsign Sqrt Sub Sum Tan Tanh ThresholdedRelu Where Xor
+_NAMES = """
+    Abs Add And BitShift BitwiseAnd BitwiseOr Cast Ceil Clip Cos Div Elu Equal Erf Exp Floor Gelu Greater GreaterOrEqual
+    HardSigmoid HardSwish Identity IsInf IsNaN LeakyRelu Less LessOrEqual Log Max Mean Min Mish Mod Mul Neg Not Or PRelu Pow
+    Reciprocal Relu Round Selu Sigmoid Sign Sin Softplus Softsign Sqrt Sub Sum Tan Tanh ThresholdedRelu Where Xor
 """
+EACH = frozenset(_NAMES.split())
 _RULES: dict[str, Rule] = {
-    **dict.fromkeys(_EACH.split(), _each),
+    **dict.fromkeys(EACH, _each),
     **dict.fromkeys(
         ("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2", "ReduceSumSquare"), _reduce
     ),

@@ -10,7 +10,7 @@ import onnx
 from autorec_kernel.records.model import CompressedModel
 from autorec_rewrite.moves import MOVES, Move
 from autorec_rewrite.net import Net, bytes_of, makers, node, readers, with_nodes
-from autorec_rewrite.probe import Shapes, Size, probed, run
+from autorec_rewrite.probe import Shapes, Size, probed, run, told_once
 
 __all__ = ["Sizes", "tidied"]
 
@@ -127,6 +127,8 @@ class Sizes:
         self.stored: dict[str, np.ndarray] = {}
         given = [(name, axis, size) for name in reversed(net.inputs) for axis, size in enumerate(shapes.dims[name])]
         self.sources = {size: (name, axis) for name, axis, size in given if isinstance(size, tuple)}
+        if told_once(net):  # two inputs may have as many rows at every probe, and yet not always
+            self.sources = {size: found for size, found in self.sources.items() if found[1] != 0}
         alone = [name for name in reversed(_of_shapes(net, shapes)) if len(shapes.dims[name]) == 1]
         self.computed = {shapes.numbers[name][0]: name for name in alone if len(shapes.numbers[name]) == 1}
 

@@ -113,10 +113,12 @@ def _outcome(result: Mapping[str, Any], folder: Path) -> list[str]:
     sizes, took = result["compressed"]["bytes"], result["stages"]["total"]
     taken = ", ".join(step["component"] for step in result["compressed"]["steps"] if step["taken"]) or "no step paid off"
     ended = ", ".join(f"{count} {status}" for status, count in result["trials"].items())
+    paper = result["certificate"]
     return [
         f"verdict:   {result['verdict']}",
         f"model:     {result['best']['architecture']} (trial {result['best']['trial']})",
         f"size:      {_bytes(sizes['before'])} before compression, {_bytes(sizes['after'])} after ({taken})",
+        *([f"loss:      {paper['verdict']}: {paper['metric']} {paper['gain'] or 0.0:+.2%} by compression"] if paper else []),
         f"trials:    {ended}; {span(took)} in all",
         f"bundle:    {folder / result['bundle']['path']} ({_bytes(result['bundle']['bytes'])}), result: {folder / 'result.json'}",
     ]

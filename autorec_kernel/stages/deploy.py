@@ -93,16 +93,9 @@ def _decided(
     trainer = trainer_of(place, features, trials, chosen, teachers, judge.restored, deadline)
     context = CompressionContext(target, features, sample, tuner, np.random.default_rng(recipe.seed), trainer=trainer)
     start = exported(model, sample)
-    request = PlanRequest(
-        replace(start, quality=measured(start, quality)),
-        target,
-        kernel,
-        context,
-        partial(apply_step, kernel, context, recipe.seed),
-        lambda candidate: measured(candidate, quality),
-        recipe.seed,
-        deadline,
-    )
+    start = replace(start, quality=measured(start, quality))
+    apply = partial(apply_step, kernel, context, recipe.seed)
+    request = PlanRequest(start, target, kernel, context, apply, lambda one: measured(one, quality), recipe.seed, deadline)
     plan: Plan = planner.plan(request)
     return plan
 
@@ -143,19 +136,9 @@ def certificate_of(
         LimitsError: The bundle does not keep to a limit that only it shows, such as `max_memory`.
     """
     planner, float_test, test = _planner(place), tests["best"], tests["compressed"]
-    evidence = Evidence(
-        target_of(place.recipe),
-        place.recipe.task,
-        deployed.float_model,
-        deployed.compressed,
-        deployed.sample,
-        final,
-        test.asked,
-        {"before": float_test.quality, "after": test.quality},
-        deployed.checked,
-        bundle,
-        place.recipe.seed,
-    )
+    target, judged = target_of(place.recipe), {"before": float_test.quality, "after": test.quality}
+    models = (deployed.float_model, deployed.compressed, deployed.sample)
+    evidence = Evidence(target, place.recipe.task, *models, final, test.asked, judged, deployed.checked, bundle, place.recipe.seed)
     found, broken = guarded(lambda: {} if planner is None else dict(planner.certify(evidence)))
     if broken:
         place.note(f"there is no certificate: {broken}")
@@ -183,7 +166,7 @@ def _refuse(place: Workplace, missed: Mapping[str, Mapping[str, float]], what: s
         return
     rows = {name: (row["limit"], row.get("reached", row.get("measured", 0.0))) for name, row in missed.items()}
     told = "; ".join(f"{name} is {limit:,g} and it reaches {got:,.6g} ({got / limit - 1:+.1%})" for name, (limit, got) in rows.items())
-    hint = f"allow more, or plan again with other limits: autorec compress {place.folder} --help"
+    hint = "allow more, or plan again for other limits, without a search: autorec compress RUN --help"
     shares = {name: got / limit for name, (limit, got) in rows.items()}
     raise LimitsError(f"{what}: {told}", where=str(place.folder), hint=hint, shares=shares)
 

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from autorec_kernel.deploy.graph_network import GraphNetwork
@@ -139,15 +140,9 @@ def _made(
 
 def _smaller(trials: Sequence[Trial], chosen: Trial, shares: Mapping[str, float]) -> list[Trial]:
     """Return the trials that would keep to the limits if they were compressed as much as the chosen one, which does not."""
-    most = chosen.cost.bytes / shares.get("max_bytes", 1.0), chosen.cost.latency_ms / shares.get("max_latency_ms", 1.0)
-    costs = {trial.number: (trial.cost.bytes, trial.cost.latency_ms) for trial in trials}
-    names = ("max_bytes", "max_latency_ms")
-    return [
-        trial
-        for trial in trials
-        if trial.number != chosen.number
-        and all(cost <= limit for name, cost, limit in zip(names, costs[trial.number], most, strict=True) if name in shares)
-    ]
+    costs = {"max_bytes": attrgetter("cost.bytes"), "max_latency_ms": attrgetter("cost.latency_ms")}
+    broken = [(costs[name], share) for name, share in shares.items() if name in costs]
+    return [one for one in trials if one is not chosen and all(of(one) * share <= of(chosen) for of, share in broken)]
 
 
 def _baselines(place: Workplace, final: FeatureSet, found: SearchResult, state: Search, served: Measured) -> dict[str, Any]:

@@ -80,3 +80,29 @@ def test_nobody_teaches_and_nothing_is_trained_after_the_deadline(place: Any) ->
 def test_a_copy_whose_original_is_not_among_the_trials_does_not_teach_in_a_limited_time(place: Any) -> None:
     found = teachers_of(place(budget=1000.0), None, TRIALS[2:], TRIALS[3])  # type: ignore[arg-type]
     assert found == [(3, 1.0)]
+
+
+def test_the_deadline_reaches_the_training_itself_and_what_it_cut_is_not_taken(place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A forecast may be wrong: the evaluator is told when to stop, and a student that was stopped is none."""
+    seen: list[float | None] = []
+
+    def context_for(place: Any, view: Any, number: int, deadline: float | None) -> Any:
+        seen.append(deadline)
+        return None
+
+    class Slow:
+        def refit(self, genotype: Any, details: Any, context: Any) -> str:
+            time.sleep(0.3)
+            return "cut short"
+
+    monkeypatch.setattr(trainer.judge, "context_for", context_for)
+    monkeypatch.setattr(trainer, "evaluator_of", lambda kernel, recipe: "kit/slow")
+    work = place(trials=3)
+    work.kernel = SimpleNamespace(create=lambda *told, **options: Slow())
+    quick = [trial(0, 0.001)]
+    ends = time.monotonic() + 0.2
+    found = trainer_of(work, None, quick, quick[0], [(0, 1.0)], lambda *told: "model", ends)  # type: ignore[arg-type]
+    with pytest.raises(NotApplicable, match="the time was up before 2 epochs"):
+        found.train({"n": 0}, None, 2)  # type: ignore[arg-type]
+    free = trainer_of(work, None, quick, quick[0], [(0, 1.0)], lambda *told: "model")  # type: ignore[arg-type]
+    assert free.train({"n": 0}, None, 2) == "cut short" and seen == [ends, None]  # type: ignore[arg-type,comparison-overlap]

@@ -38,7 +38,7 @@ def with_index(model: ServedModel, state: ServingState, kernel: Kernel, *, seed:
     users = np.random.default_rng(seed).permutation(np.unique(owners[owners > 0]))[:_ASKED]
     graph = Graph(model.graph, model.spec, name=f"{model.role}.onnx")
     scorer, fold_in = VectorScorer(graph, state, model.item_vectors, model.item_bias), FoldIn(model.item_vectors)
-    asked = [one for part in np.split(users, [min(GOLDEN, len(users))]) if len(part) for one in questions(scorer, part, fold_in)]
+    asked = questions(scorer, users, fold_in) if len(users) else []
     told = [] if asked else ["there are no users with a history to measure an index on"]
     for row in kernel.components("index") if asked else ():
         found = _tried(row.id, scorer, asked, kernel, seed)

@@ -24,7 +24,7 @@ from autorec_kernel.serving.given import arrays_of, check_forms, texts_of
 from autorec_kernel.serving.nearest import open_nearest
 from autorec_kernel.serving.predict import count_rows, predict_rows, reads_history, tells
 from autorec_kernel.serving.requests import Request, concat, read_requests, way
-from autorec_kernel.serving.scorers import Scorer, make_scorer
+from autorec_kernel.serving.scorers import RowScorer, Scorer, make_scorer
 from autorec_kernel.serving.verify import check_golden, damaged, load_graphs, open_bundle
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Recommender"]
 
 _BLOCK = 1 << 22  # catalogue scores held at a time
+_BUNDLE = "bundle"  # where an answer fails that a consistent bundle cannot give
 
 
 class Recommender:
@@ -59,15 +60,16 @@ class Recommender:
         self.graph = graphs[self.role]
         with damaged(SCHEMA):
             tables = {name: bundle.array(member) for name, member in self.schema["tables"].items()}
+            Schema.from_json(self.schema["columns"])
         index = {name[7:]: tables.pop(name) for name in [*tables] if name.startswith("@index.")}
         self._vectors = vectors, bias = tables.pop("@item_vectors", None), tables.pop("@item_bias", None)
         with damaged(PROGRAMS):
             self.state = ServingState.load(bundle.json(PROGRAMS), tables)
         with damaged(LIVE):
             self._live = Live.load(bundle.json(LIVE), tables) if LIVE in bundle.members else None
-        self._scorer: Scorer = make_scorer(self.graph, self.state, vectors, bias)
-        self._fold_in = FoldIn(vectors) if vectors is not None else None
         with damaged(SCHEMA):
+            self._scorer: Scorer = make_scorer(self.graph, self.state, vectors, bias)
+            self._fold_in = FoldIn(vectors) if vectors is not None else None
             self._nearest, self.retrieval = open_nearest(self.schema.get("index", {}), index, self._scorer, self._fold_in, create)
 
     @classmethod
@@ -84,6 +86,7 @@ class Recommender:
         """Return recommend, rate or click."""
         return str(self.schema["task"])
 
+    @damaged(_BUNDLE)
     def recommend(
         self,
         users: Sequence[str | None] | None = None,
@@ -118,8 +121,9 @@ class Recommender:
         step = max(1, _BLOCK // max(1, self.items))
         for start in range(0, len(requests), step):
             block = requests[start : start + step]
-            seen = concat([np.unique(np.concatenate([request.seen if exclude_seen else banned, banned])) for request in block])
-            yield from self._lists(block, min(k, max(1, self.items - 1)) if k >= 1 else k, seen)
+            with damaged(_BUNDLE):
+                seen = concat([np.unique(np.concatenate([request.seen if exclude_seen else banned, banned])) for request in block])
+                yield from self._lists(block, min(k, max(1, self.items - 1)) if k >= 1 else k, seen)
 
     def _lists(self, block: Sequence[Request], k: int, seen: tuple[np.ndarray, np.ndarray]) -> Iterator[Answer]:
         if self._nearest is None or k < 1:
@@ -131,13 +135,13 @@ class Recommender:
         found = dict[int, tuple[np.ndarray, np.ndarray]]()
         for numbers, users in self._by(block, ways, self._scorer.user_outputs, lambda vectors: vectors):
             found.update(zip(numbers, zip(*self._nearest.lists(users, k, concat([parts[n] for n in numbers])), strict=True), strict=True))
-        if popular := sorted({*range(len(block))} - found.keys()):
-            row = self._popularity()
-            for number in popular:
-                listed = top_k(row[None], k, concat([parts[number]]))[0]
-                found[number] = listed, row[listed]
+        for number in sorted({*range(len(block))} - found.keys()):
+            scores = self._popularity()
+            listed = top_k(scores[None], k, concat([parts[number]]))[0]
+            found[number] = listed, scores[listed]
         yield from (self._answer(one, *found[number], ways[number]) for number, one in enumerate(block))
 
+    @damaged(_BUNDLE)
     def scores(self, requests: Sequence[Request]) -> tuple[np.ndarray, list[AnsweredBy]]:
         """Return float32 [A, N] catalogue scores (column 0 = the unknown item) and how each row was answered.
 
@@ -172,19 +176,24 @@ class Recommender:
         if by_fold and self._fold_in is not None:
             yield by_fold, folded(self._fold_in.users([requests[number].history for number in by_fold]))
 
+    @damaged(_BUNDLE)
     def score(self, user: str | None, items: Sequence[str], history: Sequence[str] | None = None) -> np.ndarray:
         """Return float64 [len(items)]: one user's scores of the given items; an unknown item scores the catalogue's mean."""
         return self.scored(read_requests(self.state, [user], [history])[0], items)[0]
 
+    @damaged(_BUNDLE)
     def scored(self, request: Request, items: Sequence[str]) -> tuple[np.ndarray, AnsweredBy]:
         """Return the scores of `score` for a request, and how it was answered."""
         self.need_catalogue()
-        scores, (how,) = self.scores([request])
         rows = np.asarray(self.state.items.row_of([str(item) for item in items]), dtype=np.int64)
+        if isinstance(self._scorer, RowScorer) and len(rows) and rows.all() and self._ways([request]) == ["model"]:
+            return self._scorer.given(request, rows).astype(np.float64), "model"
+        scores, (how,) = self.scores([request])
         real = scores[0, 1:].astype(np.float64)
         mean = real[np.isfinite(real)].mean() if len(real) else 0.0
         return np.where(rows > 0, scores[0, rows].astype(np.float64), mean), how
 
+    @damaged(_BUNDLE)
     def predict(
         self,
         users: Sequence[str | None] | None = None,
@@ -204,6 +213,7 @@ class Recommender:
         users, items, columns = texts_of(users, "user"), texts_of(items, "item"), arrays_of(columns)
         return predict_rows(self._scorer, self.state, users, items, columns, lambda requests: self.scores(requests)[0])
 
+    @damaged(_BUNDLE)
     def fold(
         self,
         users: Sequence[str | None] | None,
@@ -243,6 +253,7 @@ class Recommender:
         found._scorer = make_scorer(self.graph, found.state, *self._vectors)
         return found
 
+    @damaged(_BUNDLE)
     def drift(
         self,
         users: Sequence[str | None] | None = None,

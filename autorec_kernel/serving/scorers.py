@@ -92,7 +92,7 @@ class VectorScorer(Scorer):
 
     def of(self, user: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Return float32 [n], the scores of item rows for one user, float32 [D] or [K, D]."""
-        scores = catalogue_scores(user[None], self._items[rows])[0]
+        scores: np.ndarray = catalogue_scores(user[None], self._items[rows])[0]
         return scores if self._bias is None else scores + self._bias[rows]
 
 
@@ -108,7 +108,8 @@ class RowScorer(Scorer):
         self._items: dict[str, np.ndarray] | None = None
 
     def catalogue(self, requests: Sequence[Request]) -> np.ndarray:
-        return np.stack([self._one(request) for request in requests])
+        everything = np.arange(int(self.state.schema.items))
+        return np.stack([self.given(request, everything) for request in requests])
 
     def rows(self, users: np.ndarray, items: np.ndarray, columns: Mapping[str, ColumnData] | None) -> np.ndarray:
         """Return float32 [tasks, A], the predictions of every task for a block of rows in the state at the end of training."""
@@ -116,12 +117,12 @@ class RowScorer(Scorer):
         found = self.graph.run(inputs)
         return np.stack([found[name].reshape(len(found[name]), -1)[:, 0] for name in self.graph.outputs])
 
-    def _one(self, request: Request) -> np.ndarray:
-        count = int(self.state.schema.items)
+    def given(self, request: Request, items: np.ndarray) -> np.ndarray:
+        """Return float32 [n], one user's scores of item rows int64 [n]; what depends on user or item alone is read once."""
         if self._items is None:
-            self._items = self._read(self._item, None, np.arange(count), None)
+            self._items = self._read(self._item, None, np.arange(int(self.state.schema.items)), None)
         user = self._read(self._user, np.array([request.row]), None, given_histories([request]))
-        parts = [self._block(request, user, np.arange(start, min(start + _ROWS, count))) for start in range(0, count, _ROWS)]
+        parts = [self._block(request, user, items[start : start + _ROWS]) for start in range(0, len(items), _ROWS)]
         return np.concatenate(parts)
 
     def _block(self, request: Request, user: Mapping[str, np.ndarray], items: np.ndarray) -> np.ndarray:

@@ -93,16 +93,6 @@ _LAWS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "check_compression_is_deterministic",
         ),
     },
-    "planner": {
-        "planners": (
-            "check_taken_steps_can_be_applied_again",
-            "check_plan_leaves_the_model_alone",
-            "check_plan_repeats",
-            "check_failing_compressors_cost_their_own_steps",
-            "check_limits_are_kept_or_told",
-            "check_deadline_ends_the_planning",
-        ),
-    },
     "index": {
         "indexes": (
             "check_build_gives_plain_arrays",
@@ -111,6 +101,16 @@ _LAWS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             "check_effort_pays",
             "check_index_repeats_in_another_process",
             "check_damaged_arrays_are_refused",
+        ),
+    },
+    "planner": {
+        "planners": (
+            "check_taken_steps_can_be_applied_again",
+            "check_plan_leaves_the_model_alone",
+            "check_plan_repeats",
+            "check_failing_compressors_cost_their_own_steps",
+            "check_limits_are_kept_or_told",
+            "check_deadline_ends_the_planning",
         ),
     },
     "metric": {

@@ -40,7 +40,7 @@ class Cells:
         self._index = _made(arrays)
         self.rows = len(arrays["rows"])
         most = max(_FIRST, len(sizes) * _LARGEST)
-        self.efforts = 1 + int(np.log2(most / _FIRST))
+        self.efforts = 1 + int(2 * np.log2(most / _FIRST))
 
     def candidates(self, queries: np.ndarray, count: int, effort: int) -> np.ndarray:
         """Return int64 [A, M], M >= count: rows that should hold the `count` largest inner products of each query, -1 where none is left.
@@ -48,11 +48,11 @@ class Cells:
         Args:
             queries: float32 [A, D].
             count: Rows wanted.
-            effort: 0 … efforts - 1; each reads twice as many cells as the one before. The cells also grow with the square root of `count`.
+            effort: 0 … efforts - 1; two more read twice as many cells. The cells also grow with the square root of `count`.
         """
         queries = np.ascontiguousarray(queries, dtype=np.float32)
         wanted = min(count + _SPARE, self.rows)
-        probes = min(len(self._starts) - 1, int(_FIRST * 2**effort * max(1.0, count / 10) ** 0.5))
+        probes = min(len(self._starts) - 1, int(_FIRST * 2 ** (effort / 2) * max(1.0, count / 10) ** 0.5))
         middles = queries @ self._centroids.T
         hopes = middles + np.sqrt((queries**2).sum(1, keepdims=True)) * self._reach
         cells = np.argpartition(hopes, -probes, axis=1)[:, -probes:].astype(np.int64)

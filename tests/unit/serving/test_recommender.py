@@ -108,6 +108,18 @@ def test_a_scored_request_says_how_it_was_answered(bundles: dict[str, Recommende
     assert values.tolist() == one.score(user, ["i03", "nothing"], history).tolist()
 
 
+def test_a_ranker_reads_the_items_that_are_asked_for_and_no_others(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recommender = Recommender.load(folder / "ranker")
+    full = recommender.score("u3", [f"i{number:02d}" for number in range(1, ITEMS + 1)])
+    rows, honest = list[int](), recommender.graph.run
+    monkeypatch.setattr(recommender.graph, "run", lambda inputs: rows.append(len(inputs["item_id"])) or honest(inputs))
+    np.testing.assert_allclose(recommender.score("u3", ["i07", "i30", "i07"]), full[[6, 29, 6]], rtol=1e-6)
+    assert rows == [3]
+    assert recommender.score("u3", ["i07", "unknown"])[1] == pytest.approx(full.mean(), rel=1e-6)
+    assert rows == [3, ITEMS + 1]
+    assert len(recommender.score("u3", [])) == 0
+
+
 def test_equal_scores_are_listed_by_item_id(bundles: dict[str, Recommender]) -> None:
     items = bundles["factors"].recommend(["nobody"], k=ITEMS)[0]
     groups: dict[float, list[str]] = {}

@@ -45,8 +45,8 @@ def test_twice_the_square_root_of_the_rows_is_the_number_of_cells() -> None:
 def test_longer_lists_read_more_cells() -> None:
     vectors, queries = planted(20_000)
     index = InvertedFile(InvertedFile.Config()).open(InvertedFile(InvertedFile.Config()).build(vectors, np.random.default_rng(0)))
-    assert recall(index, vectors, queries, 1) > 0.99
-    assert recall(index, vectors, queries, 1, count=160) > 0.97
+    assert recall(index, vectors, queries, 2) > 0.99
+    assert recall(index, vectors, queries, 2, count=160) > 0.97
 
 
 def test_wide_cells_with_a_short_middle_are_not_missed() -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Deployed", "Planned", "bundle_of", "certificate_of", "deploy", "plan_compression"]
 
+_SCRATCH = ".certified"  # where the bundle stands while its certificate is made
 _PLANNING, _APPLYING = 0.6, 0.3  # of the time for deployment, each from its own beginning; the rest is for writing the bundle
 
 
@@ -178,13 +180,12 @@ def bundle_of(
     deployed: Deployed,
     metrics: Mapping[str, Mapping[str, float]],
     plugins: Mapping[str, str],
-    name: str = "bundle",
-    report: Mapping[str, Any] | None = None,
-) -> Bundle:
-    """Write `bundle/`, or a folder of another name, with the state at the end of training, and verify it.
+    certify: Callable[[Path], dict[str, Any]],
+) -> tuple[Bundle, dict[str, Any]]:
+    """Write `bundle/` with the state at the end of training, verify it, and return it with its certificate.
 
     Args:
-        report: Further members, as JSON values.
+        certify: Returns the certificate of the bundle in a folder, where it stands until it has one.
     """
     model = deployed.compressed.model
     network = model.model.module
@@ -202,8 +203,8 @@ def bundle_of(
         notes=tuple(place.notes),
         repeats=place.recipe.task == "recommend" and final.repeating,
     )
-    return write_bundle(
-        place.folder / name,
+    write = partial(
+        write_bundle,
         model=served_model(network, model.graph),
         state=state,
         sample=serving_sample(network, final),
@@ -211,8 +212,15 @@ def bundle_of(
         columns=dataset.schema,
         drift=held_out_profile(final, network.inputs, dataset),
         live=live_of(final, names=network.inputs, stored=_stored(network)) if place.recipe.live else None,
-        report={name: canonical_json(value) for name, value in (report or {}).items()},
     )
+    scratch = place.folder / _SCRATCH
+    try:
+        write(scratch)
+        found = certify(scratch)
+        report = {"certificate.json": canonical_json(found)} if found else {}
+        return write(place.folder / "bundle", report=report), found
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _stored(network: Any) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["finish"]
 
-_SCRATCH = ".certified"  # where the bundle stands while its certificate is made
 _TRIES = 3  # chosen models that may turn out not to be servable
 
 
@@ -67,13 +65,8 @@ def finish(
     with place.stage("deploy", "writing the bundle"):
         assert final.state() is state_before_test
         metrics = {"valid": clean(chosen.trial.metrics), "test": clean(tests["compressed"].metrics)}
-        write = partial(bundle_of, place, dataset, final, deployed, metrics, plugin_versions(place))  # type: ignore[arg-type]
-        try:
-            write(name=_SCRATCH)
-            certificate = certificate_of(place, final, deployed, tests, place.folder / _SCRATCH)
-            bundle = write(report={"certificate.json": certificate} if certificate else {})
-        finally:
-            shutil.rmtree(place.folder / _SCRATCH, ignore_errors=True)
+        certify = partial(certificate_of, place, final, deployed, tests)
+        bundle, certificate = bundle_of(place, dataset, final, deployed, metrics, plugin_versions(place), certify)  # type: ignore[arg-type]
     result = result_of(place, dataset, features, found, chosen, planned.steps, deployed, tests, baselines, bundle, certificate)
     place.write_json("result.json", result)
     draw_curves(place.folder, chosen.trial)

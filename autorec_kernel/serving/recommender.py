@@ -117,11 +117,11 @@ class Recommender:
 
     def stream(self, requests: Sequence[Request], k: int, *, exclude_seen: bool = True, exclude: Iterable[str] = ()) -> Iterator[Answer]:
         """Yield the answers in order, a block of users at a time."""
-        banned = np.asarray(self.state.items.row_of([str(item) for item in exclude]), dtype=np.int64)
-        step = max(1, _BLOCK // max(1, self.items))
-        for start in range(0, len(requests), step):
-            block = requests[start : start + step]
-            with damaged(_BUNDLE):
+        with damaged(_BUNDLE):
+            banned = np.asarray(self.state.items.row_of([str(item) for item in exclude]), dtype=np.int64)
+            step = max(1, _BLOCK // max(1, self.items))
+            for start in range(0, len(requests), step):
+                block = requests[start : start + step]
                 seen = concat([np.unique(np.concatenate([request.seen if exclude_seen else banned, banned])) for request in block])
                 yield from self._lists(block, min(k, max(1, self.items - 1)) if k >= 1 else k, seen)
 

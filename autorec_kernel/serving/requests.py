@@ -12,6 +12,7 @@ from autorec_kernel.errors import UsageError
 from autorec_kernel.records.lists import offsets_of
 from autorec_kernel.serving.answer import AnsweredBy
 from autorec_kernel.serving.given import texts_of
+from autorec_kernel.serving.verify import damaged
 
 if TYPE_CHECKING:
     from autorec_kernel.records.serving_state import ServingState
@@ -40,6 +41,7 @@ class Request:
     unknown_items: int = 0
 
 
+@damaged("bundle")
 def read_requests(
     state: ServingState, users: Sequence[str | None] | None, histories: Sequence[Sequence[str] | None] | None
 ) -> list[Request]:

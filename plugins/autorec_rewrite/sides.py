@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from itertools import groupby
 
 import numpy as np
 import onnx
 
 from autorec_kernel.contracts.deploy import NotApplicable
 from autorec_rewrite.net import Net, makers, node, option, with_nodes
-from autorec_rewrite.probe import Shapes
+from autorec_rewrite.probe import Shapes, Size
 from autorec_rewrite.rows import EACH
 
 __all__ = ["Sides", "once"]
@@ -72,6 +73,7 @@ class _Once:
 
     def __init__(self, net: Net, shapes: Shapes, sides: Sides, row: str, user: str) -> None:
         self.shapes, self.sides, self.row, self.user = shapes, sides, row, user
+        self.dims: dict[str, tuple[Size, ...]] = dict(shapes.dims)
         self.rows = shapes.dims[row][0]
         self.made = makers(net)
         self.plain = self._sizes(net)
@@ -84,16 +86,36 @@ class _Once:
         out = entry.output[0]
         if out in self.plain:
             return []
-        copy = onnx.NodeProto.FromString(entry.SerializeToString())
+        copy = self._grouped(onnx.NodeProto.FromString(entry.SerializeToString()))
         user = self.sides.of_user(out) or self._of_user_but_sizes(entry)
-        for place, name in enumerate(entry.input):
+        for place, name in enumerate(list(copy.input)):
             if name in self.plain:
                 copy.input[place] = self._sized(name, user=user)
-            elif not user and self.sides.of_user(name) and not self._repeats(entry, place):
+            elif not user and self.sides.of_user(name) and not self._repeats(copy, place):
                 copy.input[place] = self._many(name)
         if user and not self.sides.of_user(out):
             self.sides.inputs |= {name: {self.user} for name in entry.output if name}
         return [copy]
+
+    def _grouped(self, entry: onnx.NodeProto) -> onnx.NodeProto:
+        """Lay neighbours of the user side by side before they are repeated."""
+        if entry.op_type != "Concat" or self.sides.of_user(entry.output[0]) or entry.output[0] not in self.shapes.dims:
+            return entry
+        axis = option(entry, "axis", 0) % len(self.shapes.dims[entry.output[0]])
+        parts: list[str] = []
+        for alone, names in groupby(entry.input, self.sides.of_user):
+            run = list(names)
+            widths = [size for name in run for size in self.shapes.dims.get(name, ())[axis : axis + 1] if isinstance(size, int)]
+            if not alone or len(run) == 1 or axis == 0 or len(widths) < len(run):
+                parts += run
+                continue
+            key, size = ".".join(["together", *run]), self.shapes.dims[run[0]]
+            self.extra[key] = node("Concat", run, key, axis=axis)
+            self.sides.inputs[key] = set(self.sides.users)
+            self.dims[key] = (*size[:axis], sum(widths), *size[axis + 1 :])
+            parts.append(key)
+        entry.input[:] = parts
+        return entry
 
     def end(self, name: str) -> list[onnx.NodeProto]:
         """Return what repeats an output that depends on the user alone."""
@@ -156,8 +178,8 @@ class _Once:
 
     def _many(self, name: str) -> str:
         """Return a value of the user, repeated for all rows."""
-        key, rank = f"{name}.many", len(self.shapes.dims[name])
-        if self.shapes.dims[name][:1] != (self.rows,):
+        key, rank = f"{name}.many", len(self.dims[name])
+        if self.dims[name][:1] != (self.rows,):
             return name
         if key not in self.extra:
             self.extra.setdefault("rows.count", node("Shape", [self.row], "rows.count", start=0, end=1))

@@ -92,7 +92,7 @@ class _Terms:
             self._side_by_side(list(entry.input), weights)
         elif entry is not None and entry.op_type in ("Reshape", "Unsqueeze", "Squeeze") and self._flat(entry.input[0], value):
             self.add(entry.input[0], weights)
-        elif entry is None or not (self._inner(entry, weights) or self._looked_up(entry, weights)):
+        elif entry is None or not (self._inner(entry, weights) or self._scaled(entry, weights) or self._looked_up(entry, weights)):
             self.found.terms.append(Term(value, weights))
 
     def _side_by_side(self, values: list[str], weights: np.ndarray) -> None:
@@ -118,10 +118,34 @@ class _Terms:
             return False
         inner, bias = plain
         if bias is not None:
-            moved = bias.reshape(-1) @ weights
-            self.found.bias = moved if self.found.bias is None else self.found.bias + moved
+            self._offset(bias.reshape(-1) @ weights)
         self.found.folded += (inner.shape[1] - inner.shape[0]) * weights.shape[1]
         self.add(entry.input[0], inner @ weights)
+        return True
+
+    def _offset(self, moved: np.ndarray) -> None:
+        self.found.bias = moved if self.found.bias is None else self.found.bias + moved
+
+    def _scaled(self, entry: onnx.NodeProto, weights: np.ndarray) -> bool:
+        """Multiply a vector for each number, [A, n, 1] · [n, E], with the weights; or add a constant [n, E] to the bias."""
+        constant = next((array for name in entry.input if (array := self.net.array(name)) is not None), None)
+        other = next((name for name in entry.input if name not in self.net.stored), "")
+        size = self.shapes.dims[entry.output[0]]
+        if entry.op_type not in ("Add", "Mul") or constant is None or not other or constant.dtype != np.float32 or len(size) != 3:
+            return False
+        given, shape = self.shapes.dims[other], tuple(one for one in size[1:] if isinstance(one, int))
+        if len(shape) != 2 or constant.shape[-2:] != shape or constant.size != shape[0] * shape[1]:
+            return False
+        fixed = constant.reshape(shape)
+        if entry.op_type == "Add" and given == size:
+            self._offset(fixed.reshape(-1).astype(np.float64) @ weights)
+            self.add(other, weights)
+            return True
+        if entry.op_type == "Add" or given != (size[0], size[1], 1) or fixed.shape[1] == 1:
+            return False
+        merged = np.einsum("ne,neh->nh", fixed.astype(np.float64), weights.reshape(*fixed.shape, -1))
+        self.found.folded += fixed.size * weights.shape[1] - merged.size
+        self.add(other, merged)
         return True
 
     def _looked_up(self, entry: onnx.NodeProto, weights: np.ndarray) -> bool:

@@ -99,6 +99,36 @@ def test_users_are_multiplied_once_items_are_looked_up_and_constants_are_multipl
     np.testing.assert_allclose(answer(found, one), expected(whole), atol=1e-5)
 
 
+def test_numbers_that_scale_a_vector_each_are_multiplied_as_numbers() -> None:
+    """x[a, n] · v[n, e] laid flat, times W: the constants make one matrix [n, H]."""
+    vectors, offset = RNG.normal(size=(4, 32)).astype(np.float32), RNG.normal(size=(4, 32)).astype(np.float32)
+    wide = (RNG.normal(size=(WIDE + 128, HIDDEN)) / 10).astype(np.float32)
+    nodes = [
+        node("Gather", ["table", "user_id"], "of_user"),
+        node("Unsqueeze", ["price", "last"], "column"),
+        node("Mul", ["column", "vectors"], "scaled"),
+        node("Add", ["scaled", "offset"], "moved"),
+        node("Reshape", ["moved", "flat"], "numbers"),
+        node("Concat", ["of_user", "numbers"], "x", axis=1),
+        node("Gemm", ["x", "wide", "bias"], "hidden"),
+        node("Relu", ["hidden"], "act"),
+        node("Gemm", ["act", "second"], "made"),
+        node("Squeeze", ["made"], "rating"),
+    ]
+    stored = {name: WEIGHTS[name] for name in ("table", "bias", "second")}
+    stored |= {"vectors": vectors, "offset": offset, "wide": wide, "last": np.array([-1]), "flat": np.array([-1, 128])}
+    features = [feature for feature in FEATURES if feature.name != "item_id"]
+    model = hand_made(nodes, stored, {"user_id": ["A"], "price": ["A", 4]}, {"rating": ["A"]}, features)
+    found = rewritten(FIRST, model)
+    inputs = {"user_id": np.array([3, 5, 0]), "price": given([1], [1, 2, 3])["price"]}
+    laid = (inputs["price"][:, :, None] * vectors.astype(np.float64) + offset).reshape(3, -1)
+    hidden = np.concatenate([WEIGHTS["table"].astype(np.float64)[inputs["user_id"]], laid], 1) @ wide + WEIGHTS["bias"]
+    np.testing.assert_allclose(answer(found, inputs), (np.maximum(hidden, 0) @ WEIGHTS["second"])[:, 0], atol=1e-5)
+    sizes = {tuple(tensor.dims) for tensor in net_of(found).stored.values()}
+    assert {(4, HIDDEN), (WIDE, HIDDEN)} <= sizes
+    assert (4, 32) not in sizes
+
+
 def test_an_embedding_that_something_else_reads_stays_beside_its_products() -> None:
     crossed = (
         node("Mul", ["of_user", "of_item"], "pair"),

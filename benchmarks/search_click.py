@@ -121,30 +121,34 @@ def curves(folder: Path) -> list[list[float]]:
     return found
 
 
-def climbed(order: list[list[float]], batch: int, eta: int, patience: int) -> tuple[int, float]:
-    """Return the epochs that a ladder of one epoch and the rest trains, and the best value it finds; what climbs is trained anew."""
-    epochs, best = 0, 0.0
+def climbed(order: list[list[float]], batch: int, eta: int, patience: int) -> tuple[int, float, int]:
+    """Return the epochs that a ladder of one epoch and the rest trains, the best value it finds, and whose place in the order that is.
+
+    What climbs is trained anew.
+    """
+    epochs, best = 0, (0.0, -1)
     for start in range(0, len(order), batch):
-        now = order[start : start + batch]
+        now = range(start, min(start + batch, len(order)))
         epochs += len(now)
-        for curve in sorted(now, key=lambda values: -values[0])[: -(-len(now) // eta)]:
+        for place in sorted(now, key=lambda one: -order[one][0])[: -(-len(now) // eta)]:
+            curve = order[place]
             reached = next((n for n in range(1, len(curve)) if n - int(np.argmax(curve[: n + 1])) >= patience), len(curve) - 1) + 1
             epochs += reached
-            best = max(best, *curve[:reached])
-    return epochs, best
+            best = max(best, (max(curve[:reached]), place))
+    return epochs, *best
 
 
 def fidelity(given: argparse.Namespace, orders: int = 200, size: int = 96) -> dict[str, Any]:
     """Compare ladders with full trainings of the same candidates, over random orders of as many as a search of minutes tries."""
     known, rng = curves(given.runs / "alone"), np.random.default_rng(0)
     drawn = [[known[place] for place in rng.permutation(len(known))[:size]] for _ in range(orders)]
-    full = [(sum(map(len, order)), max(map(max, order))) for order in drawn]
-    rows: dict[str, Any] = {"candidates": len(known), "epochs of a full search": round(float(np.mean([epochs for epochs, _ in full])), 1)}
+    full = [(sum(map(len, order)), *max((max(curve), place) for place, curve in enumerate(order))) for order in drawn]
+    rows: dict[str, Any] = {"candidates": len(known), "epochs of a full search": round(float(np.mean([row[0] for row in full])), 1)}
     for name, ladder in LADDERS.items():
         found = [climbed(order, *ladder) for order in drawn]
-        saved = [1 - epochs / whole for (epochs, _), (whole, _) in zip(found, full, strict=True)]
-        lost = [best - value for (_, value), (_, best) in zip(found, full, strict=True)]
-        same = float(np.mean(np.array(lost) <= 0))
+        saved = [1 - one[0] / row[0] for one, row in zip(found, full, strict=True)]
+        lost = [row[1] - one[1] for one, row in zip(found, full, strict=True)]
+        same = float(np.mean([row[2] == one[2] for one, row in zip(found, full, strict=True)]))
         rows[name] = {"epochs saved": round(float(np.mean(saved)), 3), "least": round(min(saved), 3), "same winner": same}
         rows[name] |= {"mean loss of AUC": round(float(np.mean(lost)), 6), "largest": round(max(lost), 6)}
     return rows

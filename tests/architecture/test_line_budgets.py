@@ -55,7 +55,7 @@ def test_only_the_one_public_data_set_is_packaged(root: Path) -> None:
         path.relative_to(root).as_posix()
         for folder in ("autorec_kernel", "plugins")
         for path in (root / folder).rglob("*")
-        if path.is_file() and path.suffix not in code and "__pycache__" not in path.parts
+        if path.is_file() and path.suffix not in code and not {"__pycache__", ".mypy_cache"} & set(path.parts)
     }
     tables = {f"plugins/autorec_search/tables/{name}.csv.gz" for name in ("ml-100k", "ml-latest-small")}  # figures of trainings, no data
     names = ("TERMS.md", "items.csv.gz", "ratings.csv.gz", "tags.csv.gz")

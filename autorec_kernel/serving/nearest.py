@@ -88,7 +88,7 @@ class Nearest:
 
     def _proposed(self, user: np.ndarray, k: int, banned: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return what the index proposes and may be listed, best first, with its scores; nothing where it cannot be trusted."""
-        wanted = k + len(banned)
+        wanted = k + len(banned) + 1  # one more, which shows whether the last place is tied
         if wanted * _SHARE > self._scorer.items:
             return _NOTHING
         rows = np.unique(self._search.candidates(self._scorer.query(user), wanted, self.effort)) + 1

@@ -31,7 +31,7 @@ class InvertedFile:
     class Config(ComponentConfig):
         """Options."""
 
-        cells: int = Field(0, ge=0, le=1 << 16, description="Cells of the partition; 0 = twice the square root of the rows.")
+        cells: int = Field(0, ge=0, le=1 << 16, description="Cells of the partition; 0 = four times the square root of the rows.")
 
     arrays: ClassVar[tuple[str, ...]] = ("centroids", "codes", "ranges", "rows", "spread", "starts")
 
@@ -45,7 +45,7 @@ class InvertedFile:
             DataError: A vector is not finite, or there are fewer rows than cells.
         """
         vectors = np.ascontiguousarray(vectors, dtype=np.float32)
-        count = self.config.cells or max(1, round(2 * len(vectors) ** 0.5))
+        count = self.config.cells or max(1, min(len(vectors), round(4 * len(vectors) ** 0.5)))
         if count > len(vectors) or not np.isfinite(vectors).all():
             raise DataError(f"{len(vectors)} vectors cannot be parted into {count} cells", hint="they must be finite, and more than cells")
         with threadpool_limits(1):

@@ -98,7 +98,7 @@ def test_users_who_have_seen_the_best_items_still_get_full_lists(tmp_path: Path)
     index.asked.clear()
     (answer,) = with_it.recommend(["u1"], k=12)
     assert len(answer.items) == 12
-    assert index.asked == [80 + 12]
+    assert index.asked == [80 + 12 + 1]
     assert_same([answer], without.recommend(["u1"], k=12))
 
 

@@ -95,7 +95,7 @@ def write_wide(folder: Path, model: ServedModel) -> Bundle:
 
 
 class Leaky:
-    """Exact search that never proposes a given share of the rows; the share of each effort is known.
+    """Exact search that never proposes a given share of the rows; the share of each effort is known. Of ties it has the last rows first.
 
     Args:
         lost: Effort → share of the rows that it misses.
@@ -116,7 +116,7 @@ class Leaky:
     def candidates(self, queries: np.ndarray, count: int, effort: int) -> np.ndarray:
         self.asked.append(count)
         scores = np.where(self.hidden[effort], -np.inf, queries @ self.vectors.T)
-        found = np.argsort(-scores, axis=1, kind="stable")[:, :count]
+        found = scores.shape[1] - 1 - np.argsort(-scores[:, ::-1], axis=1, kind="stable")[:, :count]
         return found if self.odd is None else np.full_like(found, self.odd)
 
 

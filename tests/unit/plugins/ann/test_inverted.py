@@ -35,9 +35,9 @@ def recall(index: object, vectors: np.ndarray, queries: np.ndarray, effort: int,
     return float(np.minimum(hits, count).mean()) / count
 
 
-def test_twice_the_square_root_of_the_rows_is_the_number_of_cells() -> None:
+def test_four_times_the_square_root_of_the_rows_is_the_number_of_cells() -> None:
     arrays = InvertedFile(InvertedFile.Config()).build(planted(2500)[0], np.random.default_rng(0))
-    assert len(arrays["centroids"]) == 100
+    assert len(arrays["centroids"]) == 200
     assert arrays["codes"].dtype == np.uint8
     assert arrays["codes"].shape == (2500, 16)
 
@@ -51,7 +51,7 @@ def test_longer_lists_read_more_cells() -> None:
 
 def test_wide_cells_with_a_short_middle_are_not_missed() -> None:
     vectors, queries = planted(20_000)
-    arrays = InvertedFile(InvertedFile.Config()).build(vectors, np.random.default_rng(0))
+    arrays = InvertedFile(InvertedFile.Config(cells=280)).build(vectors, np.random.default_rng(0))
     blind = InvertedFile(InvertedFile.Config()).open({**arrays, "spread": 0 * arrays["spread"]})
     seeing = InvertedFile(InvertedFile.Config()).open(arrays)
     assert recall(seeing, vectors, queries, 0) > recall(blind, vectors, queries, 0) + 0.02

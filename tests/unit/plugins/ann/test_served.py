@@ -99,14 +99,10 @@ def in_groups(noise: float) -> ServedModel:
     return replace(wide_model(), item_vectors=items.astype(np.float32))
 
 
-def test_items_in_narrow_groups_are_found_with_the_weakest_effort(kernel: Kernel) -> None:
-    assert with_index(in_groups(0.2), state(), kernel, exact_up_to=1000).index["effort"] == 0
-
-
 def test_where_the_weakest_effort_finds_too_little_a_stronger_one_is_taken(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = with_index(in_groups(1.0), state(), kernel, exact_up_to=1000)
-    assert found.index["effort"] > 0
-    assert found.index["recall@10"] >= 0.99
+    narrow, wide = (with_index(in_groups(noise), state(), kernel, exact_up_to=1000).index for noise in (0.2, 1.0))
+    assert 0 <= narrow["effort"] < wide["effort"]
+    assert min(narrow["recall@10"], wide["recall@10"]) >= 0.99
     monkeypatch.setattr("autorec_ann.cells._LARGEST", 0.0)  # the weakest effort alone
     found = with_index(in_groups(1.0), state(), kernel, exact_up_to=1000)
     assert found.index == {"told": "the index ann/inverted-file has a recall@10 below 0.99"}

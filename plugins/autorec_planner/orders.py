@@ -17,7 +17,9 @@ __all__ = ["Draft", "drafts", "in_order"]
 # weights, and what only stores otherwise last. A name that is not here has the place in the middle.
 _PLACES = {
     "student": 1,
+    "lists": 1,
     "magnitude": 2,
+    "width": 2,
     "tail-rows": 2,
     "sparse-items": 2,
     "int8-dynamic": 4,

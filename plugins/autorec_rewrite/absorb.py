@@ -16,7 +16,7 @@ __all__ = ["absorbed"]
 _MOVES = ("Reshape", "Squeeze", "Transpose", "Unsqueeze")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _States:
     """Keys or values: x · W + b, told apart by heads.
 

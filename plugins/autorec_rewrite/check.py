@@ -10,7 +10,7 @@ import numpy as np
 from autorec_kernel.contracts.deploy import CompressionContext, NotApplicable
 from autorec_kernel.records.model import CompressedModel
 from autorec_rewrite.net import Net, bytes_of, option
-from autorec_rewrite.probe import feeds, run, sizes_of, told_once
+from autorec_rewrite.probe import feeds, runs, sizes_of, told_once
 
 __all__ = ["TOLERANCE", "check_equal", "check_once", "gap", "work"]
 
@@ -36,8 +36,7 @@ def check_equal(before: Net, after: Net, model: CompressedModel, context: Compre
         cases.append(_typed(cases[0], {name: np.asarray(context.sample[name]) for name in before.inputs}))
     if single := told_once(before):
         cases.append({name: value[:1] if name in single else value for name, value in cases[-1].items()})
-    graphs = bytes_of(before), bytes_of(after)
-    worst = max(gap(*(run(graph, case) for graph in graphs)) for case in cases)
+    worst = max(map(gap, runs(bytes_of(before), cases), runs(bytes_of(after), cases)))
     if not worst <= tolerance:
         raise NotApplicable(f"the rewritten graph answers differently, by {worst:.3g} (at most {tolerance:.3g} is accepted)")
     return worst
@@ -49,8 +48,7 @@ def check_once(before: Net, after: Net, cases: Sequence[tuple[Mapping[str, np.nd
     Raises:
         NotApplicable: An answer differs.
     """
-    graphs = bytes_of(before), bytes_of(after)
-    worst = max(gap(run(graphs[0], whole), run(graphs[1], once)) for whole, once in cases)
+    worst = max(map(gap, runs(bytes_of(before), (whole for whole, _ in cases)), runs(bytes_of(after), (once for _, once in cases))))
     if not worst <= TOLERANCE:
         raise NotApplicable(f"the rewritten graph answers differently where one row stands for many, by {worst:.3g}")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Annotated, ClassVar, Literal
 
@@ -15,17 +15,17 @@ from autorec_kernel.contracts.deploy import CompressionContext, NotApplicable, T
 from autorec_kernel.records.model import CompressedModel
 from autorec_kernel.space import Int
 from autorec_rewrite.check import check_equal, check_once, work
-from autorec_rewrite.net import Net, bytes_of, makers, net_of, node, with_nodes
-from autorec_rewrite.probe import Shapes, feeds, probed
+from autorec_rewrite.net import Net, bytes_of, makers, net_of, with_nodes
+from autorec_rewrite.probe import feeds, probed
 from autorec_rewrite.sides import Sides, once
-from autorec_rewrite.terms import Product, Term, product_of
+from autorec_rewrite.sums import WORTH, Ids, Sum
+from autorec_rewrite.terms import product_of
 from autorec_rewrite.tidy import tidied
 
 __all__ = ["FirstLayer"]
 
 _ROWS = 100  # candidates of one user that the work is counted for
 _LEAST = 0.02  # share of that work that must go
-_WORTH = 4096  # multiplications below which a product is left as it is: nodes cost more
 
 
 class FirstLayer:
@@ -73,7 +73,7 @@ class FirstLayer:
         found = self._rewritten(plain, model, users, context.target)
         one = _one_user(net, model, users, _ROWS)
         before, after = work(plain, _repeated(one, users, _ROWS)), work(found, one)
-        if after > (1 - _LEAST) * before or before - after < _WORTH * _ROWS:
+        if after > (1 - _LEAST) * before or before - after < WORTH * _ROWS:
             raise NotApplicable(f"{1 - after / before:.1%} less work for {_ROWS} candidates of a user: too little is the user's alone")
         graph = bytes_of(found)
         if context.target.max_bytes and len(model.graph or b"") <= context.target.max_bytes < len(graph):
@@ -84,13 +84,13 @@ class FirstLayer:
 
     def _rewritten(self, net: Net, model: CompressedModel, users: Collection[str], target: Target) -> Net:
         shapes, made = probed(net, model), makers(net)
-        sides = Sides(net, users)
+        sides, ids = Sides(net, users), Ids(net, shapes, model)
         room = target.max_bytes - len(model.graph or b"") if target.max_bytes else 2**62
         nodes: list[onnx.NodeProto] = []
         stored: dict[str, np.ndarray] = {}
         for entry in net.nodes:
             product = product_of(entry, net, shapes, made)
-            write = None if product is None else _Sum(entry, product, net, shapes, sides, self.config.narrowest, room)
+            write = None if product is None else Sum(entry, product, net, sides, self.config.narrowest, room, ids)
             if write is None or not write.worth:
                 nodes.append(entry)
                 continue
@@ -99,96 +99,6 @@ class FirstLayer:
             room -= write.more
         split = tidied(with_nodes(net, nodes, stored), model)
         return tidied(once(split, probed(split, model), users), model)
-
-
-class _Sum:
-    """One product as the sum of the user's part, of tables of products, and of the rest.
-
-    Args:
-        room: Bytes that tables may take.
-    """
-
-    def __init__(self, entry: onnx.NodeProto, product: Product, net: Net, shapes: Shapes, sides: Sides, narrowest: int, room: int) -> None:
-        self.entry, self.product, self.net, self.shapes = entry, product, net, shapes
-        self.stored: dict[str, np.ndarray] = {}
-        self.more = 0
-        self.user = [term for term in product.terms if sides.of_user(term.source)]
-        rest = [term for term in product.terms if not sides.of_user(term.source)]
-        self.tables: list[Term] = []
-        for term in rest:
-            size = 4 * self._rows(term) * term.weights.shape[1]
-            if term.table and len(term.weights) >= narrowest and self.more + size <= room:
-                self.tables.append(term)
-                self.more += size
-        self.rest = [term for term in rest if term not in self.tables]
-
-    @property
-    def worth(self) -> bool:
-        """Return whether enough multiplications a row go."""
-        gone = sum(term.weights.size for term in (*self.user, *self.tables)) if self.rest or self.tables else 0
-        return gone + self.product.folded >= _WORTH
-
-    def nodes(self) -> list[onnx.NodeProto]:
-        """Return the nodes that answer the product under its name."""
-        out = self.entry.output[0]
-        made: list[onnx.NodeProto] = []
-        offset = self._bias()
-        if self.user:
-            offset = self._gemm(self.user, offset, f"{out}.user", made)
-        for number, term in enumerate(self.tables):
-            offset = self._add(self._table(term, number, made), offset, f"{out}.sum{number}", made)
-        if self.rest:
-            self._gemm(self.rest, offset, out, made)
-        made[-1].output[0] = out
-        return made
-
-    def _rows(self, term: Term) -> int:
-        table = self.net.array(term.table) if term.table else None
-        return 0 if table is None else len(table)
-
-    def _bias(self) -> str:
-        if self.product.bias is None:
-            return ""
-        name = f"{self.entry.output[0]}.bias"
-        self.stored[name] = self.product.bias.astype(np.float32)
-        return name
-
-    def _gemm(self, terms: Sequence[Term], offset: str, out: str, made: list[onnx.NodeProto]) -> str:
-        values = [self._value(term, made) for term in terms]
-        name = values[0]
-        if len(values) > 1:
-            name = f"{out}.pieces"
-            made.append(node("Concat", values, name, axis=1))
-        self.stored[f"{out}.weights"] = np.concatenate([term.weights for term in terms]).astype(np.float32)
-        made.append(node("Gemm", [name, f"{out}.weights", *([offset] if offset else [])], out))
-        return out
-
-    def _value(self, term: Term, made: list[onnx.NodeProto]) -> str:
-        """Return a piece as [A, w]."""
-        if term.table:
-            name = f"{term.table}.of.{term.index}"
-            made.append(node("Gather", [term.table, term.index], name, axis=0))
-            return name
-        if len(self.shapes.dims[term.value]) == 2:
-            return term.value
-        name = f"{term.value}.flat"
-        self.stored[f"{name}.size"] = np.array([-1, len(term.weights)], np.int64)
-        made.append(node("Reshape", [term.value, f"{name}.size"], name))
-        return name
-
-    def _table(self, term: Term, number: int, made: list[onnx.NodeProto]) -> str:
-        name = f"{self.entry.output[0]}.table{number}"
-        table = self.net.array(term.table)
-        assert table is not None
-        self.stored[f"{name}.products"] = (table.astype(np.float64) @ term.weights).astype(np.float32)
-        made.append(node("Gather", [f"{name}.products", term.index], name, axis=0))
-        return name
-
-    def _add(self, value: str, offset: str, out: str, made: list[onnx.NodeProto]) -> str:
-        if not offset:
-            return value
-        made.append(node("Add", [value, offset], out))
-        return out
 
 
 def _users(model: CompressedModel, net: Net) -> list[str]:

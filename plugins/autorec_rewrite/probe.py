@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from autorec_kernel.contracts.deploy import NotApplicable
 from autorec_kernel.records.model import CompressedModel
 from autorec_rewrite.net import Net
 
-__all__ = ["Shapes", "Size", "feeds", "probed", "run", "sizes_of", "told_once"]
+__all__ = ["Shapes", "Size", "feeds", "probed", "run", "runs", "sizes_of", "told_once"]
 
 Size = int | tuple[int, ...]  # the same at every probe, or what it was at each
 Inputs = Mapping[str, np.ndarray]
@@ -38,7 +38,12 @@ class Shapes:
 
 
 def run(graph: bytes, inputs: Inputs, wanted: Sequence[str] = ()) -> dict[str, np.ndarray]:
-    """Return outputs (or other values) by name, from a graph that onnxruntime runs as it stands."""
+    """Return outputs (or other values too) by name, from a graph that onnxruntime runs as it stands."""
+    return next(runs(graph, [inputs], wanted))
+
+
+def runs(graph: bytes, cases: Iterable[Inputs], wanted: Sequence[str] = ()) -> Iterator[dict[str, np.ndarray]]:
+    """Yield what `run` returns for each case, from one session."""
     model = onnx.ModelProto.FromString(graph)
     known = {value.name for value in model.graph.output}
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted if name not in known)
@@ -50,7 +55,8 @@ def run(graph: bytes, inputs: Inputs, wanted: Sequence[str] = ()) -> dict[str, n
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     names = [value.name for value in session.get_outputs()]
     given = {value.name for value in session.get_inputs()}
-    return dict(zip(names, session.run(names, {name: value for name, value in inputs.items() if name in given}), strict=True))
+    for inputs in cases:
+        yield dict(zip(names, session.run(names, {name: value for name, value in inputs.items() if name in given}), strict=True))
 
 
 def probed(net: Net, model: CompressedModel) -> Shapes:

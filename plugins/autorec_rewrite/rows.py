@@ -35,7 +35,7 @@ class Row:
         return int(self.position[1:]) if self.position.startswith("#") else None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Need:
     """What an operator reads when it answers one row.
 

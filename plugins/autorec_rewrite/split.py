@@ -16,7 +16,7 @@ from autorec_rewrite.tidy import Sizes
 __all__ = ["split_products"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Product:
     """x · W, then + b, a Reshape and a Transpose where they are there; slices of the result follow.
 

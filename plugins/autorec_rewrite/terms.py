@@ -16,7 +16,7 @@ __all__ = ["Product", "Term", "product_of"]
 Made = Mapping[str, onnx.NodeProto]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Term:
     """A piece and its weights.
 

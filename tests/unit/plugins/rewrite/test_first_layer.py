@@ -87,7 +87,7 @@ def test_users_are_multiplied_once_items_are_looked_up_and_constants_are_multipl
     np.testing.assert_allclose(answer(found, inputs), expected(inputs), atol=1e-5)
     net = net_of(found)
     sizes = {tuple(tensor.dims) for tensor in net.stored.values()}
-    assert (USERS + ITEMS, HIDDEN) in sizes  # products of the table with its part of the weights
+    assert (ITEMS, HIDDEN) in sizes  # products of the items' rows of the table with their part of the weights
     assert (4, HIDDEN) in sizes  # numbers: twelve columns became four
     assert (2 * WIDE + 12, HIDDEN) not in sizes
     assert told_once(net) == ["user_id"]
@@ -129,6 +129,35 @@ def test_numbers_that_scale_a_vector_each_are_multiplied_as_numbers() -> None:
     assert (4, 32) not in sizes
 
 
+def test_ids_of_several_widths_are_looked_up_or_multiplied_each_by_its_own() -> None:
+    """A user, an item and a shop of width 64, and an hour of width 8."""
+    shops, hours = RNG.normal(size=(9, WIDE)).astype(np.float32), RNG.normal(size=(24, 8)).astype(np.float32)
+    wide = (RNG.normal(size=(3 * WIDE + 8, HIDDEN)) / 10).astype(np.float32)
+    nodes = [
+        node("Gather", ["table", "user_id"], "of_user"),
+        node("Add", ["item_id", "shift"], "place"),
+        node("Gather", ["table", "place"], "of_item"),
+        node("Gather", ["shops", "shop"], "of_shop"),
+        node("Gather", ["hours", "hour"], "of_hour"),
+        node("Concat", ["of_item", "of_hour", "of_user", "of_shop"], "x", axis=1),
+        node("Gemm", ["x", "wide", "bias"], "hidden"),
+        node("Relu", ["hidden"], "act"),
+        node("Gemm", ["act", "second"], "made"),
+        node("Squeeze", ["made"], "rating"),
+    ]
+    stored = {name: WEIGHTS[name] for name in ("table", "bias", "second", "shift")} | {"shops": shops, "hours": hours, "wide": wide}
+    more = [Feature("shop", "id", "row", vocabulary="shop", size=9), Feature("hour", "id", "row", vocabulary="hour", size=24)]
+    inputs = {name: np.array(ids) for name, ids in (("user_id", [3, 0]), ("item_id", [7, 9]), ("shop", [8, 1]), ("hour", [0, 23]))}
+    model = hand_made(nodes, stored, {name: ["A"] for name in inputs}, {"rating": ["A"]}, [*FEATURES[:2], *more])
+    found = rewritten(FIRST, model)
+    table = WEIGHTS["table"]
+    parts = [table[inputs["item_id"] + USERS], hours[inputs["hour"]], table[inputs["user_id"]], shops[inputs["shop"]]]
+    hidden = np.concatenate(parts, 1).astype(np.float64) @ wide + WEIGHTS["bias"]
+    np.testing.assert_allclose(answer(found, inputs), (np.maximum(hidden, 0) @ WEIGHTS["second"])[:, 0], atol=1e-5)
+    sizes = {tuple(tensor.dims) for tensor in net_of(found).stored.values()}
+    assert {(ITEMS, HIDDEN), (9, HIDDEN), (8, HIDDEN), (WIDE, HIDDEN)} <= sizes
+
+
 def test_an_embedding_that_something_else_reads_stays_beside_its_products() -> None:
     crossed = (
         node("Mul", ["of_user", "of_item"], "pair"),
@@ -140,7 +169,7 @@ def test_an_embedding_that_something_else_reads_stays_beside_its_products() -> N
     table = WEIGHTS["table"].astype(np.float64)
     inner = (table[inputs["user_id"]] * table[inputs["item_id"] + USERS]).sum(1)
     np.testing.assert_allclose(answer(found, inputs), expected(inputs) + inner, atol=2e-5)
-    assert {(USERS + ITEMS, HIDDEN), (USERS + ITEMS, WIDE)} <= {tuple(tensor.dims) for tensor in net_of(found).stored.values()}
+    assert {(ITEMS, HIDDEN), (USERS + ITEMS, WIDE)} <= {tuple(tensor.dims) for tensor in net_of(found).stored.values()}
     whole = given([4], [1, 2, 3])
     np.testing.assert_allclose(
         answer(found, whole), answer(ranker(crossed, "both", one=np.array([1])), {**whole, "user_id": np.full(3, 4)}), atol=1e-5
@@ -152,7 +181,7 @@ def test_narrow_embeddings_and_tables_past_the_limit_are_multiplied() -> None:
     narrow = FirstLayer(FirstLayer.Config(narrowest=WIDE + 1)).compress(start, context())
     full = FIRST.compress(start, context(Target("small", max_bytes=len(start.graph or b"") + 100)))
     for found in (narrow, full):
-        assert (USERS + ITEMS, HIDDEN) not in {tuple(tensor.dims) for tensor in net_of(found).stored.values()}
+        assert (ITEMS, HIDDEN) not in {tuple(tensor.dims) for tensor in net_of(found).stored.values()}
         assert len(found.graph or b"") < len(start.graph or b"") + 100
 
 

@@ -150,7 +150,7 @@ class Container:
         self.process = subprocess.Popen(
             [python, "-c", start, *words],
             cwd=image,
-            env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", **told, **environment},
+            env={"PATH": "/usr/bin:/bin", "HOME": "/dev/null/home", **told, **environment},
             stderr=subprocess.PIPE,
             text=True,
         )

@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 
 from autorec_kernel.config import ComponentConfig
-from autorec_kernel.contracts.deploy import CompressionContext, Target
+from autorec_kernel.contracts.deploy import CompressionContext, NotApplicable, Target, Trainer
 from autorec_kernel.records.architecture import Architecture, Node, Port, TensorSpec
 from autorec_kernel.records.features import Feature, FeatureSchema
 from autorec_kernel.records.model import CompressedModel, TrainedModel
@@ -94,9 +94,19 @@ def sample_of(network: Any, features: Any, rows: int = 16) -> dict[str, np.ndarr
     return inputs
 
 
-def context_for(model: TrainedModel, features: Any, seed: int = 0) -> CompressionContext:
-    """Return a context whose `fine_tune` hands back a copy with slightly moved weights."""
-    return CompressionContext(TARGET, features, sample_of(model.module, features), _fine_tuned, np.random.default_rng(seed), {"bytes": 1e6})
+def context_for(model: TrainedModel, features: Any, seed: int = 0, kernel: Any = None) -> CompressionContext:
+    """Return a context whose `fine_tune` hands back a copy with slightly moved weights.
+
+    Args:
+        kernel: What networks are built with; its trainer has no time, and the model itself teaches. None = there is no trainer.
+    """
+    trainer = None if kernel is None else Trainer(_WithKit(kernel), _no_time, lambda: [(model, 1.0)])  # type: ignore[arg-type]
+    sample, rng = sample_of(model.module, features), np.random.default_rng(seed)
+    return CompressionContext(TARGET, features, sample, _fine_tuned, rng, {"bytes": 1e6}, trainer)
+
+
+def _no_time(genotype: Mapping[str, Any], features: Any, epochs: int) -> TrainedModel:
+    raise NotApplicable(f"{epochs} epochs are more than the time that is left")
 
 
 def _fine_tuned(model: TrainedModel, share: float) -> TrainedModel:

@@ -22,4 +22,7 @@ def autorec_compressors() -> tuple[ComponentSpec, ...]:
         ComponentSpec("sparse-items", "autorec_prune.sparse:SparseItems", "Item-item matrices keep the largest entries of each row."),
         ComponentSpec("tail-rows", "autorec_prune.tail:TailRows", "Rarely read rows of embedding tables go; their ids share what is left."),
         ComponentSpec("unstructured", "autorec_prune.unstructured:Unstructured", "The smallest weights become zeros of one bit each."),
+        ComponentSpec(
+            "width", "autorec_prune.width:WidthPruning", "Columns of shared tables, streams and recurrent states with small weights go."
+        ),
     )

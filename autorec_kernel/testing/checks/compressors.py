@@ -47,7 +47,7 @@ def check_compressor_leaves_the_model_alone(component: Any, config: Any, kernel:
     """Weights, buffers, modes, hooks, graph bytes, sample and answers of the input are as before; nothing is shared with the result."""
     for case, settings in _cases(component, config, kernel):
         trained, given, features = case
-        context = context_for(trained, features)
+        context = context_for(trained, features, kernel=host(kernel))
         before, answers = list(leaves([given, context.sample])), _answers(trained.module, features)
         pointers = _pointers(trained.module)
         result = _compress(component(settings), given, context)
@@ -70,7 +70,7 @@ def check_compression_makes_it_smaller(component: Any, config: Any, kernel: Any 
     """
     for case, settings in _cases(component, config, kernel):
         trained, given, features = case
-        result = _compress(component(settings), given, context_for(trained, features))
+        result = _compress(component(settings), given, context_for(trained, features, kernel=host(kernel)))
         if result is None:
             continue
         demand(isinstance(result, CompressedModel), f"compress returned a {type(result).__name__}, expected a CompressedModel")
@@ -86,7 +86,7 @@ def check_compression_keeps_the_interface(component: Any, config: Any, kernel: A
     """Inputs, outputs, their types and shapes are as before, answers are finite, and a compressed network still exports."""
     for case, settings in _cases(component, config, kernel):
         trained, given, features = case
-        result = _compress(component(settings), given, context_for(trained, features))
+        result = _compress(component(settings), given, context_for(trained, features, kernel=host(kernel)))
         if result is None:
             continue
         if component.form == "graph":
@@ -108,9 +108,9 @@ def check_compression_is_deterministic(component: Any, config: Any, kernel: Any 
     for case, settings in _cases(component, config, kernel):
         trained, given, features = case
         with globals_kept("compress", builds_modules=True):
-            first = _compress(component(settings), given, context_for(trained, features, 5))
+            first = _compress(component(settings), given, context_for(trained, features, 5, host(kernel)))
         with another_world(6):
-            second = _compress(component(settings), given, context_for(trained, features, 5))
+            second = _compress(component(settings), given, context_for(trained, features, 5, host(kernel)))
         demand((first is None) == (second is None), "compress applies once and not the next time")
         if first is not None and second is not None:
             changed = first_difference(list(leaves(_content(component.form, first))), list(leaves(_content(component.form, second))))
@@ -154,7 +154,9 @@ def _serve(network: Any, features: Any) -> list[np.ndarray]:
 
     tensors = to_tensors(sample_of(network, features), "cpu")
     with torch.no_grad():
-        return [answer.numpy() for answer in network.serve(*[tensors[name] for name in network.inputs])]
+        answers = network.serve(*[tensors[name] for name in network.inputs])
+        answers = [answers[0] @ network.item_vectors().T] if network.serving_outputs == ("user",) else answers  # whatever their width
+        return [answer.numpy() for answer in answers]
 
 
 def _answers(network: Any, features: Any) -> list[tuple[str, str]]:

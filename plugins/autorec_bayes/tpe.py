@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["TreeParzen", "TreeParzenSession"]
 
 _MOVES = 8  # neighbours tried when the sampler repeats itself
-_WORK = 2400  # genes times trials the model looks at: what keeps a proposal under 50 ms
+_WORK = 1200  # genes times trials the model looks at: what keeps a proposal under 50 ms
 _FAULTS = ("failed", "timeout", "oom", "nan", "infeasible")  # endings that say something about the candidate
 
 
@@ -50,7 +50,7 @@ class TreeParzen:
         candidates: int = Field(24, ge=1, le=100_000, description="Draws from the good density per proposal.")
         multivariate: bool = Field(False, description="Whether genes active together are modelled together, at twice the cost.")
         history: int = Field(
-            100, ge=20, le=100_000, description="Trials the model looks at, fewer beyond 24 genes: the best quarter and the newest."
+            100, ge=20, le=100_000, description="Trials the model looks at, fewer beyond 12 genes: the best quarter and the newest."
         )
 
     def __init__(self, config: Config) -> None:

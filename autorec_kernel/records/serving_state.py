@@ -62,6 +62,10 @@ class ServingState:
         events = len(self.seen_items)
         if len(self.seen_offsets) != self.users.size + 1 or self.seen_offsets[-1] != events or len(self.seen_positive) != events:
             raise BundleError("the serving state is damaged: the events of its users do not add up")
+        if (np.diff(self.seen_offsets) < 0).any() or not 0 <= self.seen_items.min(initial=0) <= self.seen_items.max(
+            initial=0
+        ) < self.items.size:
+            raise BundleError("the serving state is damaged: events are of items that do not exist, or run backwards")
         if len(self.popularity) != self.items.size:
             raise BundleError("the serving state is damaged: the popularity does not cover the catalogue")
 

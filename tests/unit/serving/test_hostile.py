@@ -56,6 +56,9 @@ AT_LOAD: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "columns with fields of their own": ("schema.json", spoilt([{"__class__": "x"}])),
     "columns that are a number": ("schema.json", spoilt(7)),
     "item vectors of one axis": ("@item_vectors", lambda array: np.arange(len(array), dtype=np.float32)),
+    "events of an item far beyond the catalogue": ("seen_items", lambda array: np.full(len(array), 2**29, np.int32)),
+    "events of an item before the catalogue": ("seen_items", lambda array: np.full(len(array), -1, np.int32)),
+    "users whose events run backwards": ("seen_offsets", lambda array: np.array([0, 9, 2, *array[3:]])),
     "a vocabulary without an axis": ("items.offsets", lambda array: np.array(5)),
 }
 

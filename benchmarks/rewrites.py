@@ -31,6 +31,7 @@ SEED, USERS, ITEMS, WARM = 0, 6041, 3417, 5
 CANDIDATES = 1000
 TARGET = Target("benchmark", max_bytes=100_000_000)
 REWRITES = ("rewrite/fold", "rewrite/last-position", "rewrite/first-layer")
+STORED = "rewrite/first-layer, tables"  # products of wide embeddings stored
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,10 @@ def variants(kernel: Kernel, start: CompressedModel) -> Iterator[tuple[str, Comp
         except NotApplicable as error:
             print(f"# {name}: {error.message}", flush=True)
             continue
+    try:
+        yield STORED, kernel.create("compressor", REWRITES[-1], tables=True).compress(start, context)
+    except NotApplicable as error:
+        print(f"# {STORED}: {error.message}", flush=True)
     for name in reversed(REWRITES):
         try:
             last = kernel.create("compressor", name).compress(last, context)

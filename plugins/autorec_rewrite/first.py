@@ -13,7 +13,7 @@ from pydantic import Field
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.contracts.deploy import CompressionContext, NotApplicable, Target
 from autorec_kernel.records.model import CompressedModel
-from autorec_kernel.space import Int
+from autorec_kernel.space import Bool, Int
 from autorec_rewrite.check import check_equal, check_once, work
 from autorec_rewrite.net import Net, bytes_of, makers, net_of, with_nodes
 from autorec_rewrite.probe import feeds, probed
@@ -33,18 +33,17 @@ class FirstLayer:
 
     Three exact steps: what depends on the user alone is computed for the rows that the user's inputs have, one row for all candidates
     where serving hands in one; a product behind a widening product (numbers that are embedded first) multiplies with the product of both
-    constants; and a wide embedding that is looked up by one id gives way to a table of its products, where that keeps to the target's
-    bytes. Other readers of the embeddings (factorisation machines, crosses, attention) keep them. Sums are taken in another order:
-    answers agree to about 1e-6.
+    constants; and, where asked, a wide embedding that is looked up by one id gives way to a table of its products, as far as the target's
+    bytes allow: many more bytes for a little less time. Other readers of the embeddings (factorisation machines, crosses, attention) keep
+    them. Sums are taken in another order: answers agree to about 1e-6.
     """
 
     class Config(ComponentConfig):
         """Options."""
 
+        tables: Annotated[bool, Bool()] = Field(False, description="Whether products of wide embeddings are stored, row by row.")
         narrowest: Annotated[int, Int(32, 256, log=True)] = Field(
-            64,
-            ge=1,
-            description="Width of an embedding from which the table of its products is stored: narrower ones are multiplied faster.",
+            64, ge=1, description="Width of an embedding from which its products are stored: narrower ones are multiplied faster."
         )
 
     form: ClassVar[Literal["module", "graph"]] = "graph"
@@ -55,9 +54,11 @@ class FirstLayer:
         self.config = config
 
     def propose(self, model: CompressedModel, target: Target) -> Iterable[ComponentConfig]:
-        """Yield the one setting for rankers of users and items."""
+        """Yield the setting for rankers of users and items, and the one that stores products beside it."""
         if model.graph is not None and _users(model, net_of(model)):
             yield self.config
+            if not self.config.tables:
+                yield self.config.model_copy(update={"tables": True})
 
     def compress(self, model: CompressedModel, context: CompressionContext) -> CompressedModel:
         """Return the model with less work a candidate; the same graph gives the same bytes.
@@ -85,7 +86,8 @@ class FirstLayer:
     def _rewritten(self, net: Net, model: CompressedModel, users: Collection[str], target: Target) -> Net:
         shapes, made = probed(net, model), makers(net)
         sides, ids = Sides(net, users), Ids(net, shapes, model)
-        room = target.max_bytes - len(model.graph or b"") if target.max_bytes else 2**62
+        room = 0 if not self.config.tables else target.max_bytes - len(model.graph or b"") if target.max_bytes else 2**62
+        before = room
         nodes: list[onnx.NodeProto] = []
         stored: dict[str, np.ndarray] = {}
         for entry in net.nodes:
@@ -97,6 +99,10 @@ class FirstLayer:
             nodes += write.nodes()
             stored |= write.stored
             room -= write.more
+        if self.config.tables and room == before:
+            raise NotApplicable(
+                f"no embedding of width {self.config.narrowest} or more is looked up by an item, or its products fit nowhere"
+            )
         split = tidied(with_nodes(net, nodes, stored), model)
         return tidied(once(split, probed(split, model), users), model)
 

@@ -6,7 +6,21 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = ("deap", "faiss", "numpy", "onnx", "onnxruntime", "onnxscript", "optuna", "pandas", "pyarrow", "scipy", "sklearn", "torch", "torch_pruning")
+HEAVY = (
+    "deap",
+    "faiss",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
+    "optuna",
+    "pandas",
+    "pyarrow",
+    "scipy",
+    "sklearn",
+    "torch",
+    "torch_pruning",
+)
 # The registry and the declarations may load what they declare with (pluggy, pydantic), never what components compute with.
 PLUGINS = sorted(path.parent.name for path in (Path(__file__).parents[2] / "plugins").glob("autorec_*/plugin.py"))
 

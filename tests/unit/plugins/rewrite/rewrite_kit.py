@@ -73,7 +73,7 @@ def rewritten(instance: Any, model: CompressedModel, given: CompressionContext |
     assert found.graph != before
     assert found.model is model.model
     check_graph(found.graph, "x.onnx")
-    assert list(instance.propose(model, TARGET)) == [instance.config]
+    assert instance.config in list(instance.propose(model, TARGET))
     with pytest.raises(NotApplicable, match="no exported graph"):
         instance.compress(replace(model, graph=None), context())
     assert list(instance.propose(replace(model, graph=None), TARGET)) == []

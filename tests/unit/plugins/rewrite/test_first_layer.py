@@ -26,6 +26,7 @@ from autorec_rewrite.probe import feeds, sizes_of, told_once
 from tests.unit.plugins.rewrite.rewrite_kit import answer, context, exported, hand_made, operators, rewritten
 
 FIRST = FirstLayer(FirstLayer.Config())
+STORED = FirstLayer(FirstLayer.Config(tables=True))
 HIDDEN, WIDE, ITEMS, USERS = 128, 64, 30, 20
 RNG = np.random.default_rng(2)
 WEIGHTS = {
@@ -82,7 +83,7 @@ class TestFirstLayer(CompressorContract):
 
 
 def test_users_are_multiplied_once_items_are_looked_up_and_constants_are_multiplied_ahead() -> None:
-    found = rewritten(FIRST, ranker())
+    found = rewritten(STORED, ranker())
     inputs = given([3, 5, 3], [1, 29, 0])
     np.testing.assert_allclose(answer(found, inputs), expected(inputs), atol=1e-5)
     net = net_of(found)
@@ -149,7 +150,7 @@ def test_ids_of_several_widths_are_looked_up_or_multiplied_each_by_its_own() -> 
     more = [Feature("shop", "id", "row", vocabulary="shop", size=9), Feature("hour", "id", "row", vocabulary="hour", size=24)]
     inputs = {name: np.array(ids) for name, ids in (("user_id", [3, 0]), ("item_id", [7, 9]), ("shop", [8, 1]), ("hour", [0, 23]))}
     model = hand_made(nodes, stored, {name: ["A"] for name in inputs}, {"rating": ["A"]}, [*FEATURES[:2], *more])
-    found = rewritten(FIRST, model)
+    found = rewritten(STORED, model)
     table = WEIGHTS["table"]
     parts = [table[inputs["item_id"] + USERS], hours[inputs["hour"]], table[inputs["user_id"]], shops[inputs["shop"]]]
     hidden = np.concatenate(parts, 1).astype(np.float64) @ wide + WEIGHTS["bias"]
@@ -164,7 +165,7 @@ def test_an_embedding_that_something_else_reads_stays_beside_its_products() -> N
         node("ReduceSum", ["pair", "one"], "inner"),
         node("Add", ["made", "inner"], "both"),
     )
-    found = rewritten(FIRST, ranker(crossed, "both", one=np.array([1])))
+    found = rewritten(STORED, ranker(crossed, "both", one=np.array([1])))
     inputs = given([3, 5], [1, 29])
     table = WEIGHTS["table"].astype(np.float64)
     inner = (table[inputs["user_id"]] * table[inputs["item_id"] + USERS]).sum(1)
@@ -176,13 +177,16 @@ def test_an_embedding_that_something_else_reads_stays_beside_its_products() -> N
     )
 
 
-def test_narrow_embeddings_and_tables_past_the_limit_are_multiplied() -> None:
+def test_products_are_stored_where_they_are_asked_for_wide_enough_and_within_the_limit() -> None:
     start = ranker()
-    narrow = FirstLayer(FirstLayer.Config(narrowest=WIDE + 1)).compress(start, context())
-    full = FIRST.compress(start, context(Target("small", max_bytes=len(start.graph or b"") + 100)))
-    for found in (narrow, full):
-        assert (ITEMS, HIDDEN) not in {tuple(tensor.dims) for tensor in net_of(found).stored.values()}
-        assert len(found.graph or b"") < len(start.graph or b"") + 100
+    plain = FIRST.compress(start, context())
+    assert (ITEMS, HIDDEN) not in {tuple(tensor.dims) for tensor in net_of(plain).stored.values()}
+    assert len(plain.graph or b"") < len(start.graph or b"") + 100
+    assert list(FIRST.propose(start, context().target)) == [FIRST.config, STORED.config]
+    with pytest.raises(NotApplicable, match="no embedding of width 65"):
+        FirstLayer(FirstLayer.Config(tables=True, narrowest=WIDE + 1)).compress(start, context())
+    with pytest.raises(NotApplicable, match="fit nowhere"):
+        STORED.compress(start, context(Target("small", max_bytes=len(start.graph or b"") + 100)))
 
 
 def test_pieces_behind_a_function_are_not_looked_through() -> None:

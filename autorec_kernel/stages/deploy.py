@@ -15,6 +15,7 @@ import numpy as np
 from autorec_kernel.contracts.deploy import Candidate, Checked, CompressionContext, Evidence, Plan, PlanRequest, Target
 from autorec_kernel.deploy.bundle import BundleFacts, served_model, write_bundle
 from autorec_kernel.deploy.drift import held_out_profile
+from autorec_kernel.deploy.index import with_index
 from autorec_kernel.deploy.plan import FineTuner, apply_step, exported, measured, reapply, serving_sample
 from autorec_kernel.deploy.quality import Quality, validation_quality
 from autorec_kernel.deploy.targets import target_of
@@ -205,7 +206,7 @@ def bundle_of(
     )
     write = partial(
         write_bundle,
-        model=served_model(network, model.graph),
+        model=with_index(served_model(network, model.graph), state, place.kernel, seed=place.recipe.seed),
         state=state,
         sample=serving_sample(network, final),
         facts=facts,

@@ -103,8 +103,8 @@ class Compressor(Protocol):
     """A way to make a model smaller or faster.
 
     Laws: the input model stays bit-identical; what is promised happened (fewer parameters, fewer bytes, the quantised operator is in the
-    graph), else `NotApplicable` is raised: a compressor that returns its input is a failure. A compressor of graphs may say `exact = True` in
-    its class: answers stay within 1e-5, and it may pay bytes for less work.
+    graph), else `NotApplicable` is raised: a compressor that returns its input is a failure. A compressor of graphs may say `exact = True`
+    in its class: answers stay within 1e-5, and it may pay bytes for less work.
     """
 
     Config: ClassVar[type[ComponentConfig]]

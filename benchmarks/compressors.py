@@ -104,7 +104,6 @@ def rows_of(case: Case, kernel: Kernel, rounds: int) -> list[dict[str, Any]]:
     tune = FineTuner(features, SEED, judge=lambda one: validation_quality(one, features, case.task, case.metric, users=USERS, seed=SEED))
     context = CompressionContext(TARGET, features, sample, tune, np.random.default_rng(SEED))
     exact, before = _answers(start, sample), _quality(start, features, case)
-    outside = model.module.item_vectors().numel() * 4 if tuple(model.module.serving_outputs) == ("user",) else 0
     found, graphs = [], {}
     for name, options, after in [("float32", "", start), *variants(kernel, start, context)]:
         row: dict[str, Any] = {"model": case.blueprint, "compressor": name, "options": options}
@@ -114,7 +113,7 @@ def rows_of(case: Case, kernel: Kernel, rounds: int) -> list[dict[str, Any]]:
         assert after.graph is not None
         quality, answers = _quality(after, features, case), _answers(after, sample)
         told = gain(quality, before, np.random.default_rng(SEED))
-        row |= {"bytes": len(after.graph), "outside": outside, "of": round(len(after.graph) / len(start.graph or b""), 4)}
+        row |= {"bytes": len(after.graph), "of": round(len(after.graph) / len(start.graph or b""), 4)}
         row |= {"error": float(np.linalg.norm(answers - exact) / np.linalg.norm(exact)), case.metric: round(quality.value, 5)}
         row |= {"difference": None if told is None else [round(x, 5) for x in (told.difference, told.low, told.high)]}
         graphs[f"{name} {options}".strip()] = Graph(after.graph, graph_spec(after.model.module), name=name)

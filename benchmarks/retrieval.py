@@ -96,6 +96,7 @@ def write_bundle_of(folder: Path, items: np.ndarray, users: np.ndarray) -> dict[
 
     from autorec_kernel.deploy.bundle import BundleFacts, ServedModel, write_bundle
     from autorec_kernel.deploy.index import with_index
+    from autorec_kernel.deploy.rewrite import with_items
     from autorec_kernel.kernel import Kernel
 
     table = np.concatenate([np.zeros((1, WIDTH), np.float32), users])
@@ -107,7 +108,7 @@ def write_bundle_of(folder: Path, items: np.ndarray, users: np.ndarray) -> dict[
     graph = helper.make_graph([node], "users", *ends, [numpy_helper.from_array(table, "table")])
     data = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10).SerializeToString()
     spec = {"inputs": ["user_id"], "outputs": ["user"], "lengths": {}}
-    model = ServedModel("retriever", data, spec, np.concatenate([np.zeros((1, WIDTH), np.float32), items]))
+    model = ServedModel("retriever", with_items(data, np.concatenate([np.zeros((1, WIDTH), np.float32), items])), spec)
     state, began = _state(items, users), time.process_time()
     model = with_index(model, state, Kernel.discover())
     took = time.process_time() - began
@@ -181,7 +182,7 @@ def measured(name: str, vectors: Vectors, folder: Path) -> dict[str, Any]:
     with_it, without = Recommender.load(folder, create=Kernel.discover().create), Recommender.load(folder)
     arrays = {key[7:]: with_it.bundle.array(member) for key, member in with_it.schema["tables"].items() if key.startswith("@index.")}
     opened = Kernel.discover().create("index", told["index"]["component"]).open(arrays)
-    scorer = VectorScorer(SimpleNamespace(lengths={}), None, with_it.bundle.array(with_it.schema["tables"]["@item_vectors"]), None)  # type: ignore[arg-type]
+    scorer = VectorScorer(SimpleNamespace(lengths={}), None, with_it.graph.items())  # type: ignore[arg-type]
     nearest, none = Nearest(opened, scorer, told["index"]["effort"]), (np.zeros(2, np.int64), np.zeros(0, np.int64))
     rng, ids = np.random.default_rng(2), [f"u{number}" for number in range(1, USERS + 1)]
     ways = {"exact": lambda n: exact(items, held_out[n]), "index": lambda n: nearest.lists(held_out[n : n + 1], 10, none)}

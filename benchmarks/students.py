@@ -93,7 +93,7 @@ def _told(after: Quality, before: Quality) -> list[float] | None:
 
 
 def _bytes(model: TrainedModel, sample: Any) -> int:
-    return len(export_onnx(model.module, sample)) + 4 * int(model.module.item_vectors().numel())
+    return len(export_onnx(model.module, sample))
 
 
 def main() -> None:

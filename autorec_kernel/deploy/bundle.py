@@ -59,16 +59,12 @@ class ServedModel:
         role: retriever | ranker.
         graph: Serialised ONNX.
         spec: `inputs`, `outputs`, `lengths`.
-        item_vectors: float32 [N, D] of a factorised retriever, else None.
-        item_bias: float32 [N] or None.
         index, index_arrays: What `deploy.index` found for a large catalogue.
     """
 
     role: str
     graph: bytes
     spec: Mapping[str, Any]
-    item_vectors: np.ndarray | None = None
-    item_bias: np.ndarray | None = None
     index: Mapping[str, Any] = field(default_factory=dict)
     index_arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
 
@@ -102,11 +98,7 @@ class BundleFacts:
 def served_model(network: Any, graph: bytes) -> ServedModel:
     """Describe a network and its graph: the role follows from its outputs."""
     role = "retriever" if tuple(network.serving_outputs) in (("score",), ("user",)) else "ranker"
-    if tuple(network.serving_outputs) != ("user",):
-        return ServedModel(role, graph, graph_spec(network))
-    found = network.item_vectors()
-    vectors, bias = found if isinstance(found, tuple) else (found, None)
-    return ServedModel(role, graph, graph_spec(network), _plain(vectors), None if bias is None else _plain(bias))
+    return ServedModel(role, graph, graph_spec(network))
 
 
 def write_bundle(
@@ -173,8 +165,7 @@ def _members(
     columns: Schema | None,
 ) -> dict[str, bytes]:
     kept, packed = live.packed() if live is not None else ({}, {})
-    own = {"@item_vectors": model.item_vectors, "@item_bias": model.item_bias, **model.index_arrays}
-    arrays = {**state.arrays(), **packed, **{name: array for name, array in own.items() if array is not None}}
+    arrays = {**state.arrays(), **packed, **model.index_arrays}
     names = {name: _table_name(number, name) for number, name in enumerate(sorted(arrays))}
     spec = {**model.spec, "sizes": _sizes(state.schema, model.spec["inputs"])}
     golden, rows = _golden(model, spec, sample)
@@ -292,7 +283,3 @@ def _table_name(number: int, name: str) -> str:
 def _sizes(schema: FeatureSchema, inputs: list[str]) -> dict[str, int]:
     found = {feature.name: feature.size for feature in schema.features if feature.kind != "numeric"}
     return {name: found[name] for name in inputs if name in found}
-
-
-def _plain(value: Any) -> np.ndarray:
-    return np.ascontiguousarray(value.detach().cpu().numpy() if hasattr(value, "detach") else value, dtype=np.float32)

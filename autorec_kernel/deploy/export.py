@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import onnx
@@ -15,7 +17,7 @@ import torch
 from torch import nn
 
 from autorec_kernel.deploy.normalise import OPSET, normalise
-from autorec_kernel.deploy.rewrite import tie_tables
+from autorec_kernel.deploy.rewrite import tie_tables, with_items
 from autorec_kernel.errors import BundleError
 from autorec_kernel.serving.graph import Graph
 
@@ -53,7 +55,7 @@ def export_onnx(network: Any, sample: Mapping[str, np.ndarray]) -> bytes:
     arguments = _tensors(network, _traced(network, sample))
     getattr(network, "store", lambda: None)()  # what depends on no row is exported as tables
     shapes = tuple(dict.fromkeys(range(2 if _free(tensor) else 1), torch.export.Dim.AUTO) for tensor in arguments)
-    with _quiet():
+    with _quiet(), _operators()():
         try:
             program = torch.onnx.export(
                 _Serving(network).eval(),
@@ -71,6 +73,8 @@ def export_onnx(network: Any, sample: Mapping[str, np.ndarray]) -> bytes:
             raise BundleError(f"the network cannot be exported to ONNX: {str(error)[:500]}") from error
         assert program is not None
         data = tie_tables(normalise(program.model_proto))
+    if tuple(network.serving_outputs) == ("user",):
+        data = with_items(data, network.item_vectors().cpu().numpy())
     _check_batch(data)
     return data
 
@@ -149,6 +153,19 @@ def _check_batch(data: bytes) -> None:
         shape = value.type.tensor_type.shape.dim
         if value in model.graph.input and (not shape or shape[0].HasField("dim_value")):
             raise BundleError(f"the exported graph fixes the batch size of {value.name!r}")
+
+
+@functools.cache
+def _operators() -> Any:
+    """Return a context in which torch reads its table of operators once a process, not once an export, which is half of its time.
+
+    Versions of torch that keep the table elsewhere read it as often as they like.
+    """
+    try:
+        from torch.onnx._internal.exporter._registration import ONNXRegistry
+    except ImportError:
+        return contextlib.nullcontext
+    return functools.partial(mock.patch.object, ONNXRegistry, "from_torchlib", staticmethod(functools.cache(ONNXRegistry.from_torchlib)))
 
 
 @contextlib.contextmanager

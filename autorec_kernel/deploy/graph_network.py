@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 
 from autorec_kernel.deploy.export import graph_spec
@@ -34,6 +35,6 @@ class GraphNetwork:
         found = self._graph.run({name: tensor.numpy() for name, tensor in zip(self.inputs, tensors, strict=True)})
         return tuple(torch.from_numpy(found[name].copy()) for name in self.serving_outputs)
 
-    def item_vectors(self) -> Any:
-        """Return what the network's own `item_vectors` returns: tables outside the graph are not touched by graph compressors."""
-        return self._network.item_vectors()
+    def item_vectors(self) -> torch.Tensor:
+        """Return what the graph holds of the items, which compressors may have changed; float32 [N, D]."""
+        return torch.from_numpy(np.array(self._graph.items()))

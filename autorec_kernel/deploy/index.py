@@ -10,7 +10,7 @@ import numpy as np
 
 from autorec_kernel.deploy.bundle import ServedModel
 from autorec_kernel.serving.foldin import FoldIn
-from autorec_kernel.serving.graph import Graph
+from autorec_kernel.serving.graph import ITEMS, Graph
 from autorec_kernel.serving.nearest import GATE, GOLDEN, Nearest, below, failed, questions
 from autorec_kernel.serving.scorers import VectorScorer
 
@@ -32,12 +32,13 @@ def with_index(model: ServedModel, state: ServingState, kernel: Kernel, *, seed:
     Every usable index is tried in order of id, each from its weakest effort on. It is taken if its lists of ten hold 99 % of the exact
     ones, for users drawn from the state: nothing was built with their vectors. Where none does, `model.index` says why.
     """
-    if model.item_vectors is None or len(model.item_vectors) - 1 <= exact_up_to:
+    if ITEMS.encode() not in model.graph or state.schema.items - 1 <= exact_up_to:
         return model
     owners = np.repeat(np.arange(state.users.size), np.diff(state.seen_offsets))[state.seen_positive]
     users = np.random.default_rng(seed).permutation(np.unique(owners[owners > 0]))[:_ASKED]
     graph = Graph(model.graph, model.spec, name=f"{model.role}.onnx")
-    scorer, fold_in = VectorScorer(graph, state, model.item_vectors, model.item_bias), FoldIn(model.item_vectors)
+    vectors = np.asarray(graph.items())
+    scorer, fold_in = VectorScorer(graph, state, vectors), FoldIn(vectors)
     asked = questions(scorer, users, fold_in) if len(users) else []
     told = [] if asked else ["there are no users with a history to measure an index on"]
     for row in kernel.components("index") if asked else ():
@@ -46,7 +47,7 @@ def with_index(model: ServedModel, state: ServingState, kernel: Kernel, *, seed:
             return replace(model, index=found[0], index_arrays={"@index.users": users[:GOLDEN], **found[1]})
         told.append(found)
     reason = "; ".join(told) or "no plugin declares an index"
-    _log.warning("%d items are scored for every list: %s", len(model.item_vectors) - 1, reason)
+    _log.warning("%d items are scored for every list: %s", len(vectors) - 1, reason)
     return replace(model, index={"told": reason})
 
 

@@ -153,7 +153,5 @@ class FineTuner:
 
 
 def _candidate(model: CompressedModel) -> Candidate:
-    network = model.model.module
     assert model.graph is not None
-    outside = network.item_vectors().numel() * 4 if tuple(network.serving_outputs) == ("user",) else 0
-    return Candidate(model, len(model.graph) + outside)
+    return Candidate(model, len(model.graph))

@@ -9,8 +9,9 @@ import onnx
 from onnx import numpy_helper
 
 from autorec_kernel.deploy.normalise import normalise
+from autorec_kernel.serving.graph import ITEMS
 
-__all__ = ["tie_tables", "untie_tables"]
+__all__ = ["tie_tables", "with_items"]
 
 _SMALL = 1024  # elements below which a second copy is cheaper than a node
 
@@ -39,26 +40,27 @@ def tie_tables(graph: bytes) -> bytes:
     return _rebuilt(model, kept, turned, aliases)
 
 
-def untie_tables(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a copy in which every transposed initialiser is an initialiser again (what quantisers look for)."""
-    copy: onnx.ModelProto = onnx.ModelProto.FromString(model.SerializeToString())
-    values = {tensor.name: tensor for tensor in copy.graph.initializer}
-    nodes = []
-    for node in copy.graph.node:
-        if node.op_type == "Transpose" and node.input[0] in values:
-            perm = next((list(attribute.ints) for attribute in node.attribute if attribute.name == "perm"), None)
-            turned = np.ascontiguousarray(np.transpose(numpy_helper.to_array(values[node.input[0]]), perm))
-            copy.graph.initializer.append(numpy_helper.from_array(turned, node.output[0]))
-        else:
-            nodes.append(node)
-    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
-    copy.graph.ClearField("node")
-    copy.graph.node.extend(copies)
-    used = {name for node in copy.graph.node for name in node.input} | {value.name for value in copy.graph.output}
-    left = [onnx.TensorProto.FromString(t.SerializeToString()) for t in copy.graph.initializer if t.name in used]
-    copy.graph.ClearField("initializer")
-    copy.graph.initializer.extend(left)
-    return copy
+def with_items(graph: bytes, vectors: np.ndarray) -> bytes:
+    """Return a graph with one more output, `ITEMS`: a look-up of every row of a table of item vectors.
+
+    The table is that of the graph where it holds these very numbers. So they are stored once, compressors of tables find them, and
+    onnxruntime computes the output when it loads the graph.
+
+    Args:
+        vectors: float32 [N, D].
+    """
+    model = onnx.ModelProto.FromString(graph)
+    mark = _mark(vectors)
+    table = next((tensor.name for tensor in model.graph.initializer if _mark(numpy_helper.to_array(tensor)) == mark), "")
+    if not table:
+        table = "items.table"
+        model.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(vectors), table))
+    numbers = {"items.first": 0, "items.end": len(vectors), "items.step": 1}
+    model.graph.initializer.extend(numpy_helper.from_array(np.array(value, np.int64), name) for name, value in numbers.items())
+    model.graph.node.append(onnx.helper.make_node("Range", list(numbers), ["items.all"]))
+    model.graph.node.append(onnx.helper.make_node("Gather", [table, "items.all"], [ITEMS], axis=0))
+    model.graph.output.append(onnx.helper.make_tensor_value_info(ITEMS, onnx.TensorProto.FLOAT, list(vectors.shape)))
+    return normalise(model)
 
 
 def _mark(value: np.ndarray) -> str:

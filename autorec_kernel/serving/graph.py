@@ -10,7 +10,9 @@ import onnxruntime
 
 from autorec_kernel.errors import BundleError
 
-__all__ = ["Graph", "fit_length"]
+__all__ = ["ITEMS", "Graph", "fit_length"]
+
+ITEMS = "@items"  # output float32 [N, D] of a factorised retriever, which depends on no input
 
 
 class Graph:
@@ -41,7 +43,8 @@ class Graph:
         rows = [entry.shape[:1] for entry in self._session.get_outputs() if entry.shape[:1] in axes.values()]
         self.once = {name for name, axis in axes.items() if rows and axis not in rows}
         unknown = set(self._wanted) - set(self.inputs)
-        if unknown or [entry.name for entry in self._session.get_outputs()] != list(self.outputs):
+        found = [entry.name for entry in self._session.get_outputs()]
+        if unknown or found[: len(self.outputs)] != list(self.outputs) or found[len(self.outputs) :] not in ([], [ITEMS]):
             raise BundleError(f"the model's inputs or outputs are not those of the schema ({sorted(unknown)})", where=name)
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -61,6 +64,27 @@ class Graph:
             return dict(zip(self.outputs, self._session.run(list(self.outputs), feeds), strict=True))
         except Exception as error:  # onnxruntime raises its own, undocumented classes
             raise BundleError(f"the model failed: {str(error)[:300]}", where=self.name) from error
+
+    def items(self) -> np.ndarray | None:
+        """Return the item vectors float32 [N, D] that the graph holds; None where it has none.
+
+        Raises:
+            BundleError: The session fails.
+        """
+        if ITEMS not in [entry.name for entry in self._session.get_outputs()]:
+            return None
+        only = onnxruntime.RunOptions()
+        only.only_execute_path_to_fetches = True
+        any_row = {
+            entry.name: np.zeros(
+                [size if isinstance(size, int) else 1 for size in entry.shape], np.int64 if "int" in entry.type else np.float32
+            )
+            for entry in self._session.get_inputs()
+        }
+        try:
+            return np.asarray(self._session.run([ITEMS], any_row, only)[0])
+        except Exception as error:  # onnxruntime raises its own, undocumented classes
+            raise BundleError(f"the model failed: {str(error)[:600]}", where=self.name) from error
 
     def _feed(self, name: str, value: np.ndarray) -> np.ndarray:
         value = np.asarray(value)

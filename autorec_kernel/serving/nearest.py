@@ -40,7 +40,7 @@ class Nearest:
     rows left, wants too much of the catalogue, has scores that are no numbers, or ties at its end, whose other items may not be proposed.
 
     Args:
-        search: The index, over the vectors of rows 1 … N - 1, with the bias as a further dimension where there is one.
+        search: The index, over the vectors of rows 1 … N - 1.
         scorer: Scores rows exactly.
         effort: The setting of the index, 0 = the quickest.
     """

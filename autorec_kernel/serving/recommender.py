@@ -62,13 +62,13 @@ class Recommender:
             tables = {name: bundle.array(member) for name, member in self.schema["tables"].items()}
             Schema.from_json(self.schema["columns"])
         index = {name[7:]: tables.pop(name) for name in [*tables] if name.startswith("@index.")}
-        self._vectors = vectors, bias = tables.pop("@item_vectors", None), tables.pop("@item_bias", None)
         with damaged(PROGRAMS):
             self.state = ServingState.load(bundle.json(PROGRAMS), tables)
         with damaged(LIVE):
             self._live = Live.load(bundle.json(LIVE), tables) if LIVE in bundle.members else None
         with damaged(SCHEMA):
-            self._scorer: Scorer = make_scorer(self.graph, self.state, vectors, bias)
+            self._vectors = vectors = self.graph.items()
+            self._scorer: Scorer = make_scorer(self.graph, self.state, vectors)
             self._fold_in = FoldIn(vectors) if vectors is not None else None
             self._nearest, self.retrieval = open_nearest(self.schema.get("index", {}), index, self._scorer, self._fold_in, create)
 
@@ -250,7 +250,7 @@ class Recommender:
         found.state, found._live = self._live.fold(
             self.state, nobody if users is None else users, nobody if items is None else items, columns
         )
-        found._scorer = make_scorer(self.graph, found.state, *self._vectors)
+        found._scorer = make_scorer(self.graph, found.state, self._vectors)
         return found
 
     @damaged(_BUNDLE)

@@ -61,39 +61,31 @@ class ScoreScorer(Scorer):
 
 
 class VectorScorer(Scorer):
-    """A factorised retriever: user vectors [A, D] or [A, K, D] (best of K) against item vectors [N, D] and an optional bias [N]."""
+    """A factorised retriever: user vectors [A, D] or [A, K, D] (best of K) against item vectors [N, D]."""
 
-    def __init__(self, graph: Graph, state: ServingState, vectors: np.ndarray, bias: np.ndarray | None) -> None:
+    def __init__(self, graph: Graph, state: ServingState, vectors: np.ndarray) -> None:
         super().__init__(graph, state)
-        self._items = np.ascontiguousarray(vectors, dtype=np.float32)
-        self._bias = bias
+        self.table = np.ascontiguousarray(vectors, dtype=np.float32)
 
     def catalogue(self, requests: Sequence[Request]) -> np.ndarray:
         return self.from_vectors(self.user_outputs(requests))
 
     def from_vectors(self, users: np.ndarray) -> np.ndarray:
-        scores = catalogue_scores(users, self._items)
-        return scores if self._bias is None else scores + self._bias
+        return catalogue_scores(users, self.table)
 
     @property
     def items(self) -> int:
         """Return the rows of the catalogue, row 0 (unknown) included."""
-        return len(self._items)
-
-    @property
-    def table(self) -> np.ndarray:
-        """Return float32 [N, D], or [N, D + 1] with the bias: an item's score is its inner product with `query`, the best of several."""
-        return self._items if self._bias is None else np.column_stack([self._items, self._bias]).astype(np.float32)
+        return len(self.table)
 
     def query(self, user: np.ndarray) -> np.ndarray:
-        """Return float32 [K, D], or [K, D + 1]: the vectors of one user, float32 [D] or [K, D]."""
-        vectors = user.reshape(-1, self._items.shape[1])
-        return vectors if self._bias is None else np.column_stack([vectors, np.ones(len(vectors), np.float32)])
+        """Return float32 [K, D], the vectors of one user, float32 [D] or [K, D]."""
+        return user.reshape(-1, self.table.shape[1])
 
     def of(self, user: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Return float32 [n], the scores of item rows for one user, float32 [D] or [K, D]."""
-        scores: np.ndarray = catalogue_scores(user[None], self._items[rows])[0]
-        return scores if self._bias is None else scores + self._bias[rows]
+        scores: np.ndarray = catalogue_scores(user[None], self.table[rows])[0]
+        return scores
 
 
 class RowScorer(Scorer):
@@ -144,7 +136,7 @@ class RowScorer(Scorer):
         return found.reshape(len(found), -1)[:, 0]
 
 
-def make_scorer(graph: Graph, state: ServingState, vectors: np.ndarray | None, bias: np.ndarray | None) -> Scorer:
+def make_scorer(graph: Graph, state: ServingState, vectors: np.ndarray | None) -> Scorer:
     """Return the scorer for the graph's outputs.
 
     Raises:
@@ -154,6 +146,6 @@ def make_scorer(graph: Graph, state: ServingState, vectors: np.ndarray | None, b
         return ScoreScorer(graph, state)
     if graph.outputs != ("user",):
         return RowScorer(graph, state)
-    if vectors is None or len(vectors) != state.schema.items:
+    if vectors is None or vectors.ndim != 2 or len(vectors) != state.schema.items:
         raise BundleError("the item vectors are missing or not one a catalogue row", where=graph.name)
-    return VectorScorer(graph, state, vectors, bias)
+    return VectorScorer(graph, state, vectors)

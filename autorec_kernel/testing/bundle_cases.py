@@ -10,6 +10,7 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 from autorec_kernel.deploy.bundle import BundleFacts, ServedModel, write_bundle
+from autorec_kernel.deploy.rewrite import with_items
 from autorec_kernel.records.features import Feature, FeatureSchema
 from autorec_kernel.records.program import Program, Step
 from autorec_kernel.records.schema import Column, Schema
@@ -28,7 +29,7 @@ def write_retriever(folder: Path, seed: int = 0) -> Path:
     users, items = (rng.normal(size=(size, WIDTH)).astype(np.float32) for size in (USERS, ITEMS + 1))
     nodes = [helper.make_node("Gather", ["table", "user_id"], ["user"])]
     graph = _graph(nodes, {"user_id": (TensorProto.INT64, ["A"])}, "user", ["A", WIDTH], {"table": users})
-    model = ServedModel("retriever", graph, {"inputs": ["user_id"], "outputs": ["user"], "lengths": {}}, items)
+    model = ServedModel("retriever", with_items(graph, items), {"inputs": ["user_id"], "outputs": ["user"], "lengths": {}})
     _write(folder, model, _state(_schema(), {}), {"user_id": np.arange(USERS)}, "recommend", _IDS)
     return folder
 

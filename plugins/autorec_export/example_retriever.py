@@ -17,7 +17,7 @@ session = onnxruntime.InferenceSession(str(here / facts["model"]), providers=["C
 found = session.run(None, {one["name"]: np.load(here / one["values"])[[user]] for one in facts["inputs"]})[0][0]
 if facts["vectors"]:  # user vectors [D], or [K, D] of several interests
     found = (np.atleast_2d(found) @ np.load(here / facts["vectors"]).T).max(axis=0)
-scores = (found + (np.load(here / facts["bias"]) if facts["bias"] else 0)) if user else popularity
+scores = found if user else popularity
 scores = np.where(np.isin(np.arange(len(items)), [0, *seen[offsets[user] : offsets[user + 1]]]), -np.inf, scores)
 for row in np.argsort(-scores, kind="stable")[:10]:
     print(items[row], scores[row])

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from autorec_export.files import ids_of, put, put_array, put_json
-from autorec_export.ports import Port, opened, ports_of
+from autorec_export.ports import Port, graph_of, opened, ports_of
 from autorec_kernel.records.features import Feature
 from autorec_kernel.records.program import Program
 from autorec_kernel.serving import Recommender
@@ -28,7 +28,7 @@ _README = """# {role} of the bundle {digest}
 | `users.json`, `items.json` | the id of every row; row 0 is the unknown one and has none |
 | `inputs/` | what the graph reads of every user or item of training, one row each, as of the end of training |
 | `programs/` | how inputs that depend on the request are made: numpy steps and their arrays |
-| `vectors.npy`, `bias.npy` | item vectors of a factorised retriever: score = user x item vector (+ bias), the best of several interests |
+| `vectors.npy` | item vectors of a factorised retriever: score = user x item vector, the best of several interests |
 | `popularity.npy` | what answers unknown users |
 | `seen_offsets.npy`, `seen_items.npy` | the items of each user u, oldest first: from offsets[u] to offsets[u + 1] |
 | `example.py` | `python example.py {arguments}`, with numpy and onnxruntime alone |
@@ -52,7 +52,7 @@ def write_onnx(source: Path, out: Path) -> None:
     """
     recommender = opened(source)
     inputs, outputs = ports_of(recommender.bundle, recommender.role)
-    put(out / "model.onnx", recommender.bundle.members[f"{recommender.role}.onnx"])
+    put(out / "model.onnx", graph_of(recommender.bundle, recommender.role))
     told = [_input(recommender, port, number, out) for number, port in enumerate(inputs)]
     put_json(
         out / "metadata.json",
@@ -78,12 +78,11 @@ def _facts(recommender: Recommender) -> dict[str, Any]:
 
 def _tables(recommender: Recommender, out: Path) -> dict[str, str | None]:
     """Write what belongs to no single input; return name → file, None where the model has no such thing."""
-    state, stored = recommender.state, recommender.schema["tables"]
-    vectors, bias = (recommender.bundle.array(stored[name]) if name in stored else None for name in ("@item_vectors", "@item_bias"))
+    state = recommender.state
     put_json(out / "users.json", ids_of(state.users))
     put_json(out / "items.json", ids_of(state.items))
     offsets, seen = state.seen
-    arrays = {"vectors": vectors, "bias": bias, "popularity": state.popularity, "seen_offsets": offsets, "seen_items": seen}
+    arrays = {"vectors": recommender.graph.items(), "popularity": state.popularity, "seen_offsets": offsets, "seen_items": seen}
     for name, array in arrays.items():
         if array is not None:
             put_array(out / f"{name}.npy", array)

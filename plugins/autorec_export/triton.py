@@ -9,7 +9,7 @@ from typing import Any
 
 from autorec_export.files import put, put_json
 from autorec_export.pbtxt import Tensor, batched, config
-from autorec_export.ports import Port, opened, ports_of
+from autorec_export.ports import Port, graph_of, opened, ports_of
 from autorec_kernel.records.schema import Column, Schema
 from autorec_kernel.serving import Recommender
 from autorec_kernel.serving.drift import context_columns
@@ -44,7 +44,7 @@ def write_triton(source: Path, out: Path) -> None:
     inputs, outputs = ports_of(bundle, role)
     graph = bool(inputs) and all(port.shape and port.shape[0] == -1 for port in (*inputs, *outputs))
     if graph:
-        data = bundle.members[f"{role}.onnx"]
+        data = graph_of(bundle, role)
         told = "scores of the catalogue" if outputs[0].name == "score" else "vectors of users" if role == "retriever" else "predictions"
         note = _GRAPH_NOTE.format(digest=bundle.digest, told=told) + (_QUANTISED if b"DynamicQuantizeLinear" in data else "")
         put(out / role / "1" / "model.onnx", data)

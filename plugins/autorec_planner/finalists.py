@@ -92,17 +92,18 @@ def _built(shop: Workshop, plan: Draft, seen: set[tuple[str, ...]], predictor: C
     steps = plan.steps
     while steps and _key(steps) not in seen and shop.in_time():
         seen.add(_key(steps))
+        settings = tuple(step.setting for step in steps)
         try:
-            candidate = shop.build(tuple(step.setting for step in steps))
+            candidate = shop.build(settings)
+            if _too_slow(shop, candidate, predictor):
+                tried.rejected += 1
+                return None
+            quality = shop.quality(settings, candidate)
         except StepFailed as failed:
             gone = steps[failed.place]
-            tried.dropped.setdefault(gone.setting.key, f"nothing was left for it in the plan that wanted it: {failed}")
+            tried.dropped.setdefault(gone.setting.key, f"it does not go with the others of the plan that wanted it: {failed}")
             steps = _without(steps, gone)
             continue
-        if _too_slow(shop, candidate, predictor):
-            tried.rejected += 1
-            return None
-        quality = shop.quality(tuple(step.setting for step in steps), candidate)
         verdict = shop.verdict(quality)
         if verdict.accepted:
             return Finalist(replace(plan, steps=steps), candidate, quality, verdict)

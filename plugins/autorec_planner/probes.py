@@ -101,7 +101,10 @@ def _probe(shop: Workshop, setting: Setting, start: Graph) -> Probe:
     found = Probe(setting, saved=before.bytes - candidate.bytes, dearer=(listed[0] - was[0], listed[1] - was[1]), bytes=candidate.bytes)
     if found.saved <= 0 and all(now >= _FASTER * then for now, then in zip(listed, was, strict=True)):
         return replace(found, reason=f"{candidate.bytes:,} bytes are not fewer than {before.bytes:,}, nor is the graph faster")
-    quality = shop.quality((setting,), candidate)
+    try:
+        quality = shop.quality((setting,), candidate)
+    except StepFailed as failed:
+        return replace(found, reason=f"its model does not answer: {failed}"[:300])
     verdict, touched = shop.verdict(quality), _touched(before, candidate)
     assert before.quality is not None
     parts, own = before.quality.parts, quality.parts

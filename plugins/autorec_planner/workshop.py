@@ -78,10 +78,17 @@ class Workshop:
         return current
 
     def quality(self, steps: tuple[Setting, ...], candidate: Candidate) -> Quality:
-        """Return the quality of a candidate that `build` made, measured once."""
+        """Return the quality of a candidate that `build` made, measured once.
+
+        Raises:
+            StepFailed: It does not answer; the last step is blamed.
+        """
         key = tuple(step.key for step in steps)
         if key not in self._qualities:
-            self._qualities[key] = self.request.measure(candidate)
+            try:
+                self._qualities[key] = self.request.measure(candidate)
+            except Exception as error:  # a graph that a plugin made
+                raise StepFailed(len(steps) - 1, error) from error
         return self._qualities[key]
 
     def verdict(self, quality: Quality) -> Verdict:

@@ -16,11 +16,11 @@ from pydantic import Field
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.contracts.deploy import CompressionContext, NotApplicable, Target
 from autorec_kernel.deploy.normalise import normalise
-from autorec_kernel.deploy.rewrite import tie_tables, untie_tables
+from autorec_kernel.deploy.rewrite import tie_tables
 from autorec_kernel.records.model import CompressedModel
 from autorec_kernel.space import Int
 from autorec_quantize.graphs import graph_of, smaller, widened
-from autorec_quantize.shared import share_tables
+from autorec_quantize.shared import share_tables, untie_tables
 
 __all__ = ["DynamicInt8"]
 
@@ -66,8 +66,12 @@ class DynamicInt8:
 
 
 def _large(model: onnx.ModelProto, smallest: int) -> list[str]:
-    """Return the names of products whose second input is a constant of at least `smallest` numbers."""
-    sizes = {tensor.name: _count(tensor) for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT}
+    """Return the names of products whose second input is one constant matrix of at least `smallest` numbers.
+
+    The quantiser gives stacks of matrices a zero point that onnxruntime refuses when the graph runs.
+    """
+    floats = [tensor for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) == 2]
+    sizes = {tensor.name: tensor.dims[0] * tensor.dims[1] for tensor in floats}
     return [node.name for node in model.graph.node if node.op_type in _OPS and sizes.get(node.input[1], 0) >= smallest]
 
 
@@ -75,13 +79,6 @@ def _tied(model: onnx.ModelProto) -> dict[str, str]:
     """Return table → its transposed copy, for tables that look-ups and a product share."""
     stored = {tensor.name for tensor in model.graph.initializer}
     return {node.input[0]: node.output[0] for node in model.graph.node if node.op_type == "Transpose" and node.input[0] in stored}
-
-
-def _count(tensor: onnx.TensorProto) -> int:
-    total = 1
-    for size in tensor.dims:
-        total *= size
-    return total
 
 
 def _quantised(model: onnx.ModelProto, chosen: list[str]) -> onnx.ModelProto:

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-__all__ = ["look_up", "share_tables"]
+__all__ = ["look_up", "share_tables", "untie_tables"]
 
 
 def look_up(node: onnx.NodeProto, integers: str, scale: str) -> list[onnx.NodeProto]:
@@ -45,6 +45,28 @@ def share_tables(model: onnx.ModelProto, tied: dict[str, str]) -> onnx.ModelProt
     nodes = [part for node in model.graph.node for part in _replaced(node, shared)]
     graph = helper.make_graph([*front, *nodes], "serving", model.graph.input, model.graph.output, stored)
     return helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
+
+
+def untie_tables(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a copy in which every transposed initialiser is an initialiser again (what quantisers look for)."""
+    copy: onnx.ModelProto = onnx.ModelProto.FromString(model.SerializeToString())
+    values = {tensor.name: tensor for tensor in copy.graph.initializer}
+    nodes = []
+    for node in copy.graph.node:
+        if node.op_type == "Transpose" and node.input[0] in values:
+            perm = next((list(attribute.ints) for attribute in node.attribute if attribute.name == "perm"), None)
+            turned = np.ascontiguousarray(np.transpose(numpy_helper.to_array(values[node.input[0]]), perm))
+            copy.graph.initializer.append(numpy_helper.from_array(turned, node.output[0]))
+        else:
+            nodes.append(node)
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    copy.graph.ClearField("node")
+    copy.graph.node.extend(copies)
+    used = {name for node in copy.graph.node for name in node.input} | {value.name for value in copy.graph.output}
+    left = [onnx.TensorProto.FromString(t.SerializeToString()) for t in copy.graph.initializer if t.name in used]
+    copy.graph.ClearField("initializer")
+    copy.graph.initializer.extend(left)
+    return copy
 
 
 def _replaced(node: onnx.NodeProto, shared: dict[str, str]) -> list[onnx.NodeProto]:

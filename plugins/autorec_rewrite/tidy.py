@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 
 from autorec_kernel.records.model import CompressedModel
+from autorec_kernel.serving.graph import ITEMS
 from autorec_rewrite.moves import MOVES, Move
 from autorec_rewrite.net import Net, bytes_of, makers, node, readers, with_nodes
 from autorec_rewrite.probe import Shapes, Size, probed, run, told_once
@@ -32,13 +33,17 @@ def tidied(net: Net, model: CompressedModel) -> Net:
 
 
 def _constants(net: Net) -> Net:
-    """Compute what depends on no input, where the result takes no more bytes than what it is made of."""
+    """Compute what depends on no input, where the result takes no more bytes than what it is made of; item vectors stay a look-up."""
     made, read = makers(net), readers(net)
     fixed: set[str] = set(net.stored)
     for entry in net.nodes:
         if entry.op_type not in _RANDOM and all(not name or name in fixed for name in entry.input):
             fixed.update(name for name in entry.output if name)
-    ends = [name for name in fixed & set(made) if name in net.outputs or any(set(reader.output) - fixed for reader in read.get(name, ()))]
+    ends = [
+        name
+        for name in fixed & set(made) - {ITEMS}
+        if name in net.outputs or any(set(reader.output) - fixed for reader in read.get(name, ()))
+    ]
     if not ends:
         return net
     found = run(bytes_of(_only(net, sorted(ends))), {})

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from serving_toys import TOYS, sample, state, write_toy
 
@@ -37,7 +38,11 @@ def test_the_content_digest_covers_what_answers_and_not_the_report(folder: Path,
     digest = verify_bundle(folder).digest
     model = model_of("factors", folder)
     assert write_toy(tmp_path / "report", "factors", model=model, report={"report.json": b"{}"}).digest == digest
-    changed = ServedModel(model.role, model.graph, model.spec, np.asarray(model.item_vectors) * 2)
+    graph = onnx.ModelProto.FromString(model.graph)
+    for tensor in graph.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor) * 2, tensor.name))
+    changed = ServedModel(model.role, graph.SerializeToString(), model.spec)
     assert write_toy(tmp_path / "vectors", "factors", model=changed).digest != digest
 
 
@@ -70,7 +75,9 @@ def test_a_member_of_an_unknown_name_is_refused_before_anything_is_written(folde
 
 def test_a_factorised_model_without_its_vectors_is_refused_when_it_is_opened(folder: Path, tmp_path: Path) -> None:
     model = model_of("factors", folder)
-    write_toy(tmp_path / "bundle", "factors", model=ServedModel(model.role, model.graph, model.spec))
+    graph = onnx.ModelProto.FromString(model.graph)
+    del graph.graph.output[1]
+    write_toy(tmp_path / "bundle", "factors", model=ServedModel(model.role, graph.SerializeToString(), model.spec))
     with pytest.raises(BundleError, match="item vectors"):
         Recommender.load(tmp_path / "bundle")
 

@@ -12,7 +12,7 @@ from serving_toys import TOYS, HistoryScores, Toy, sample
 
 from autorec_kernel.deploy.export import export_onnx, graph_spec, parity
 from autorec_kernel.deploy.normalise import normalise
-from autorec_kernel.deploy.rewrite import tie_tables, untie_tables
+from autorec_kernel.deploy.rewrite import tie_tables
 from autorec_kernel.errors import BundleError
 from autorec_kernel.serving.graph import Graph
 from autorec_kernel.serving.wire import check_graph
@@ -85,16 +85,39 @@ class WideScores(HistoryScores):
         self.eval()
 
 
-def test_a_tied_table_is_stored_once_and_can_be_untied_again() -> None:
+def test_a_tied_table_is_stored_once() -> None:
     network = WideScores()
     data = export_onnx(network, sample(("history",)))
     stored = [t for t in onnx.ModelProto.FromString(data).graph.initializer if 300 in t.dims]
     assert [sorted(t.dims) for t in stored] == [[8, 300]]
     assert parity(network, data, sample(("history",))) <= 1e-5
-    untied = untie_tables(onnx.ModelProto.FromString(data))
-    assert sum(300 in t.dims for t in untied.graph.initializer) == 2
-    assert parity(network, normalise(untied), sample(("history",))) <= 1e-5
-    assert tie_tables(normalise(untied)) == tie_tables(tie_tables(normalise(untied)))
+    assert tie_tables(data) == data
+
+
+class WideVectors(WideScores):
+    """User vectors from the history, against the table that the history is read with."""
+
+    serving_outputs = ("user",)
+
+    def serve(self, history: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return (self.mlp(self.items(history).mean(1).repeat(1, 2)),)
+
+    def item_vectors(self) -> torch.Tensor:
+        return self.items.weight.detach()
+
+
+def test_item_vectors_come_out_of_the_graph_and_are_stored_once() -> None:
+    network = WideVectors()
+    data = export_onnx(network, sample(("history",)))
+    assert [list(t.dims) for t in onnx.ModelProto.FromString(data).graph.initializer if 300 in t.dims] == [[300, 8]]
+    graph = Graph(data, graph_spec(network))
+    assert np.array_equal(graph.items(), network.item_vectors().numpy())
+    assert list(graph.run(sample(("history",)))) == ["user"]
+    apart = WideVectors()
+    apart.item_vectors = lambda: 2 * network.item_vectors()  # type: ignore[method-assign]
+    graph = Graph(export_onnx(apart, sample(("history",))), graph_spec(apart))
+    assert np.array_equal(graph.items(), 2 * network.item_vectors().numpy())
+    assert Graph(export_onnx(WideScores(), sample(("history",))), graph_spec(WideScores())).items() is None
 
 
 def test_normalising_twice_changes_nothing(graphs: dict[str, bytes]) -> None:

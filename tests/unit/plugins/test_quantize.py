@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -44,13 +45,25 @@ class Net(nn.Module):
         return (self.mlp(torch.cat([self.users(user), mean], 1)) @ self.items.weight.T,)
 
 
+class Retriever(Net):
+    """A user vector in place of scores."""
+
+    inputs, serving_outputs = ("user_id", "history"), ("user",)
+
+    def serve(self, user: torch.Tensor, history: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return (self.mlp(torch.cat([self.users(user), self.items(history).mean(1)], 1)),)
+
+    def item_vectors(self) -> torch.Tensor:
+        return self.items.weight.detach()
+
+
 SAMPLE = {"user": np.arange(8), "history": np.arange(40).reshape(8, 5) % 7}
 CONTEXT = CompressionContext(Target("cloud"), None, SAMPLE, lambda model, share: model, np.random.default_rng(0))  # type: ignore[arg-type]
 
 
-def model_of(network: nn.Module) -> CompressedModel:
+def model_of(network: nn.Module, sample: Mapping[str, np.ndarray] = SAMPLE) -> CompressedModel:
     trained = TrainedModel(Architecture((), {}), network, FeatureSchema())
-    return CompressedModel(trained, export_onnx(network, SAMPLE))
+    return CompressedModel(trained, export_onnx(network, sample))
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +82,22 @@ def answers(graph: bytes | None) -> np.ndarray:
 def error(graph: bytes | None, model: CompressedModel) -> float:
     exact = answers(model.graph)
     return float(np.abs(answers(graph) - exact).mean() / np.abs(exact).mean())
+
+
+@pytest.mark.parametrize(("component", "most"), [(Int8Tables, 0.01), (Int4Tables, 0.12), (Float16, 0.001)])
+def test_item_vectors_are_compressed_with_the_table_that_they_are(component: Any, most: float) -> None:
+    sample = {"user_id": SAMPLE["user"], "history": SAMPLE["history"]}
+    given = model_of(Retriever(), sample)
+    found = component(component.Config()).compress(given, CONTEXT)
+    graph = Graph(found.graph, graph_spec(Retriever()))
+    exact, items = given.model.module.item_vectors().numpy(), graph.items()
+    assert items is not None
+    assert items.dtype == np.float32
+    assert 0 < np.abs(items - exact).max() / np.abs(exact).max() < most
+    spared = len(given.graph or b"") - len(found.graph)
+    assert spared > (0.45 if component is Float16 else 0.6) * 4 * exact.size
+    answered = Graph(given.graph or b"", graph_spec(Retriever())).run(sample)["user"]
+    assert np.abs(graph.run(sample)["user"] - answered).max() < 2 * most
 
 
 COMPONENTS: tuple[Any, ...] = (DynamicInt8, Float16, Int4Tables, Int8Tables)
@@ -146,6 +175,22 @@ def test_small_products_stay_in_float(model: CompressedModel) -> None:
     found = ops(DynamicInt8(DynamicInt8.Config(smallest=9000)).compress(model, CONTEXT).graph)
     assert found.count("MatMulInteger") == 1
     assert found.count("Gemm") + found.count("MatMul") == 3
+
+
+def test_stacks_of_matrices_stay_in_float_and_the_graph_answers() -> None:
+    class Stacked(Net):
+        def __init__(self) -> None:
+            super().__init__()
+            self.heads = nn.Parameter(torch.linspace(-1, 1, 2 * 16 * 64).reshape(2, 1, 16, 64))
+
+        def serve(self, user: torch.Tensor, history: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            (scores,) = super().serve(user, history)
+            return (scores + (self.users(user) @ self.heads[:, 0]).sum((0, 2))[:, None],)
+
+    given = model_of(Stacked())
+    found = DynamicInt8(DynamicInt8.Config(smallest=1024)).compress(given, CONTEXT)
+    assert error(found.graph, given) < 0.05
+    assert [2, 16, 64] in [list(tensor.dims) for tensor in onnx.ModelProto.FromString(found.graph or b"").graph.initializer]
 
 
 def test_both_together_quantise_every_table(model: CompressedModel) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from serving_toys import write_toy
 
@@ -33,6 +34,8 @@ def forge(original: Path, tmp_path: Path) -> Callable[..., Path]:
         folder = Path(shutil.copytree(original, tmp_path / "bundle"))
         if name.endswith(".json"):
             member, data = name, canonical_json(make(json.loads((folder / name).read_bytes())))
+        elif name.endswith(".onnx"):
+            member, data = name, make((folder / name).read_bytes())
         else:
             member = json.loads((folder / "schema.json").read_bytes())["tables"][name]
             data = write_array(make(read_array((folder / member).read_bytes(), member)))
@@ -47,6 +50,23 @@ def forge(original: Path, tmp_path: Path) -> Callable[..., Path]:
     return change
 
 
+def items_made_by(data: bytes, operator: str) -> bytes:
+    """Return a graph whose item vectors come out of one more operator; without one they are no output."""
+    model = onnx.ModelProto.FromString(data)
+    _, items = model.graph.output
+    if not operator:
+        del model.graph.output[1]
+        return bytes(model.SerializeToString())
+    (last,) = [node for node in model.graph.node if items.name in node.output]
+    last.output[:] = ["before"]
+    axis = onnx.numpy_helper.from_array(np.array([1 if operator == "ReduceSum" else 7]), "axis")
+    model.graph.initializer.append(axis)
+    flat = {"keepdims": 0} if operator == "ReduceSum" else {}
+    model.graph.node.append(onnx.helper.make_node(operator, ["before", "axis"], [items.name], **flat))
+    items.type.tensor_type.ClearField("shape")
+    return bytes(model.SerializeToString())
+
+
 def spoilt(columns: Any) -> Callable[[Any], Any]:
     return lambda schema: {**schema, "columns": columns}
 
@@ -55,7 +75,9 @@ AT_LOAD: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "columns that are none": ("schema.json", spoilt(["x"])),
     "columns with fields of their own": ("schema.json", spoilt([{"__class__": "x"}])),
     "columns that are a number": ("schema.json", spoilt(7)),
-    "item vectors of one axis": ("@item_vectors", lambda array: np.arange(len(array), dtype=np.float32)),
+    "item vectors of one axis": ("retriever.onnx", lambda data: items_made_by(data, "ReduceSum")),
+    "no item vectors": ("retriever.onnx", lambda data: items_made_by(data, "")),
+    "item vectors that cannot be computed": ("retriever.onnx", lambda data: items_made_by(data, "Expand")),
     "events of an item far beyond the catalogue": ("seen_items", lambda array: np.full(len(array), 2**29, np.int32)),
     "events of an item before the catalogue": ("seen_items", lambda array: np.full(len(array), -1, np.int32)),
     "users whose events run backwards": ("seen_offsets", lambda array: np.array([0, 9, 2, *array[3:]])),

@@ -75,7 +75,7 @@ def test_without_a_plugin_or_users_there_is_no_index() -> None:
     assert told == "there are no users with a history to measure an index on"
 
 
-@pytest.mark.parametrize("options", [{}, {"bias": True}, {"interests": 3}, {"interests": 2, "bias": True}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"interests": 3}], ids=str)
 def test_lists_are_those_of_all_scores(tmp_path: Path, options: dict[str, Any]) -> None:
     with_it, without = pair(tmp_path, Leaky(0.0), **options)
     for asked in ({"k": 10}, {"k": 1, "exclude_seen": False}, {"k": 40, "exclude": [f"i{number:04d}" for number in range(1, 60)]}):

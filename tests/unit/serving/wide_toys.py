@@ -66,21 +66,19 @@ class Wide(nn.Module):
 
     inputs, serving_outputs = ("user_id",), ("user",)
 
-    def __init__(self, *, whole: bool = False, bias: bool = False, interests: int = 0) -> None:
+    def __init__(self, *, whole: bool = False, interests: int = 0) -> None:
         super().__init__()
         users, items = tables(whole=whole)
         self.table = nn.Embedding.from_pretrained(torch.from_numpy(users))
         self.items, self.interests, self.lengths = torch.from_numpy(items), interests, dict[str, int]()
-        steps = torch.arange(ITEMS + 1)
-        self.bias = torch.where(steps % 7 == 0, 2.0, -1.0) if bias else None
         self.eval()
 
     def serve(self, user: torch.Tensor) -> tuple[torch.Tensor, ...]:
         own = self.table(user)
         return (torch.stack([torch.roll(own, step, 1) for step in range(self.interests)], 1) if self.interests else own,)
 
-    def item_vectors(self) -> Any:
-        return self.items if self.bias is None else (self.items, self.bias)
+    def item_vectors(self) -> torch.Tensor:
+        return self.items
 
 
 @cache

@@ -6,18 +6,19 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("faiss")
 sys.path.insert(0, str(Path(__file__).parents[2] / "serving"))
 
-from wide_toys import USERS, state, wide_model, write_wide
+from wide_toys import USERS, Wide, state, wide_model, write_wide
 
-from autorec_kernel.deploy.bundle import ServedModel
+from autorec_kernel.deploy.bundle import ServedModel, served_model
+from autorec_kernel.deploy.export import export_onnx
 from autorec_kernel.deploy.index import with_index
 from autorec_kernel.errors import BundleError
 from autorec_kernel.kernel import Kernel
@@ -96,7 +97,9 @@ def in_groups(noise: float) -> ServedModel:
     """Return the model with items in forty groups, the wider the noise."""
     rng = np.random.default_rng(3)
     items = rng.normal(size=(40, 12))[rng.integers(0, 40, 3001)] + noise * rng.normal(size=(3001, 12))
-    return replace(wide_model(), item_vectors=items.astype(np.float32))
+    network = Wide()
+    network.items = torch.from_numpy(items.astype(np.float32))
+    return served_model(network, export_onnx(network, {"user_id": np.arange(4)}))
 
 
 def test_where_the_weakest_effort_finds_too_little_a_stronger_one_is_taken(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:

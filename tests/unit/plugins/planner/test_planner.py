@@ -18,6 +18,7 @@ from autorec_kernel.contracts import Candidate, CompressionContext, NotApplicabl
 from autorec_kernel.deploy.plan import exported
 from autorec_kernel.deploy.quality import Quality
 from autorec_kernel.deploy.targets import TARGETS
+from autorec_kernel.errors import BundleError
 from autorec_kernel.records.architecture import Architecture
 from autorec_kernel.records.model import CompressedModel, TrainedModel
 from autorec_kernel.testing.contracts import PlannerContract
@@ -41,6 +42,8 @@ class Fake:
         loss: float = 0.0
         noise: float = 0.0
         after: str = ""
+        mute: bool = False
+        breaks: str = ""
 
     form: ClassVar[str] = "graph"
     proposals: ClassVar[tuple[dict[str, Any], ...]] = ({},)
@@ -100,9 +103,12 @@ def plan(start: Candidate) -> Callable[..., Plan]:
             losses = current.facts.get("loss", 0.0) + one.config.loss
             noise = current.facts.get("noise", 0.0) + one.config.noise
             model = replace(current.model, steps=tuple(done))  # type: ignore[arg-type]
-            return Candidate(model, current.bytes - one.config.cut, None, {"loss": losses, "noise": noise})
+            mute = float(one.config.mute or one.config.breaks in current.model.steps)  # type: ignore[comparison-overlap]
+            return Candidate(model, current.bytes - one.config.cut, None, {"loss": losses, "noise": noise, "mute": mute})
 
         def measure(candidate: Candidate) -> Quality:
+            if candidate.facts.get("mute"):
+                raise BundleError("the model failed")
             parts = BASE - candidate.facts["loss"] + candidate.facts["noise"] * np.random.default_rng(1).normal(size=len(BASE))
             return Quality("ndcg@10", float(parts.mean()), parts)
 
@@ -174,7 +180,7 @@ def test_what_loses_more_together_than_alone_costs_the_worst_step(plan: Any) -> 
 def test_a_step_that_finds_nothing_left_is_left_out_of_the_plan_that_wanted_it(plan: Any) -> None:
     found = plan(a=fake({"cut": 300}), b=fake({"cut": 300, "after": "a"}))
     assert taken(found) == ["a"]
-    assert "nothing was left for it" in reason(found, "b") and "a left nothing" in reason(found, "b")
+    assert "it does not go with the others" in reason(found, "b") and "a left nothing" in reason(found, "b")
 
 
 @pytest.mark.parametrize(
@@ -185,6 +191,15 @@ def test_a_compressor_that_fails_costs_its_own_step_only(plan: Any, fault: Excep
     found = plan(a=fake(fault=fault), b=fake({"cut": 10}))
     assert taken(found) == ["b"]
     assert phrase in reason(found, "a")
+
+
+def test_a_model_that_does_not_answer_costs_the_step_that_made_it(plan: Any) -> None:
+    found = plan(a=fake({"cut": 300, "mute": True}), b=fake({"cut": 10}))
+    assert taken(found) == ["b"]
+    assert "its model does not answer: BundleError: the model failed" in reason(found, "a")
+    found = plan(a=fake({"cut": 300}), b=fake({"cut": 200, "breaks": "a"}))
+    assert taken(found) == ["a"]
+    assert "it does not go with the others" in reason(found, "b") and "the model failed" in reason(found, "b")
 
 
 def test_an_unavailable_compressor_is_a_skipped_step_with_the_command_that_brings_it(plan: Any) -> None:

@@ -255,7 +255,7 @@ def test_rankers_of_the_zoo_do_less_for_many_candidates_of_one_user(kernel: Kern
     for given_once, told in ((one, many), (whole, whole)):
         np.testing.assert_allclose(answer(found, given_once), answer(model, told), rtol=1e-5, atol=1e-5)
     spec = graph_spec(model.model.module)
-    scorers = [make_scorer(Graph(one.graph or b"", spec), features.state(), None, None) for one in (model, found)]
+    scorers = [make_scorer(Graph(one.graph or b"", spec), features.state(), None) for one in (model, found)]
     requests = [stored_request(features.state(), user) for user in (1, 4)]
     np.testing.assert_allclose(scorers[1].catalogue(requests), scorers[0].catalogue(requests), rtol=1e-5, atol=1e-5)
     assert scorers[0].graph.once == set()

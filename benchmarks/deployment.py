@@ -1,12 +1,16 @@
 """Tuned models compressed for a target, against the same model in torch (eager, float32) and in onnxruntime (float32).
 
-`teacher` tunes one blueprint alone (its default and ten trials of TPE) and makes a whole run of it; `compress` plans its compression for
-the targets, without a search; `table` gathers what the certificates say: bytes, latency at one row and at the target's batch, loss with
-its paired interval on the test rows, verdict. Every ratio is of figures taken in turns in one process.
+`teacher` tunes one blueprint alone (its default and ten trials of TPE) and makes a whole run of it, compressed by what trains nothing;
+`compress` plans its compression for a target with every compressor, without a search; `small` tunes the blueprint anew among models so
+small that what trains nothing makes them as small as what `compress` found; `table` gathers what the certificates say: bytes, latency
+at one row and at the target's batch, loss with its paired interval on the test rows, verdict; `judge` compares what `compress` and
+`small` serve on the test rows, in pairs. Every ratio is of figures taken in turns in one process.
 
     python -m benchmarks.deployment teacher dcnv2 DATA RUNS
     python -m benchmarks.deployment compress dcnv2 DATA RUNS --minutes 10 --target edge
+    python -m benchmarks.deployment small dcnv2 DATA RUNS
     python -m benchmarks.deployment table dcnv2 autorec sasrec DATA RUNS
+    python -m benchmarks.deployment judge dcnv2 autorec sasrec DATA RUNS
 """
 
 from __future__ import annotations
@@ -14,16 +18,22 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
+from autorec_kernel.deploy.quality import Quality, gain
 from autorec_kernel.kernel import Kernel
 from autorec_kernel.pipeline import run
 from autorec_kernel.recipe import Recipe
 from autorec_planner.alone import compress
+from benchmarks.feature_runs import Recorder
 
 BARS = {"latency": 0.10, "bytes": 0.10, "loss": 0.01}
 
@@ -42,6 +52,7 @@ class Case:
     sides: bool = True
 
 
+UNTRAINED = ("baselines", "distill", "prune")  # without the plugins that train; a baseline would be served where it is as good
 CASES = {
     "dcnv2": Case("zoo/dcnv2", {"task": "click", "positive_threshold": 4}),
     "deepfm": Case("zoo/deepfm", {"task": "click", "positive_threshold": 4}),
@@ -54,35 +65,75 @@ CASES = {
             "fixed": {"zoo/sasrec.max_len": 200, "zoo/sasrec.dropout_rate": 0.2, "zoo/sasrec.loss": "softmax"},
             "evaluator_options": {"epochs": 24, "patience": 5, "batch_size": 256, "schedule": "cosine", "warmup": 0.05},
             "defaults": {"retriever.training.learning_rate": 0.002},
+            "rungs": (0.125, 1.0),
         },
         sides=False,
     ),
 }
 
 
-def teacher(given: argparse.Namespace, name: str, kernel: Kernel) -> dict[str, Any]:
-    """Tune a blueprint alone and serve it; baselines are left out, else one of them is served where it is as good."""
-    case = CASES[name]
+def tuned(given: argparse.Namespace, name: str, folder: Path, **more: Any) -> dict[str, Any]:
+    """Tune a blueprint alone and serve it, compressed by what trains nothing."""
+    case, began = CASES[name], time.process_time()
     recipe = Recipe(
         blueprints=(case.blueprint,),
         trials=1 + given.trials,
         strategy="bayes/tpe",
-        rungs=(1.0,),
         workers=given.workers,
         device="cpu",
         seed=given.seed,
         target=given.target,
-        **case.told,
+        **{**case.told, **more},
     )
-    folder = given.data / Path(case.table).parent
-    sides = {side: path for side in ("users", "items") if case.sides and (path := folder / f"{side}.csv.gz").exists()}
-    found = run(given.data / case.table, recipe, kernel, given.runs / name, **sides)
-    return {"model": name, "valid": found["best"]["valid"], "test": found["best"]["test"], "trials": found["trials"]}
+    data = given.data / Path(case.table).parent
+    sides = {side: path for side in ("users", "items") if case.sides and (path := data / f"{side}.csv.gz").exists()}
+    found = stored(folder, lambda: run(given.data / case.table, recipe, Kernel.discover(blocked=UNTRAINED), folder, **sides))
+    best = {key: found["best"][key] for key in ("valid", "test")}
+    return {"model": name, **best, "trials": found["trials"], "cpu_s": round(time.process_time() - began, 1), **row(folder)}
+
+
+def small(given: argparse.Namespace, name: str) -> dict[str, Any]:
+    """Tune the blueprint among models of so many parameters that they take the bytes of what `compress` made, once they are quantised."""
+    plain, best = (certificate(given.runs / name / part)["bytes"] for part in (".", f"compressed/{given.target}"))
+    most = int(best["after"] * plain["before"] / (4 * plain["after"]))
+    return {"max_params": most, **tuned(given, name, given.runs / f"{name}-small", max_params=float(most))}
+
+
+def stored(folder: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return what a run returns; what it measured of each test row or user, before and after compression, is kept in its folder."""
+    with Recorder() as recorder:
+        found = make()
+    parts = {which: one.quality.parts for which, one in zip(("before", "after"), recorder.found, strict=False)}
+    first = recorder.compressed.quality
+    labels = {} if first.labels is None else {"labels": first.labels}
+    np.savez(folder / "test-parts.npz", **parts, **labels, metric=np.array([first.metric]), higher=np.array([first.higher]))
+    return found
+
+
+def judged(given: argparse.Namespace, name: str) -> dict[str, Any]:
+    """Compare what `compress` serves with the small model that was trained directly; positive = `compress` is better."""
+    folders = {"compressed": given.runs / name / "compressed" / given.target, "small": given.runs / f"{name}-small"}
+    read = {which: np.load(folder / "test-parts.npz") for which, folder in folders.items()}
+    quality = {
+        which: Quality(str(one["metric"][0]), 0.0, one["after"], one["labels"] if "labels" in one else None, bool(one["higher"][0]))
+        for which, one in read.items()
+    }
+    found = gain(quality["compressed"], quality["small"], np.random.default_rng(0))
+    told = {
+        which: {"bytes": certificate(folder)["bytes"]["after"], "test": certificate(folder)["after"]} for which, folder in folders.items()
+    }
+    return {"model": name, **told, "difference": None if found is None else found.to_json()}
+
+
+def certificate(folder: Path) -> dict[str, Any]:
+    """Return the certificate of a run's bundle."""
+    found: dict[str, Any] = json.loads((folder / "bundle" / "certificate.json").read_bytes())
+    return found
 
 
 def row(folder: Path) -> dict[str, Any]:
     """Return what a certificate says, ratios against eager torch and against onnxruntime in float32."""
-    told = json.loads((folder / "certificate.json").read_bytes())
+    told = certificate(folder)
     plan = json.loads((folder / "plan.json").read_bytes())
     found: dict[str, Any] = {"target": told["target"]["name"], "steps": [step["component"] for step in plan["steps"] if step["taken"]]}
     found["bytes"] = round(told["bytes"]["after"] / told["bytes"]["before"], 4)
@@ -98,7 +149,7 @@ def row(folder: Path) -> dict[str, Any]:
 def main() -> None:
     """Run one part and print it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("teacher", "compress", "table"))
+    parser.add_argument("part", choices=("teacher", "compress", "small", "table", "judge"))
     parser.add_argument("models", nargs="+", choices=CASES)
     parser.add_argument("data", type=Path, help="folder of the data sets")
     parser.add_argument("runs", type=Path, help="where run folders are kept")
@@ -110,17 +161,21 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     given.runs.mkdir(parents=True, exist_ok=True)
-    kernel = Kernel.discover(blocked=("baselines",))
     for name in given.models:
         if given.part == "teacher":
-            print(json.dumps(teacher(given, name, kernel)), flush=True)
+            print(json.dumps(tuned(given, name, given.runs / name)), flush=True)
+        elif given.part == "small":
+            print(json.dumps(small(given, name)), flush=True)
+        elif given.part == "judge":
+            print(json.dumps(judged(given, name)), flush=True)
         elif given.part == "compress":
             to = given.runs / name / "compressed" / given.target
-            compress(given.runs / name, kernel, to, seconds=60 * given.minutes, target=given.target)
+            kernel, told = Kernel.discover(blocked=("baselines",)), {"seconds": 60 * given.minutes, "target": given.target}
+            stored(to, partial(compress, given.runs / name, kernel, to, **told))
             print(json.dumps({"model": name, **row(to)}), flush=True)
         else:
-            for place in sorted(given.runs.glob(f"{name}/**/certificate.json")):
-                print(json.dumps({"model": name, **row(place.parent)}), flush=True)
+            for place in sorted(given.runs.glob(f"{name}*/**/bundle/certificate.json")):
+                print(json.dumps({"model": place.relative_to(given.runs).parts[0], **row(place.parents[1])}), flush=True)
 
 
 if __name__ == "__main__":

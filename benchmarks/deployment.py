@@ -115,14 +115,13 @@ def judged(given: argparse.Namespace, name: str) -> dict[str, Any]:
     folders = {"compressed": given.runs / name / "compressed" / given.target, "small": given.runs / f"{name}-small"}
     read = {which: np.load(folder / "test-parts.npz") for which, folder in folders.items()}
     quality = {
-        which: Quality(str(one["metric"][0]), 0.0, one["after"], one["labels"] if "labels" in one else None, bool(one["higher"][0]))
-        for which, one in read.items()
+        which: Quality(str(one["metric"][0]), 0.0, one["after"], one.get("labels"), bool(one["higher"][0])) for which, one in read.items()
     }
-    found = gain(quality["compressed"], quality["small"], np.random.default_rng(0))
+    pair = gain(quality["compressed"], quality["small"], np.random.default_rng(0))
     told = {
         which: {"bytes": certificate(folder)["bytes"]["after"], "test": certificate(folder)["after"]} for which, folder in folders.items()
     }
-    return {"model": name, **told, "difference": None if found is None else found.to_json()}
+    return {"model": name, **told, "difference": None if pair is None else pair.to_json()}
 
 
 def certificate(folder: Path) -> dict[str, Any]:

@@ -13,6 +13,24 @@ from autorec_kernel.testing.table import CHECKS
 
 PLUGINS = sorted(point.name for point in entry_points(group="autorec.plugins") if point.dist and point.dist.name == "autorec-kernel")
 
+LONG = {  # seven seconds and more each, whose kinds and packages are met by quicker ones
+    "blueprint:baselines/ials",
+    "blueprint:zoo/ple",
+    "compressor:prune/width",
+    "executor:workers/local",
+    "feature-op:features/groups",
+    "feature-op:features/leanings",
+    "model-block:blocks/als-items",
+    "model-block:blocks/attention-gru",
+    "model-block:blocks/continued-gru",
+    "model-block:blocks/fold-in",
+    "model-block:blocks/gru",
+    "model-block:blocks/lstm",
+    "model-block:cascade/rerank",
+    "search-strategy:reinforce/controller",
+    "search-strategy:search/auto",
+}
+
 
 @cache
 def kernel() -> Kernel:
@@ -29,7 +47,7 @@ def test_every_first_party_plugin_loads() -> None:
     assert {row.name: row.warnings for row in kernel().plugins() if row.warnings} == {}
 
 
-@pytest.mark.parametrize("component", components())
+@pytest.mark.parametrize("component", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in components()])
 def test_a_first_party_component_keeps_the_laws_of_its_kind(component: str) -> None:
     results = check_plugin(kernel(), component.partition(":")[2])
     assert [str(result) for result in results if not result.ok] == []

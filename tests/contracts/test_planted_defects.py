@@ -73,7 +73,7 @@ def test_the_sound_twin_raises_no_alarm(kernel: Kernel, name: str) -> None:
     assert len(results) > 5
 
 
-@pytest.mark.parametrize(("name", "code"), [("sound/dead-detached", 0), ("defects/dead-detached", 1)])
+@pytest.mark.parametrize(("name", "code"), [pytest.param("sound/dead-detached", 0, marks=pytest.mark.slow), ("defects/dead-detached", 1)])
 def test_the_pytest_option_certifies_and_refuses(defects_site: Path, tmp_path: Path, name: str, code: int) -> None:
     environment = {
         **os.environ,

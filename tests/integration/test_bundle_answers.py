@@ -92,6 +92,7 @@ def test_a_ranker_predicts_what_its_network_predicts(kernel: Kernel, tmp_path: P
     assert len(predict_rows(network, features, features.rows("valid"), network.tasks[0])) == len(features.rows("valid"))
 
 
+@pytest.mark.slow
 def test_a_plan_made_by_the_first_party_compressors_keeps_its_promises(kernel: Kernel) -> None:
     network, features, model = trained(kernel, "zoo/deepfm", "click")
     before = {name: value.clone() for name, value in network.state_dict().items()}

@@ -14,6 +14,7 @@ def digest(run: Path) -> str:
     return str(json.loads((run / "result.json").read_text())["bundle"]["content_digest"])
 
 
+@pytest.mark.slow
 def test_two_workers_give_the_run_of_one(tmp_path: Path, reference: Any) -> None:
     table, first, _ = reference
     assert run_once(tmp_path / "run", table, workers=2) == 0

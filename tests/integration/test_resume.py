@@ -25,6 +25,7 @@ def check(found: Any, undisturbed: Path) -> None:
         verify_bundle(run / "bundle")
 
 
+@pytest.mark.slow
 def test_runs_killed_at_random_moments_lose_nothing_and_end_like_an_undisturbed_one(tmp_path: Path, reference: Any) -> None:
     table, undisturbed, length = reference
     check(campaign(tmp_path, table, kills=3, seed=11, length=length), undisturbed)

@@ -185,7 +185,8 @@ def test_a_reader_that_closes_the_pipe_gets_no_traceback(finished: Finished) -> 
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are sent as POSIX does")
-@pytest.mark.parametrize("moment", ["trial 0 ", pytest.param("deploy: compressing", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["trial 0 ", "deploy: compressing"])
 def test_an_interrupted_run_goes_on_to_the_same_end(finished: Finished, moment: str) -> None:
     name = "stopped-" + moment.split()[0].strip(":")
     with _process(*WORDS, "--out", name, cwd=finished.home) as process:

@@ -45,6 +45,7 @@ def test_an_installed_template_keeps_its_contract(site: Path, tmp_path: Path) ->
     _run(["-c", ENTRY, "plugins", "check", "template"], tmp_path, site)
 
 
+@pytest.mark.slow
 def test_the_template_passes_its_own_tests(site: Path, tmp_path: Path) -> None:
     shutil.copytree(TEMPLATE / "tests", tmp_path / "tests")
     assert "passed" in _run(["-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", str(tmp_path / "tests")], tmp_path, site)

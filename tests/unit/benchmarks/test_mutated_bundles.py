@@ -32,6 +32,7 @@ def python(*words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *map(str, words)], capture_output=True, text=True, check=False, cwd=ROOT, env=environment)
 
 
+@pytest.mark.slow
 def test_of_a_hundred_mutants_none_is_accepted_crashes_hangs_or_writes(bundles: Path, tmp_path: Path) -> None:
     done = python(
         "-m", "benchmarks.mutated_bundles", "--bundles", bundles, "--count", 132, "--workers", 1, "--seed", 7, "--out", tmp_path / "r"
@@ -85,6 +86,7 @@ print(json.dumps([found["wrong"], found["detail"], found["kind"]]))
     assert told in ("outside", "program") or told in detail
 
 
+@pytest.mark.slow
 def test_a_mutant_comes_again_by_its_number(bundles: Path, tmp_path: Path) -> None:
     code = f"""
 import hashlib, sys

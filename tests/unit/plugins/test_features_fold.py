@@ -58,7 +58,7 @@ def assert_same(found: ServingState, expected: ServingState, features: FeatureSe
         assert not differ, {name: (answers[name][:3].tolist(), rebuilt[name][:3].tolist()) for name in differ[:3]}
 
 
-@pytest.mark.parametrize("batches", [1, 4, 60])
+@pytest.mark.parametrize("batches", [1, 4, pytest.param(60, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("pair", TIMED)
 def test_folding_equals_building_anew_whatever_the_batches(built: Any, pair: tuple[str, str], batches: int) -> None:
     features, later = built[pair], dataset_of(*pair).valid

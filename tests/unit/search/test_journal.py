@@ -508,6 +508,7 @@ def test_a_journal_in_use_is_not_repaired(path):
         repair(path)
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_records_are_opened_within_two_seconds(path):
     from autorec_kernel.search.lines import encode
 

@@ -85,6 +85,7 @@ def test_every_value_of_every_option_is_tried(kernel: Kernel) -> None:
     assert users["blocks/linear"] == users["blocks/mlp"] == users["blocks/add"] == users["blocks/head"] == ("foreign/first",)
 
 
+@pytest.mark.slow
 def test_pairs_of_options_are_tried_and_fractions_that_the_search_leaves_alone(users: dict[str, tuple[str, ...]]) -> None:
     assert users["blocks/popular-items"] == ("zoo/gru4rec",)  # loss = "sampled" with a sample_power above 0
     unused = [block for block, found in users.items() if block.startswith("blocks/") and not found]
@@ -117,6 +118,7 @@ def test_options_are_changed_one_at_a_time() -> None:
     assert {"kind": "a", "flag": True} in found
 
 
+@pytest.mark.slow
 def test_six_of_ten_blocks_of_the_zoo_serve_two_or_more_blueprints(users: dict[str, tuple[str, ...]]) -> None:
     zoo = {block: found for block, found in users.items() if block.startswith("blocks/")}
     alone = {block: found for block, found in zoo.items() if len(found) < 2}

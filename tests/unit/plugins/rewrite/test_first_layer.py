@@ -239,9 +239,10 @@ MODELS = {  # blueprint → largest share of the work for a hundred candidates o
     "zoo/widedeep": 0.95,
     "zoo/xdeepfm": 0.97,
 }
+QUICK = {"zoo/deepfm", "zoo/dcnv2"}
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in MODELS])
 def test_rankers_of_the_zoo_do_less_for_many_candidates_of_one_user(kernel: Kernel, name: str) -> None:
     model, features, sample = exported(kernel, name)
     found = rewritten(FIRST, model, context(sample=sample))

@@ -113,7 +113,12 @@ def test_a_mask_that_is_no_mask_multiplies_twice() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "fewer"), [("zoo/sasrec", 26), ("zoo/gru4rec", 16), ("zoo/dcnv2", 9), ("zoo/deepfm", 18), ("zoo/din", 14)]
+    ("name", "fewer"),
+    [
+        ("zoo/sasrec", 26),
+        ("zoo/dcnv2", 9),
+        *(pytest.param(*one, marks=pytest.mark.slow) for one in (("zoo/gru4rec", 16), ("zoo/deepfm", 18), ("zoo/din", 14))),
+    ],
 )
 def test_models_of_the_zoo_lose_nodes_and_no_bit(kernel: Kernel, name: str, fewer: int) -> None:
     model, _, sample = exported(kernel, name)

@@ -234,9 +234,10 @@ MODELS = {  # blueprint → largest share of the work that is left
     "zoo/gru4rec": 0.90,
     "zoo/bst": 0.30,
 }
+QUICK = {"zoo/sasrec", "zoo/stamp"}
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in MODELS])
 def test_models_of_the_zoo_do_less_and_answer_alike(kernel: Kernel, name: str) -> None:
     model, _, sample = exported(kernel, name)
     found = rewritten(LAST, model, context(sample=sample))
@@ -251,7 +252,15 @@ def test_models_of_the_zoo_do_less_and_answer_alike(kernel: Kernel, name: str) -
         LAST.compress(found, context(sample=sample))
 
 
-@pytest.mark.parametrize("name", ["zoo/mf", "zoo/nextitnet", "zoo/deepfm", "zoo/din", "zoo/youtube-dnn", "baselines/ease"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "zoo/mf",
+        "zoo/deepfm",
+        "baselines/ease",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("zoo/nextitnet", "zoo/din", "zoo/youtube-dnn")),
+    ],
+)
 def test_models_that_keep_no_step_behind_work_on_all_are_left_alone(kernel: Kernel, name: str) -> None:
     model, _, sample = exported(kernel, name)
     with pytest.raises(NotApplicable):

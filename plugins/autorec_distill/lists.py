@@ -60,6 +60,7 @@ class Lists:
         batch_lists: int = Field(1024, ge=1, le=2**20, description="Lists that a batch is compared with, drawn where it has more.")
 
     form: ClassVar[Literal["module", "graph"]] = "module"
+    place: ClassVar[int] = 1
 
     def __init__(self, config: Config) -> None:
         self.config = config

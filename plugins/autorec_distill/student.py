@@ -38,6 +38,7 @@ class Student:
         weight: Annotated[float, Float(0.5, 1.0)] = Field(1.0, gt=0, le=1, description="Share w of the teachers in a label.")
 
     form: ClassVar[Literal["module", "graph"]] = "module"
+    place: ClassVar[int] = 1
 
     def __init__(self, config: Config) -> None:
         self.config = config

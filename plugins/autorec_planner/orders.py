@@ -13,21 +13,7 @@ from autorec_planner.probes import Probe
 
 __all__ = ["Draft", "drafts", "in_order"]
 
-# Known order rules: students before cuts of what they have become, rows before the numbers in them, eight-bit products before four-bit
-# weights, and what only stores otherwise last. A name that is not here has the place in the middle.
-_PLACES = {
-    "student": 1,
-    "lists": 1,
-    "magnitude": 2,
-    "width": 2,
-    "tail-rows": 2,
-    "sparse-items": 2,
-    "int8-dynamic": 4,
-    "int4-weights": 5,
-    "float16": 6,
-    "unstructured": 7,
-}
-_MIDDLE, _FIRST = 3, 0
+_MIDDLE, _FIRST = 3, 0  # place of a compressor that does not state one; exact steps come before all others
 _WIDTH = 64  # drafts that are kept at a time
 _MODULES = 2  # steps of one plan that may train
 _NOTHING = 0.02  # share of what a step touches below which nothing is left for it
@@ -86,8 +72,7 @@ def _rank(draft: Draft, target: Target) -> tuple[float, float, int]:
 
 
 def _place(probe: Probe) -> tuple[int, int, str]:
-    name = probe.setting.component.rpartition("/")[2]
-    place = _PLACES.get(name, _FIRST if probe.exact else _MIDDLE)
+    place = (_FIRST if probe.exact else _MIDDLE) if probe.setting.place is None else probe.setting.place
     return int(probe.setting.form == "graph"), place, probe.setting.component
 
 

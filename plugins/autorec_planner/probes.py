@@ -84,7 +84,8 @@ def _proposed(shop: Workshop) -> Iterator[Setting | Probe]:
         except Exception as error:  # a plugin's code: its failure is a row of the plan
             yield Probe(bare, f"failed while proposing: {type(error).__name__}: {error}"[:300])
         else:
-            yield from (Setting(row.id, config, instance.form) for config in configs)
+            place = getattr(instance, "place", None)
+            yield from (Setting(row.id, config, instance.form, place) for config in configs)
             if not configs:
                 yield Probe(replace(bare, form=instance.form), "it proposes nothing for this model")
 

@@ -24,11 +24,12 @@ _PROBING = 0.6  # of the time, after which no more training is begun for probes
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Setting:
-    """One compressor with one config."""
+    """One compressor with one config; `place` is what its class says of the order of steps."""
 
     component: str
     config: Mapping[str, Any]
     form: Literal["module", "graph"]
+    place: int | None = None
 
     @property
     def key(self) -> str:

@@ -38,6 +38,7 @@ class MagnitudePruning:
         fine_tune: float = Field(0.4, ge=0.0, le=1.0, description="Share of a full fine-tuning after the cut.")
 
     form: ClassVar[Literal["module", "graph"]] = "module"
+    place: ClassVar[int] = 2
 
     def __init__(self, config: Config) -> None:
         self.config = config

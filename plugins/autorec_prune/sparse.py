@@ -38,6 +38,7 @@ class SparseItems:
         entries: Annotated[int, Int(8, 1024, log=True)] = Field(128, ge=1, le=2**20, description="Most entries of a row that are stored.")
 
     form: ClassVar[Literal["module", "graph"]] = "graph"
+    place: ClassVar[int] = 2
 
     def __init__(self, config: Config) -> None:
         self.config = config

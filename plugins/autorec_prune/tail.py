@@ -46,6 +46,7 @@ class TailRows:
         )
 
     form: ClassVar[Literal["module", "graph"]] = "graph"
+    place: ClassVar[int] = 2
 
     def __init__(self, config: Config) -> None:
         self.config = config

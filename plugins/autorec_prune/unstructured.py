@@ -38,6 +38,7 @@ class Unstructured:
         )
 
     form: ClassVar[Literal["module", "graph"]] = "graph"
+    place: ClassVar[int] = 7
 
     def __init__(self, config: Config) -> None:
         self.config = config

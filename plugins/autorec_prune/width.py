@@ -53,6 +53,7 @@ class WidthPruning:
         fine_tune: float = Field(1.0, ge=0.0, le=1.0, description="Share of a full fine-tuning after the cut.")
 
     form: ClassVar[Literal["module", "graph"]] = "module"
+    place: ClassVar[int] = 2
 
     def __init__(self, config: Config) -> None:
         self.config = config

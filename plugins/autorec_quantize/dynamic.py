@@ -39,6 +39,7 @@ class DynamicInt8:
         )
 
     form: ClassVar[Literal["module", "graph"]] = "graph"
+    place: ClassVar[int] = 4
 
     def __init__(self, config: Config) -> None:
         self.config = config

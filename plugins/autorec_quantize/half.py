@@ -35,6 +35,7 @@ class Float16:
         )
 
     form: ClassVar[Literal["module", "graph"]] = "graph"
+    place: ClassVar[int] = 6
 
     def __init__(self, config: Config) -> None:
         self.config = config

@@ -40,6 +40,7 @@ class Int4Weights:
         block: Literal[32, 64, 128] = Field(64, description="Weights of one column that share a scale.")
 
     form: ClassVar[Literal["module", "graph"]] = "graph"
+    place: ClassVar[int] = 5
 
     def __init__(self, config: Config) -> None:
         self.config = config

@@ -21,7 +21,8 @@ def probe(
 ) -> Probe:
     verdict = Verdict("accepted", "auc", gain, gain - 0.001 if low is None else low, gain + 0.001, 100)
     touched = {name: 100 for name in more.pop("touched", ())}
-    return Probe(Setting(name, {"saved": saved}, form), saved=saved, verdict=verdict, touched=touched, bytes=START - saved, **more)
+    place = more.pop("place", None)
+    return Probe(Setting(name, {"saved": saved}, form, place), saved=saved, verdict=verdict, touched=touched, bytes=START - saved, **more)
 
 
 def best(*probes: Probe, target: Target = TARGET) -> Any:
@@ -32,16 +33,16 @@ def names(draft: Any) -> list[str]:
     return [step.setting.component for step in draft.steps]
 
 
-def test_modules_come_before_graphs_exact_rewrites_first_and_known_rules_decide_the_rest() -> None:
+def test_modules_come_before_graphs_exact_rewrites_first_and_what_compressors_state_decides_the_rest() -> None:
     probes = [
-        probe("q/float16", 1),
-        probe("q/int4-weights", 1),
-        probe("q/int8-dynamic", 1),
-        probe("p/tail-rows", 1),
+        probe("q/float16", 1, place=6),
+        probe("q/int4-weights", 1, place=5),
+        probe("q/int8-dynamic", 1, place=4),
+        probe("p/tail-rows", 1, place=2),
         probe("x/unknown", 1),
         probe("x/rewrite", 1, exact=True),
-        probe("p/magnitude", 1, "module"),
-        probe("d/student", 1, "module"),
+        probe("p/magnitude", 1, "module", place=2),
+        probe("d/student", 1, "module", place=1),
     ]
     found = [one.setting.component.partition("/")[2] for one in in_order(probes)]
     assert found == ["student", "magnitude", "rewrite", "tail-rows", "unknown", "int8-dynamic", "int4-weights", "float16"]
@@ -56,7 +57,7 @@ def test_bytes_add_up_over_what_each_step_touches() -> None:
 
 
 def test_a_step_that_leaves_numbers_leaves_work_for_the_next() -> None:
-    rows, eight = probe("p/tail-rows", 400, touched=["table"], left=0.5), probe("q/int8-tables", 600, touched=["table"], left=0.0)
+    rows, eight = probe("p/tail-rows", 400, place=2, touched=["table"], left=0.5), probe("q/int8-tables", 600, touched=["table"], left=0.0)
     found = best(rows, eight)
     assert (names(found), found.bytes) == (["p/tail-rows", "q/int8-tables"], 300.0)
 

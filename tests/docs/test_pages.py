@@ -3,6 +3,7 @@ from __future__ import annotations
 import runpy
 import subprocess
 import sys
+import re
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,12 @@ def test_the_blocks_of_a_page_run_in_order(page: Path, tmp_path: Path, monkeypat
     names: dict[str, Any] = {}
     for block in read_blocks(page):
         names = _run_block(block, tmp_path, names)
+
+
+def test_the_readme_says_that_tensorflow_is_not_supported_and_nothing_imports_it() -> None:
+    assert "TensorFlow models are not supported" in (ROOT / "README.md").read_text(encoding="utf-8")
+    sources = [path for folder in ("autorec_kernel", "plugins") for path in (ROOT / folder).rglob("*.py")]
+    assert [path.name for path in sources if re.search(r"^\s*(import|from) (tensorflow|keras)\b", path.read_text(encoding="utf-8"), re.M)] == []
 
 
 def test_python_blocks_of_the_readme_are_valid() -> None:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FineTuner", "apply_step", "exported", "measured", "reapply", "serving_sample"]
 
-_TUNED_EPOCHS = 5  # of a full fine-tuning; a compressor asks for a share of it
-_RATE = 3e-4
+_TUNED_EPOCHS = 5  # of a full fine-tuning, or half of the epochs that the model was trained for; a compressor asks for a share of it
+_PATIENCE = 3  # epochs without a better one after which fine-tuning ends
 Judge = Callable[[Any], Quality]  # of a network or a `GraphNetwork`
 
 
@@ -110,7 +110,9 @@ def serving_sample(network: Any, features: FeatureSet, rows: int = 32) -> dict[s
 
 @dataclass(slots=True)
 class FineTuner:
-    """Trains a copy of a model a little further on the training rows, and keeps the best epoch: none, where the model was at its best.
+    """Trains a copy of a model further on the training rows, with the options of its search and half of its learning rate.
+
+    The best epoch is kept: none, where the model was at its best.
 
     Args:
         judge: Quality on the validation rows; None = all epochs are kept.
@@ -131,11 +133,12 @@ class FineTuner:
         Raises:
             NotApplicable: The deadline cut a training short whose length was decided before.
         """
-        wanted = max(1, round(share * _TUNED_EPOCHS)) if self.epochs is None else self.epochs
+        full = max(_TUNED_EPOCHS, int(model.provenance.get("epochs", 0)) // 2)
+        wanted = max(1, round(share * full)) if self.epochs is None else self.epochs
         module, before, judge = copy.deepcopy(model.module), -np.inf, self.judge
         if judge is not None:
             before = self._value(judge, module)
-        settings = FitSettings(learning_rate=_RATE, epochs=wanted, patience=0)
+        settings = replace(_settings(model), epochs=wanted, patience=0 if judge is None else _PATIENCE)
         validate = None if judge is None else lambda network: self._value(judge, network)
         if wanted:
             seed = np.random.SeedSequence(self.seed, spawn_key=(0, 7))
@@ -150,6 +153,14 @@ class FineTuner:
     def _value(judge: Judge, network: Any) -> float:
         found = judge(network.eval())
         return found.value if found.higher else -found.value
+
+
+def _settings(model: TrainedModel) -> FitSettings:
+    genes = dict(model.provenance.get("genotype", {}))
+    prefix = f"{genes.get('pipeline')}.training."
+    told = {name.removeprefix(prefix): value for name, value in genes.items() if name.startswith(prefix)}
+    known = {name: value for name, value in told.items() if name in FitSettings.__dataclass_fields__}
+    return FitSettings(**{**known, "learning_rate": known.get("learning_rate", FitSettings().learning_rate) / 2})
 
 
 def _candidate(model: CompressedModel) -> Candidate:

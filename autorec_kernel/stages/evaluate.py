@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -97,7 +97,8 @@ def restored(place: Workplace, features: FeatureSet, trial: Trial) -> TrainedMod
     evaluator: Evaluator = place.kernel.create("evaluator", evaluator_of(place.kernel, place.recipe), **place.recipe.evaluator_options)
     number = int(trial.details.get("same_as", trial.number))
     context = context_for(place, features, number)
-    return evaluator.restore(trial.genotype, trial.artefacts, context) or evaluator.refit(trial.genotype, trial.details, context)
+    found = evaluator.restore(trial.genotype, trial.artefacts, context) or evaluator.refit(trial.genotype, trial.details, context)
+    return replace(found, provenance={**found.provenance, "epochs": int(trial.details.get("best_epoch", 0))})
 
 
 def measure(network: Any, features: FeatureSet, place: Workplace, split: Split = "test") -> Measured:

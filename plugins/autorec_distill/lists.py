@@ -22,10 +22,11 @@ from autorec_kernel.features import FeatureSet
 from autorec_kernel.models import Entities, FitReport, FitSettings, Network, build_network, fit, solve_blocks
 from autorec_kernel.records.model import CompressedModel, TrainedModel
 from autorec_kernel.search.genes import Candidate, decode
-from autorec_kernel.space import Choice, Float, Int
+from autorec_kernel.space import Choice, Float
 
 __all__ = ["Lists"]
 
+_EPOCHS = 20  # of a student whose teacher does not tell how long it was trained
 _FEWEST = 200  # contexts below which a teacher says too little
 _ITEMS = 100_000  # most items of a catalogue that is computed, by a tower, in every step
 _TRIED, _STEPS = 16, 50  # users, and steps of each, on whom the answers of single steps are tried
@@ -45,7 +46,12 @@ class Lists:
         """Options."""
 
         size: Annotated[float, Float(0.1, 1.0)] = Field(0.5, gt=0, le=1, description="Share that is left of every width above 8.")
-        epochs: Annotated[int, Int(5, 100, log=True)] = Field(20, ge=1, le=1000, description="Passes over the training rows.")
+        epochs: int | None = Field(
+            None,
+            ge=1,
+            le=1000,
+            description="Passes over the training rows; None = as many as were best for the model; else 20.",
+        )
         loss: Annotated[Agreement, Choice("listwise", "pointwise", "pairwise")] = Field(
             "listwise", description="What lists are compared by: shares of a softmax, values of scores, or order of neighbours."
         )
@@ -88,7 +94,8 @@ class Lists:
         if shrunk is None:
             raise NotApplicable("no width of the model is above 8")
         candidate = decode(shrunk, context.features.schema, trainer.kernel)
-        network, settings = _built(candidate, context, trainer, Taught), _settings(candidate, self.config.epochs)
+        epochs = self.config.epochs or int(given.provenance.get("epochs", 0)) or _EPOCHS
+        network, settings = _built(candidate, context, trainer, Taught), _settings(candidate, epochs)
         if _parameters(network) >= _parameters(given.module):
             raise NotApplicable("the student is not smaller than its teacher")
         network.lesson = self._lesson(network, given, context, trainer, settings.batch_size)

@@ -14,10 +14,11 @@ from autorec_distill.smaller import smaller
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.contracts.deploy import CompressionContext, NotApplicable, Target
 from autorec_kernel.records.model import CompressedModel
-from autorec_kernel.space import Float, Int
+from autorec_kernel.space import Float
 
 __all__ = ["Student"]
 
+_EPOCHS = 3
 _FEWEST = 5_000  # training rows below which a student learns too little for a verdict
 
 
@@ -34,7 +35,9 @@ class Student:
         """Options."""
 
         size: Annotated[float, Float(0.1, 1.0)] = Field(0.5, gt=0, le=1, description="Share that is left of every width above 8.")
-        epochs: Annotated[int, Int(1, 10)] = Field(3, ge=1, le=1000, description="Passes over the training rows.")
+        epochs: int | None = Field(
+            None, ge=1, le=1000, description="Passes over the training rows; None = as many as were best for the model, and three at least."
+        )
         weight: Annotated[float, Float(0.5, 1.0)] = Field(1.0, gt=0, le=1, description="Share w of the teachers in a label.")
 
     form: ClassVar[Literal["module", "graph"]] = "module"
@@ -69,7 +72,8 @@ class Student:
         if shrunk is None:
             raise NotApplicable("no width of the model is above 8")
         view = taught(context.features, trainer.teachers(), self.config.weight)
-        trained = trainer.train(shrunk, view, self.config.epochs)
+        epochs = self.config.epochs or max(_EPOCHS, int(model.model.provenance.get("epochs", 0)))
+        trained = trainer.train(shrunk, view, epochs)
         if trained.module.tasks != module.tasks or _parameters(trained.module) >= _parameters(module):
             raise NotApplicable("the student is not smaller than its teacher")
         return replace(model, model=trained, graph=None)

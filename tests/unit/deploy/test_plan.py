@@ -106,6 +106,25 @@ def test_the_refitted_model_is_tuned_as_long_as_was_best(start: Any, monkeypatch
     assert seen == [2, 0]
 
 
+@pytest.mark.parametrize(("trained", "epochs"), [(0, 5), (4, 5), (40, 20)])
+def test_fine_tuning_goes_on_with_the_options_of_the_search(start: Any, monkeypatch: Any, trained: int, epochs: int) -> None:
+    seen: list[Any] = []
+
+    def fit(module: Any, features: Any, settings: Any, **_: Any) -> FitReport:
+        seen.append(settings)
+        return FitReport()
+
+    monkeypatch.setattr(plan, "fit", fit)
+    features: Any = None
+    genotype = {"pipeline": "ranker", "ranker": "x", "ranker.training.learning_rate": 0.008, "ranker.training.batch_size": 64, "x.width": 3}
+    model = replace(start.model.model, provenance={"genotype": genotype, "epochs": trained})
+    FineTuner(features, 0)(model, 1.0)
+    FineTuner(features, 0)(replace(model, provenance={}), 0.4)
+    first, second = seen
+    assert (first.learning_rate, first.batch_size, first.epochs, first.patience) == (0.004, 64, epochs, 0)
+    assert (second.learning_rate, second.batch_size, second.epochs) == (0.0005, 1024, 2)
+
+
 @pytest.fixture
 def training(monkeypatch: Any) -> Callable[..., Any]:
     """Return a fine-tuner whose epochs add 1 to every weight, and whose quality after each epoch is told."""

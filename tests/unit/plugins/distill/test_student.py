@@ -122,6 +122,22 @@ def test_a_student_is_smaller_and_as_good_as_its_teacher(features: FeatureSet, r
     assert all(torch.equal(value, before[name]) for name, value in run.model.module.state_dict().items())
 
 
+@pytest.mark.parametrize(
+    ("known", "stated", "epochs"), [({}, None, 3), ({"epochs": 1}, None, 3), ({"epochs": 9}, None, 9), ({"epochs": 9}, 2, 2)]
+)
+def test_a_student_is_trained_as_long_as_its_teacher(features: FeatureSet, run: Any, known: Any, stated: Any, epochs: int) -> None:
+    seen: list[int] = []
+
+    def train(genotype: Any, view: Any, count: int) -> Any:
+        seen.append(count)
+        raise NotApplicable("enough")
+
+    model = replace(run.model, provenance={"genotype": run.genotype, **known})
+    with pytest.raises(NotApplicable, match="enough"):
+        Student(Student.Config(epochs=stated)).compress(CompressedModel(model), context_of(features, replace(run.trainer, train=train)))
+    assert seen == [epochs]
+
+
 def test_soft_labels_teach_more_of_the_chances_than_hard_ones(features: FeatureSet, run: Any) -> None:
     """Labels that are the true chances teach the same network more than one toss of each coin."""
     small = smaller(run.genotype, 0.5, features.schema, run.trainer.kernel)

@@ -54,8 +54,8 @@ class Case:
 
 UNTRAINED = ("baselines", "distill", "prune")  # without the plugins that train; a baseline would be served where it is as good
 CASES = {
-    "dcnv2": Case("zoo/dcnv2", {"task": "click", "positive_threshold": 4}),
-    "deepfm": Case("zoo/deepfm", {"task": "click", "positive_threshold": 4}),
+    "dcnv2": Case("zoo/dcnv2", {"task": "click", "positive_threshold": 4, "rungs": (0.1, 1.0)}),
+    "deepfm": Case("zoo/deepfm", {"task": "click", "positive_threshold": 4, "rungs": (0.1, 1.0)}),
     "autorec": Case("zoo/autorec-item", {"task": "rate", "protocol": "random"}, sides=False),
     "sasrec": Case(
         "zoo/sasrec",

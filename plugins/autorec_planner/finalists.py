@@ -66,6 +66,7 @@ class Tried:
 def built(shop: Workshop, plans: Sequence[Draft], count: int, predictor: Calibration, tried: Tried) -> list[Finalist]:
     """Build the best plans until `count` of them lose no more than they may.
 
+    The first one is built even when the probes took all of the time: what trained is there, and the rest is quick.
     A step that finds nothing left to change goes; of a plan that loses too much, the step that loses most alone goes, and the rest is
     tried again. The uncompressed model is the last of those returned.
     """
@@ -74,7 +75,7 @@ def built(shop: Workshop, plans: Sequence[Draft], count: int, predictor: Calibra
     for plan in plans:
         if len(found) >= count or not plan.steps:
             break
-        one = _built(shop, plan, seen, predictor, tried)
+        one = _built(shop, plan, seen, predictor, tried, late=not found)
         if one is not None:
             found.setdefault(_key(one.steps), one)
     return [*found.values(), _uncompressed(shop)]
@@ -88,9 +89,9 @@ def _uncompressed(shop: Workshop) -> Finalist:
     return Finalist(nothing, start, start.quality, replace(own, word="accepted"))
 
 
-def _built(shop: Workshop, plan: Draft, seen: set[tuple[str, ...]], predictor: Calibration, tried: Tried) -> Finalist | None:
+def _built(shop: Workshop, plan: Draft, seen: set[tuple[str, ...]], predictor: Calibration, tried: Tried, *, late: bool) -> Finalist | None:
     steps = plan.steps
-    while steps and _key(steps) not in seen and shop.in_time():
+    while steps and _key(steps) not in seen and (late or shop.in_time()):
         seen.add(_key(steps))
         settings = tuple(step.setting for step in steps)
         try:

@@ -23,6 +23,7 @@ from autorec_kernel.records.architecture import Architecture
 from autorec_kernel.records.model import CompressedModel, TrainedModel
 from autorec_kernel.testing.contracts import PlannerContract
 from autorec_planner.planner import AdditivePlanner
+from autorec_planner.workshop import Workshop
 
 SAMPLE = sample(("user_id",))
 BASE = np.linspace(0.2, 0.8, 400)  # per-user values of the uncompressed model
@@ -212,6 +213,13 @@ def test_no_time_left_skips_what_remains(plan: Any) -> None:
     found = plan(a=fake({"cut": 10}), deadline=time.monotonic() - 1)
     assert taken(found) == []
     assert "no time" in reason(found, "a")
+
+
+def test_a_plan_is_made_of_what_was_probed_when_the_probes_took_all_of_the_time(plan: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Workshop, "in_time", lambda shop, training=False: "b" not in plan.made)
+    found = plan(a=fake({"cut": 300}), b=fake({"cut": 100, "loss": 0.5}, form="module"), c=fake({"cut": 9}, form="module"))
+    assert taken(found) == ["a"]
+    assert "loses more" in reason(found, "b") and reason(found, "c") == "no time is left"
 
 
 def test_module_steps_come_first_and_are_trained_once(plan: Any) -> None:

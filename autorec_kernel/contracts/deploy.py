@@ -43,7 +43,7 @@ class Target:
     """The place the model will run: hard limits (0 = none) and the largest acceptable relative loss of the metric.
 
     Args:
-        max_bytes: Of the graph and of the item vectors beside it.
+        max_bytes: Of the graph, item vectors in it.
         max_latency_ms: Median of one call of `batch` rows.
         max_drop: Largest loss, a share of the metric of the uncompressed model.
         max_doubt: Largest loss that the 95 % interval of the paired comparison may leave open.
@@ -106,7 +106,7 @@ class Compressor(Protocol):
     graph), else `NotApplicable` is raised: a compressor that returns its input is a failure. A compressor of graphs may say `exact = True`
     in its class: answers stay within 1e-5, and it may pay bytes for less work. The class may state `place`, the order of steps of one form:
     1 another model, 2 fewer rows, columns and entries, 3 (unless stated) other numbers in tables, 4 in products, 5 fewer bits of what is
-    left, 6 half floats, 7 storage; exact steps come first.
+    left, 6 half floats, 7 storage; an exact step that states none comes first.
     """
 
     Config: ClassVar[type[ComponentConfig]]

@@ -10,7 +10,7 @@ import numpy as np
 
 from autorec_kernel.deploy.bundle import ServedModel
 from autorec_kernel.serving.foldin import FoldIn
-from autorec_kernel.serving.graph import ITEMS, Graph
+from autorec_kernel.serving.graph import Graph
 from autorec_kernel.serving.nearest import GATE, GOLDEN, Nearest, below, failed, questions
 from autorec_kernel.serving.scorers import VectorScorer
 
@@ -32,12 +32,12 @@ def with_index(model: ServedModel, state: ServingState, kernel: Kernel, *, seed:
     Every usable index is tried in order of id, each from its weakest effort on. It is taken if its lists of ten hold 99 % of the exact
     ones, for users drawn from the state: nothing was built with their vectors. Where none does, `model.index` says why.
     """
-    if ITEMS.encode() not in model.graph or state.schema.items - 1 <= exact_up_to:
+    graph = Graph(model.graph, model.spec, name=f"{model.role}.onnx") if state.schema.items - 1 > exact_up_to else None
+    vectors = graph.items() if graph is not None else None
+    if graph is None or vectors is None:
         return model
     owners = np.repeat(np.arange(state.users.size), np.diff(state.seen_offsets))[state.seen_positive]
     users = np.random.default_rng(seed).permutation(np.unique(owners[owners > 0]))[:_ASKED]
-    graph = Graph(model.graph, model.spec, name=f"{model.role}.onnx")
-    vectors = np.asarray(graph.items())
     scorer, fold_in = VectorScorer(graph, state, vectors), FoldIn(vectors)
     asked = questions(scorer, users, fold_in) if len(users) else []
     told = [] if asked else ["there are no users with a history to measure an index on"]

@@ -13,10 +13,12 @@ from autorec_kernel.contracts.deploy import NotApplicable
 from autorec_kernel.deploy.rewrite import tie_tables
 from autorec_kernel.kernel import Kernel
 from autorec_kernel.records.model import CompressedModel
+from autorec_kernel.serving.graph import ITEMS
 from autorec_kernel.testing.contracts import CompressorContract
 from autorec_rewrite.fold import Fold
 from autorec_rewrite.net import net_of
 from autorec_rewrite.probe import feeds
+from autorec_rewrite.tidy import tidied
 from tests.unit.plugins.rewrite.rewrite_kit import answer, context, exported, hand_made, operators, rewritten
 
 FOLD = Fold(Fold.Config())
@@ -110,6 +112,13 @@ def test_a_mask_that_is_no_mask_multiplies_twice() -> None:
     model = hand_made([node("Exp", ["x"], "m"), *twice], {}, {"x": ["A", 8]}, {"y": ["A", 8]})
     with pytest.raises(NotApplicable):
         FOLD.compress(model, context())
+
+
+def test_item_vectors_stay_a_look_up_that_quantisers_find(kernel: Kernel) -> None:
+    """MF's table is read by nothing else: stored as the output itself it would be out of their reach."""
+    model, _, _ = exported(kernel, "zoo/mf")
+    (maker,) = [entry for entry in tidied(net_of(model), model).nodes if ITEMS in entry.output]
+    assert maker.op_type == "Gather"
 
 
 @pytest.mark.parametrize(

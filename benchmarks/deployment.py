@@ -86,7 +86,8 @@ def tuned(given: argparse.Namespace, name: str, folder: Path, **more: Any) -> di
     )
     data = given.data / Path(case.table).parent
     sides = {side: path for side in ("users", "items") if case.sides and (path := data / f"{side}.csv.gz").exists()}
-    found = stored(folder, lambda: run(given.data / case.table, recipe, Kernel.discover(blocked=UNTRAINED), folder, **sides))
+    kernel = Kernel.discover(blocked=UNTRAINED)
+    found = stored(folder, lambda: run(given.data / case.table, recipe, kernel, folder, resume=given.resume, **sides))
     best = {key: found["best"][key] for key in ("valid", "test")}
     return {"model": name, **best, "trials": found["trials"], "cpu_s": round(time.process_time() - began, 1), **row(folder)}
 
@@ -156,6 +157,7 @@ def main() -> None:
     parser.add_argument("--target", default="edge")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--resume", action="store_true", help="go on with an interrupted teacher or small model")
     given = parser.parse_args()
     torch.set_num_threads(1)
     given.runs.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ from autorec_kernel.errors import BundleError
 __all__ = ["ITEMS", "Graph", "fit_length"]
 
 ITEMS = "@items"  # output float32 [N, D] of a factorised retriever, which depends on no input
+_NEGATIVE = 1 << 63  # the least that a negative int64 is as uint64
 
 
 class Graph:
@@ -86,9 +87,10 @@ class Graph:
             value = fit_length(value, self.lengths[name])
         if value.dtype.kind in "iu":
             size = self._sizes.get(name, 0)
-            if value.size and (value.min() < 0 or (size and value.max() >= size)):
+            value = np.ascontiguousarray(value, dtype=np.int64)
+            if value.size and np.maximum.reduce(value.view(np.uint64), axis=None) >= (size or _NEGATIVE):
                 raise BundleError(f"input {name!r} holds an id outside 0..{size - 1}", where=self.name)
-            return np.ascontiguousarray(value, dtype=np.int64)
+            return value
         return np.ascontiguousarray(value, dtype=np.float32)
 
 

@@ -16,6 +16,7 @@ from autorec_planner.finalists import Finalist, Tried, built, chosen, missed, ti
 from autorec_planner.latency import measure_latency
 from autorec_planner.orders import drafts, in_order
 from autorec_planner.probes import Probe, probed
+from autorec_planner.strengths import refined
 from autorec_planner.workshop import Workshop, graph_of
 
 __all__ = ["AdditivePlanner"]
@@ -42,7 +43,7 @@ class AdditivePlanner:
         """Probe, predict, build, time and choose."""
         shop, tried = Workshop(request), Tried()
         start, target = request.start, request.target
-        probes = probed(shop)
+        probes = refined(shop, probed(shop))
         listed = shop.listed(start)
         predictor = _calibrated(probes, listed)
         plans = drafts(probes, start.bytes, listed, target)

@@ -17,7 +17,7 @@ from autorec_planner.latency import measure_latency
 from autorec_planner.verdict import Verdict
 from autorec_planner.workshop import Setting, StepFailed, Workshop, graph_of
 
-__all__ = ["Probe", "probed"]
+__all__ = ["Probe", "probed", "probed_alone"]
 
 _FASTER = 0.97  # share of the listed price below which a graph counts as faster
 _EXACT = 1e-5  # largest difference of a user's or row's value that counts as none
@@ -64,7 +64,7 @@ def probed(shop: Workshop) -> list[Probe]:
     graph = graph_of(shop.request.start, shop.request.target.threads)
     for setting in sorted(waiting, key=lambda one: one.form == "module"):
         in_time = shop.in_time(training=setting.form == "module")
-        found.append(_probe(shop, setting, graph) if in_time else Probe(setting, "no time is left"))
+        found.append(probed_alone(shop, setting, graph) if in_time else Probe(setting, "no time is left"))
     return found
 
 
@@ -90,7 +90,8 @@ def _proposed(shop: Workshop) -> Iterator[Setting | Probe]:
                 yield Probe(replace(bare, form=instance.form), "it proposes nothing for this model")
 
 
-def _probe(shop: Workshop, setting: Setting, start: Graph) -> Probe:
+def probed_alone(shop: Workshop, setting: Setting, start: Graph) -> Probe:
+    """Try one setting; `start` is the uncompressed graph, which takes turns with what the setting makes of it."""
     try:
         candidate = shop.build((setting,))
     except StepFailed as failed:

@@ -16,6 +16,20 @@ Made = Mapping[str, onnx.NodeProto]
 Move = Callable[[onnx.NodeProto, Made, Net, Shapes, dict[str, np.ndarray]], list[onnx.NodeProto] | str | None]
 
 
+def _picked(entry: onnx.NodeProto, made: Made, net: Net, shapes: Shapes, stored: dict[str, np.ndarray]) -> list[onnx.NodeProto] | None:
+    """Return a Squeeze for a Gather of the one index of an axis."""
+    index = net.array(entry.input[1]) if entry.op_type == "Gather" else None
+    sizes = shapes.dims.get(entry.input[0]) if index is not None and index.ndim == 0 else None
+    if sizes is None:
+        return None
+    axis = option(entry, "axis", 0) % len(sizes)
+    if sizes[axis] != 1:
+        return None
+    name = f"whole.1.{axis}"
+    stored[name] = np.array([axis], np.int64)
+    return [node("Squeeze", [entry.input[0], name], entry.output[0])]
+
+
 def _undone(entry: onnx.NodeProto, made: Made, net: Net, shapes: Shapes, stored: dict[str, np.ndarray]) -> str | None:
     """Return what an Unsqueeze, Squeeze, Reshape or Not undoes, or the value that an And, Or or Cast leaves as it is."""
     given = list[str](entry.input)
@@ -113,4 +127,4 @@ def _slice_of(name: str, axis: int, made: Made, net: Net, shapes: Shapes) -> tup
     return entry.input[0], start, end
 
 
-MOVES: tuple[Move, ...] = (_undone, _masked_twice, _turned, _straight, _joined)
+MOVES: tuple[Move, ...] = (_picked, _undone, _masked_twice, _turned, _straight, _joined)

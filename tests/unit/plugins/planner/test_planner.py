@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import pytest
@@ -21,6 +21,7 @@ from autorec_kernel.deploy.targets import TARGETS
 from autorec_kernel.errors import BundleError
 from autorec_kernel.records.architecture import Architecture
 from autorec_kernel.records.model import CompressedModel, TrainedModel
+from autorec_kernel.space import Float
 from autorec_kernel.testing.contracts import PlannerContract
 from autorec_planner.planner import AdditivePlanner
 from autorec_planner.workshop import Workshop
@@ -43,6 +44,8 @@ class Fake:
         loss: float = 0.0
         noise: float = 0.0
         after: str = ""
+        share: Annotated[float, Float(0.1, 0.9)] = 0.5
+        harm: float = 0.0  # of the square of the share
         mute: bool = False
         breaks: str = ""
 
@@ -101,11 +104,12 @@ def plan(start: Candidate) -> Callable[..., Plan]:
             if one.config.after in current.model.steps:  # type: ignore[comparison-overlap]
                 raise NotApplicable(f"{one.config.after} left nothing")
             made.append(name)
-            losses = current.facts.get("loss", 0.0) + one.config.loss
+            losses = current.facts.get("loss", 0.0) + one.config.loss + one.config.harm * one.config.share**2
             noise = current.facts.get("noise", 0.0) + one.config.noise
             model = replace(current.model, steps=tuple(done))  # type: ignore[arg-type]
             mute = float(one.config.mute or one.config.breaks in current.model.steps)  # type: ignore[comparison-overlap]
-            return Candidate(model, current.bytes - one.config.cut, None, {"loss": losses, "noise": noise, "mute": mute})
+            left = current.bytes - round(one.config.cut * 2 * one.config.share)
+            return Candidate(model, left, None, {"loss": losses, "noise": noise, "mute": mute})
 
         def measure(candidate: Candidate) -> Quality:
             if candidate.facts.get("mute"):
@@ -201,6 +205,19 @@ def test_a_model_that_does_not_answer_costs_the_step_that_made_it(plan: Any) -> 
     found = plan(a=fake({"cut": 300}), b=fake({"cut": 200, "breaks": "a"}))
     assert taken(found) == ["a"]
     assert "it does not go with the others" in reason(found, "b") and "the model failed" in reason(found, "b")
+
+
+@pytest.mark.parametrize(
+    ("harm", "tried"), [(0.01, [0.5, 0.75, 0.625, 0.688]), (0.1, [0.5, 0.75, 0.3, 0.2]), (0.001, [0.5, 0.75, 0.825, 0.863])]
+)
+def test_strengths_between_an_accepted_and_a_refused_one_are_tried_under_a_deadline(plan: Any, harm: float, tried: list[float]) -> None:
+    """A share s loses harm · s² of 0.5: with 0.01 the limit of 1 % is at 0.707, with 0.1 at 0.22, with 0.001 beyond all shares."""
+    settings = {"a": fake({"cut": 400, "harm": harm}, {"cut": 400, "harm": harm, "share": 0.75})}
+    found = plan(deadline=time.monotonic() + 60, **settings)
+    assert [row["config"]["share"] for row in found.facts["probes"]] == tried
+    best = max(share for share in tried if harm * share**2 / 0.5 <= DEVICE.max_drop)
+    assert [step.config["share"] for step in found.steps if step.taken] == [best]
+    assert [row["config"]["share"] for row in plan(**settings).facts["probes"]] == [0.5, 0.75], "without a deadline only proposals"
 
 
 def test_an_unavailable_compressor_is_a_skipped_step_with_the_command_that_brings_it(plan: Any) -> None:

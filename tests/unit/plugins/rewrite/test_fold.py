@@ -139,3 +139,13 @@ def test_models_of_the_zoo_lose_nodes_and_no_bit(kernel: Kernel, name: str, fewe
         np.testing.assert_array_equal(answer(small, given), answer(model, given))
     with pytest.raises(NotApplicable, match="nothing is left"):
         FOLD.compress(small, context(sample=sample))
+
+
+def test_the_one_index_of_an_axis_is_no_look_up() -> None:
+    """Ids that a batch stacks as one column are taken out of it again."""
+    nodes = [node("Unsqueeze", ["x", "one"], "column"), node("Gather", ["column", "zero"], "same", axis=1), node("Relu", ["same"], "y")]
+    _, small = folded(nodes, {"one": np.array([1]), "zero": np.array(0)}, {"y": ["A", 8]})
+    assert operators(small) == ["Relu"]
+    nodes = [node("Relu", ["x"], "h"), node("Gather", ["h", "zero"], "first", axis=1), node("Gather", ["h", "zero"], "again", axis=1)]
+    _, small = folded([*nodes, node("Add", ["first", "again"], "y")], {"zero": np.array(3)}, {"y": ["A"]})
+    assert operators(small) == ["Relu", "Gather", "Add"], "one of eight columns stays a look-up"

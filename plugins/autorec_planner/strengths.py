@@ -1,0 +1,83 @@
+"""Strengths between those that a compressor proposes: what lies between a mild setting that is accepted and a harder one that is not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Protocol, cast
+
+from autorec_kernel.space import Domain, genes_of
+from autorec_planner.probes import Probe, probed_alone
+from autorec_planner.workshop import Setting, Workshop, graph_of
+
+__all__ = ["halved", "refined"]
+
+_HALVINGS = 2  # of each compressor
+_DIGITS = 3
+_ALIKE = 0.02  # of a domain: strengths closer than this are not told apart
+
+
+class _Scale(Protocol):
+    """What a domain of numbers can do besides."""
+
+    def unit(self, value: Any) -> float:
+        """Return the place of a value in [0, 1]."""
+        ...
+
+    def at(self, unit: float) -> Any:
+        """Return the value at a place."""
+        ...
+
+
+def refined(shop: Workshop, found: Sequence[Probe]) -> list[Probe]:
+    """Return the probes, and those of more strengths, each halfway between the hardest accepted and the mildest refused one.
+
+    Only under a deadline, while there is time: without one a plan costs what the compressors propose.
+    """
+    rows = list(found)
+    if shop.request.deadline is None:
+        return rows
+    start = graph_of(shop.request.start, shop.request.target.threads)
+    for _ in range(_HALVINGS):
+        for name in dict.fromkeys(row.setting.component for row in rows):
+            own = [row for row in rows if row.setting.component == name]
+            setting = halved(own, _scales(shop, name)) if any(row.bytes for row in own) else None
+            if setting is not None and shop.in_time(training=setting.form == "module"):
+                rows.append(probed_alone(shop, setting, start))
+    return rows
+
+
+def halved(probes: Sequence[Probe], scales: Mapping[str, _Scale]) -> Setting | None:
+    """Return the setting halfway between the hardest accepted and the mildest refused one; a side without any ends with the domain.
+
+    Args:
+        probes: Of one compressor; those that were not built do not count.
+        scales: Option → its domain.
+
+    Returns:
+        None where fewer than two were built, they differ in other options than one number, or nothing lies between.
+    """
+    rows = sorted((row for row in probes if row.bytes), key=lambda row: -row.bytes)
+    differing = {key for row in rows for key, value in row.setting.config.items() if value != rows[0].setting.config.get(key)}
+    if len(differing) != 1 or not differing <= scales.keys():
+        return None
+    (option,) = differing
+    scale = scales[option]
+    places = [scale.unit(row.setting.config[option]) for row in rows]  # the mildest first
+    mild, hard = (0.0, 1.0) if places[0] < places[-1] else (1.0, 0.0)
+    for row, place in zip(rows, places, strict=True):
+        if row.reason:
+            hard = place
+            break
+        mild = place
+    value = scale.at((mild + hard) / 2)
+    value = round(value, _DIGITS) if isinstance(value, float) else value
+    if any(abs(scale.unit(value) - place) < _ALIKE for place in places):
+        return None
+    return replace(rows[0].setting, config={**rows[0].setting.config, option: value})
+
+
+def _scales(shop: Workshop, name: str) -> dict[str, _Scale]:
+    kind = type(shop.request.kernel.create("compressor", name)).Config
+    domains: dict[str, Domain] = {gene.name: gene.domain for gene in genes_of(kind, "")}
+    return {field: cast(_Scale, domain) for field, domain in domains.items() if hasattr(domain, "unit") and hasattr(domain, "at")}

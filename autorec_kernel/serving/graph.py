@@ -36,6 +36,7 @@ class Graph:
         self.name = name
         self.inputs: tuple[str, ...] = tuple(spec["inputs"])
         self.outputs: tuple[str, ...] = tuple(spec["outputs"])
+        self._answers = list(self.outputs)
         self.lengths: dict[str, int] = dict(spec.get("lengths", {}))
         self._sizes: dict[str, int] = dict(spec.get("sizes", {}))
         self._session = _session(data, name, threads)
@@ -62,7 +63,7 @@ class Graph:
         """
         feeds = {name: self._feed(name, inputs[name]) for name in self._wanted}
         try:
-            return dict(zip(self.outputs, self._session.run(list(self.outputs), feeds), strict=True))
+            return dict(zip(self.outputs, self._session.run(self._answers, feeds), strict=True))
         except Exception as error:  # onnxruntime raises its own, undocumented classes
             raise BundleError(f"the model failed: {str(error)[:300]}", where=self.name) from error
 

@@ -58,7 +58,7 @@ def listed_microseconds(graph: bytes, batch: int, steps: int) -> float:
     """
     model = onnx.ModelProto.FromString(graph)
     constant = {tensor.name: int(np.prod(tensor.dims)) for tensor in model.graph.initializer}
-    depth = _depths(graph)
+    rows = _rows(graph, steps)
     total = _FLOOR + _NODE * len(model.graph.node)
     for node in model.graph.node:  # nodes stand in the order in which they are computed
         if node.op_type in ("Transpose", "Cast", "DequantizeLinear") and node.input and node.input[0] in constant:
@@ -66,7 +66,7 @@ def listed_microseconds(graph: bytes, batch: int, steps: int) -> float:
         if node.op_type in _PRODUCTS:
             read, multiplied = _PRICES.get(node.op_type, _PRICES["float"])
             weights = _weights(node, constant)
-            total += weights * (read + multiplied * batch * (steps if depth.get(node.input[0], 2) > 2 else 1))
+            total += weights * (read + multiplied * batch * rows.get(node.input[0], 1))
     return total
 
 
@@ -77,14 +77,14 @@ def _weights(node: onnx.NodeProto, constant: Mapping[str, int]) -> int:
     return max((constant[name] for name in node.input[:2] if name in constant), default=0)
 
 
-def _depths(graph: bytes) -> dict[str, int]:
-    """Return value → its number of axes, an axis of length one left out; what cannot be inferred is missing."""
+def _rows(graph: bytes, steps: int) -> dict[str, int]:
+    """Return value → the rows of a product that it has for each row of a call; an axis of no known size is taken for a history's steps."""
     try:
         inferred = onnx.shape_inference.infer_shapes(onnx.ModelProto.FromString(graph))
     except Exception:  # onnx raises its own classes for operators that it does not know
         return {}
     shapes = {value.name: value.type.tensor_type.shape.dim for value in (*inferred.graph.value_info, *inferred.graph.input)}
-    return {name: sum(not (size.HasField("dim_value") and size.dim_value == 1) for size in dims) for name, dims in shapes.items()}
+    return {name: int(np.prod([size.dim_value or steps for size in dims[1:-1]])) for name, dims in shapes.items()}
 
 
 def calibrated(listed: Sequence[float], measured: Sequence[float]) -> Calibration:

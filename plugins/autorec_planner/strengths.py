@@ -39,7 +39,7 @@ def refined(shop: Workshop, found: Sequence[Probe]) -> list[Probe]:
         return rows
     start = graph_of(shop.request.start, shop.request.target.threads)
     for _ in range(_HALVINGS):
-        for name in dict.fromkeys(row.setting.component for row in rows):
+        for name in sorted({row.setting.component for row in rows}, key=lambda name: _hope(rows, name)):
             own = [row for row in rows if row.setting.component == name]
             setting = halved(own, _scales(shop, name)) if any(row.bytes for row in own) else None
             if setting is not None and shop.in_time(training=setting.form == "module"):
@@ -75,6 +75,11 @@ def halved(probes: Sequence[Probe], scales: Mapping[str, _Scale]) -> Setting | N
     if any(abs(scale.unit(value) - place) < _ALIKE for place in places):
         return None
     return replace(rows[0].setting, config={**rows[0].setting.config, option: value})
+
+
+def _hope(rows: Sequence[Probe], name: str) -> tuple[bool, str]:
+    """Return what puts compressors with an accepted setting first."""
+    return not any(row.verdict and not row.reason for row in rows if row.setting.component == name), name
 
 
 def _scales(shop: Workshop, name: str) -> dict[str, _Scale]:

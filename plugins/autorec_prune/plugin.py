@@ -12,6 +12,7 @@ __all__ = ["autorec_compressors"]
 def autorec_compressors() -> tuple[ComponentSpec, ...]:
     """Return the compressors of this package."""
     return (
+        ComponentSpec("history", "autorec_prune.history:RecentSteps", "Histories are read from their latest steps on."),
         ComponentSpec(
             "magnitude",
             "autorec_prune.magnitude:MagnitudePruning",

@@ -9,9 +9,15 @@ from onnx import helper, numpy_helper
 __all__ = ["look_up", "share_tables", "untie_tables"]
 
 
-def look_up(node: onnx.NodeProto, integers: str, scale: str) -> list[onnx.NodeProto]:
-    """Return the nodes that replace a row look-up: int8 [R, D] rows times float32 [R, 1] scales."""
+def look_up(node: onnx.NodeProto, integers: str, scale: str, *, flat: bool = False) -> list[onnx.NodeProto]:
+    """Return the nodes that replace a row look-up: int8 [R, D] rows times float32 [R, 1] scales; [R] where `flat`, for a list of rows."""
     rows, out = node.input[1], node.output[0]
+    if flat:
+        return [
+            helper.make_node("Gather", [integers, rows], [f"{out}.integers"], axis=0),
+            helper.make_node("Gather", [scale, rows], [f"{out}.scale"], axis=0),
+            helper.make_node("DequantizeLinear", [f"{out}.integers", f"{out}.scale"], [out], axis=0),
+        ]
     return [
         helper.make_node("Gather", [integers, rows], [f"{out}.integers"], axis=0),
         helper.make_node("Cast", [f"{out}.integers"], [f"{out}.float"], to=onnx.TensorProto.FLOAT),

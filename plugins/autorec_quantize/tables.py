@@ -1,8 +1,8 @@
-"""`int8-tables`: large look-up tables as eight-bit integers with one scale a row, by standard operators (Gather, Cast, Mul)."""
+"""`int8-tables`: large look-up tables as eight-bit integers with one scale a row, by standard operators (Gather, DequantizeLinear)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -15,7 +15,7 @@ from autorec_kernel.contracts.deploy import CompressionContext, NotApplicable, T
 from autorec_kernel.deploy.normalise import normalise
 from autorec_kernel.records.model import CompressedModel
 from autorec_kernel.space import Int
-from autorec_quantize.graphs import graph_of, looked_up, smaller, with_look_ups
+from autorec_quantize.graphs import graph_of, is_look_up, looked_up, smaller, with_look_ups
 from autorec_quantize.shared import look_up
 
 __all__ = ["Int8Tables", "quantise_rows"]
@@ -64,8 +64,24 @@ def quantise_rows(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _rewritten(model: onnx.ModelProto, tables: dict[str, onnx.TensorProto]) -> onnx.ModelProto:
-    stored: dict[str, np.ndarray] = {}
+    flat, stored = _listed(model, tables), dict[str, np.ndarray]()
     for name, tensor in tables.items():
         integers, scale = quantise_rows(numpy_helper.to_array(tensor).astype(np.float32))
-        stored |= {f"{name}.integers": integers, f"{name}.scale": scale}
-    return with_look_ups(model, tables, stored, lambda node: look_up(node, f"{node.input[0]}.integers", f"{node.input[0]}.scale"))
+        stored |= {f"{name}.integers": integers, f"{name}.scale": scale[:, 0] if name in flat else scale}
+
+    def replaced(node: onnx.NodeProto) -> list[onnx.NodeProto]:
+        table = node.input[0]
+        return look_up(node, f"{table}.integers", f"{table}.scale", flat=table in flat)
+
+    return with_look_ups(model, tables, stored, replaced)
+
+
+def _listed(model: onnx.ModelProto, tables: Collection[str]) -> set[str]:
+    """Return the tables whose rows are always read as a list [A]: only there has each row of what is read one scale."""
+    try:
+        inferred = onnx.shape_inference.infer_shapes(model)
+    except Exception:  # onnx raises its own classes for operators that it does not know
+        return set()
+    axes = {value.name: len(value.type.tensor_type.shape.dim) for value in (*inferred.graph.value_info, *inferred.graph.input)}
+    read = [(node.input[0], axes.get(node.input[1])) for node in model.graph.node if is_look_up(node) and node.input[0] in tables]
+    return set(tables) - {table for table, rank in read if rank != 1}

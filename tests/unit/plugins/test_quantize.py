@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from onnx import numpy_helper
 from torch import nn
 
 from autorec_kernel.config import parse_config
@@ -199,6 +200,19 @@ def test_both_together_quantise_every_table(model: CompressedModel) -> None:
     assert kinds[(500, 16)] == kinds[(600, 16)] == onnx.TensorProto.INT8
     assert len(small.graph or b"") < 0.45 * len(model.graph or b"")
     assert error(small.graph, model) < 0.05
+
+
+def test_a_list_of_rows_is_dequantised_by_one_node_and_histories_by_their_own(model: CompressedModel) -> None:
+    """`users` is read as [A], `items` as [A, L] and by a product, which keeps it: the values are integers times the scale of the row."""
+    small = Int8Tables(Int8Tables.Config()).compress(model, CONTEXT)
+    assert "DequantizeLinear" in ops(small.graph)
+    apart = model_of(Retriever(), {"user_id": SAMPLE["user"], "history": SAMPLE["history"]})
+    read = ops(Int8Tables(Int8Tables.Config()).compress(apart, CONTEXT).graph)
+    assert read.count("DequantizeLinear") == 1 and "Cast" in read
+    graph, table = onnx.ModelProto.FromString(small.graph or b""), model.model.module.users.weight.detach().numpy()
+    stored = {tuple(t.dims): numpy_helper.to_array(t) for t in graph.graph.initializer}
+    assert stored[(500,)].dtype == np.float32
+    assert np.abs(stored[(500, 16)] * stored[(500,)][:, None] - table).max() <= 0.5001 * stored[(500,)].max()
 
 
 def test_rows_are_quantised_within_half_a_step() -> None:

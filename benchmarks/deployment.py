@@ -155,6 +155,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=10, help="of the blueprint, besides its default")
     parser.add_argument("--minutes", type=float, default=10.0, help="of a compression")
     parser.add_argument("--target", default="edge")
+    parser.add_argument("--max-drop", type=float, help="of a compression, in place of the target's")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted teacher or small model")
@@ -170,7 +171,8 @@ def main() -> None:
             print(json.dumps(judged(given, name)), flush=True)
         elif given.part == "compress":
             to = given.runs / name / "compressed" / given.target
-            kernel, told = Kernel.discover(blocked=("baselines",)), {"seconds": 60 * given.minutes, "target": given.target}
+            limits = {} if given.max_drop is None else {"max_drop": given.max_drop}
+            kernel, told = Kernel.discover(blocked=("baselines",)), {"seconds": 60 * given.minutes, "target": given.target, "limits": limits}
             stored(to, partial(compress, given.runs / name, kernel, to, **told))
             print(json.dumps({"model": name, **row(to)}), flush=True)
         else:

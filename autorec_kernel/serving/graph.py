@@ -10,9 +10,10 @@ import onnxruntime
 
 from autorec_kernel.errors import BundleError
 
-__all__ = ["ITEMS", "Graph", "fit_length"]
+__all__ = ["ITEMS", "PACKED", "Graph", "fit_length"]
 
 ITEMS = "@items"  # output float32 [N, D] of a factorised retriever, which depends on no input
+PACKED = "\x1f"  # between the names of features whose columns are one input of the graph, side by side
 _NEGATIVE = 1 << 63  # the least that a negative int64 is as uint64
 
 
@@ -38,19 +39,22 @@ class Graph:
         self.outputs: tuple[str, ...] = tuple(spec["outputs"])
         self._answers = list(self.outputs)
         self.lengths: dict[str, int] = dict(spec.get("lengths", {}))
-        self._sizes: dict[str, int] = dict(spec.get("sizes", {}))
         self._session = _session(data, name, threads)
-        self._wanted = [entry.name for entry in self._session.get_inputs()]
-        axes = {entry.name: entry.shape[:1] for entry in self._session.get_inputs()}
+        self._wanted = {entry.name: entry.name.split(PACKED) for entry in self._session.get_inputs()}
+        sizes = {port: [spec.get("sizes", {}).get(part) or _NEGATIVE for part in parts] for port, parts in self._wanted.items()}
+        self._sizes = {port: np.array(found if len(found) > 1 else found[0], np.uint64) for port, found in sizes.items()}
+        axes = {part: entry.shape[:1] for entry in self._session.get_inputs() for part in self._wanted[entry.name]}
         rows = [entry.shape[:1] for entry in self._session.get_outputs() if entry.shape[:1] in axes.values()]
         self.once = {name for name, axis in axes.items() if rows and axis not in rows}
-        unknown = set(self._wanted) - set(self.inputs)
+        unknown = set(axes) - set(self.inputs)
         found = [entry.name for entry in self._session.get_outputs()]
         if unknown or found[: len(self.outputs)] != list(self.outputs) or found[len(self.outputs) :] not in ([], [ITEMS]):
             raise BundleError(f"the model's inputs or outputs are not those of the schema ({sorted(unknown)})", where=name)
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Answer one batch.
+
+        Features that the graph packed into one input are put side by side.
 
         Args:
             inputs: Feature name → id int64 [A], bag int64 [A, W], history int64 [A, L] (right-padded with 0) or numeric float32 [A, w].
@@ -61,9 +65,11 @@ class Graph:
         Raises:
             BundleError: An id lies outside its vocabulary (onnxruntime would read another row without a word), or the session fails.
         """
-        feeds = {name: self._feed(name, inputs[name]) for name in self._wanted}
         try:
+            feeds = {port: self._feed(port, [inputs[part] for part in parts]) for port, parts in self._wanted.items()}
             return dict(zip(self.outputs, self._session.run(self._answers, feeds), strict=True))
+        except (BundleError, KeyError):
+            raise
         except Exception as error:  # onnxruntime raises its own, undocumented classes
             raise BundleError(f"the model failed: {str(error)[:300]}", where=self.name) from error
 
@@ -82,17 +88,19 @@ class Graph:
         except Exception as error:  # onnxruntime raises its own, undocumented classes
             raise BundleError(f"the model failed: {str(error)[:300]}", where=self.name) from error
 
-    def _feed(self, name: str, value: np.ndarray) -> np.ndarray:
-        value = np.asarray(value)
-        if name in self.lengths and value.ndim == 2:
-            value = fit_length(value, self.lengths[name])
-        if value.dtype.kind in "iu":
-            size = self._sizes.get(name, 0)
-            value = np.ascontiguousarray(value, dtype=np.int64)
-            if value.size and np.maximum.reduce(value.view(np.uint64), axis=None) >= (size or _NEGATIVE):
-                raise BundleError(f"input {name!r} holds an id outside 0..{size - 1}", where=self.name)
-            return value
-        return np.ascontiguousarray(value, dtype=np.float32)
+    def _feed(self, port: str, parts: list[np.ndarray]) -> np.ndarray:
+        packed = len(parts) > 1
+        value = np.asarray(parts[0]) if not packed else np.stack(parts, 1) if parts[0].ndim == 1 else np.concatenate(parts, 1)
+        if port in self.lengths and value.ndim == 2:
+            value = fit_length(value, self.lengths[port])
+        if value.dtype.kind not in "iu":
+            return np.ascontiguousarray(value, dtype=np.float32)
+        value, size = np.ascontiguousarray(value, dtype=np.int64), self._sizes[port]
+        wrong = np.maximum.reduce(value.view(np.uint64), axis=0 if packed else None, initial=0) >= size  # a negative one is the largest
+        if wrong.any():
+            place = int(wrong.argmax())
+            raise BundleError(f"input {self._wanted[port][place]!r} holds an id outside 0..{size.flat[place] - 1}", where=self.name)
+        return value
 
 
 def fit_length(history: np.ndarray, length: int) -> np.ndarray:

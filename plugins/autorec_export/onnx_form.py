@@ -51,8 +51,8 @@ def write_onnx(source: Path, out: Path) -> None:
         BundleError: It is refused.
     """
     recommender = opened(source)
-    inputs, outputs = ports_of(recommender.bundle, recommender.role)
-    put(out / "model.onnx", graph_of(recommender.bundle, recommender.role))
+    inputs, outputs = ports_of(recommender)
+    put(out / "model.onnx", graph_of(recommender))
     told = [_input(recommender, port, number, out) for number, port in enumerate(inputs)]
     put_json(
         out / "metadata.json",

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import onnx
 import onnxruntime
 
 from autorec_kernel.errors import BundleError, UsageError
-from autorec_kernel.records.bundle import MANIFEST, Bundle
+from autorec_kernel.records.bundle import MANIFEST
 from autorec_kernel.serving import Recommender, open_bundle
-from autorec_kernel.serving.graph import ITEMS
+from autorec_kernel.serving.graph import ITEMS, PACKED
 
 __all__ = ["Port", "graph_of", "opened", "ports_of"]
 
@@ -45,21 +46,21 @@ def opened(source: Any) -> Recommender:
     return Recommender(open_bundle(source))
 
 
-def ports_of(bundle: Bundle, role: str) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
+def ports_of(recommender: Recommender) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
     """Return inputs and outputs of the graph, in its order; inputs that it dropped are not among them."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(graph_of(bundle, role), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(graph_of(recommender), options, providers=["CPUExecutionProvider"])
     return tuple(map(_port, session.get_inputs())), tuple(map(_port, session.get_outputs()))
 
 
-def graph_of(bundle: Bundle, role: str) -> bytes:
-    """Return the graph that answers requests: without item vectors, which depend on no request."""
-    data = bundle.members[f"{role}.onnx"]
-    model = onnx.ModelProto.FromString(data)
+def graph_of(recommender: Recommender) -> bytes:
+    """Return the graph that answers requests: without item vectors, which depend on no request, and with an input for each feature."""
+    model = onnx.ModelProto.FromString(recommender.bundle.members[f"{recommender.role}.onnx"])
+    data = _unpacked(model, recommender).SerializeToString(deterministic=True)
     outputs = [value for value in model.graph.output if value.name != ITEMS]
     if len(outputs) == len(model.graph.output):
-        return data
+        return bytes(data)
     needed, nodes = {value.name for value in outputs}, list[onnx.NodeProto]()
     for node in reversed(model.graph.node):
         if needed & set(node.output):
@@ -69,6 +70,31 @@ def graph_of(bundle: Bundle, role: str) -> bytes:
     graph = onnx.helper.make_graph(nodes, model.graph.name, model.graph.input, outputs, stored)
     found = onnx.helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
     return bytes(found.SerializeToString(deterministic=True))
+
+
+def _unpacked(model: onnx.ModelProto, recommender: Recommender) -> onnx.ModelProto:
+    """Put an input for each feature in the place of inputs that hold several, which only a `Graph` fills."""
+    widths = {feature.name: feature.width for feature in recommender.state.schema.features}
+    inputs, nodes = list[onnx.ValueInfoProto](), list[onnx.NodeProto]()
+    for value in model.graph.input:
+        names, kind = value.name.split(PACKED), value.type.tensor_type
+        if len(names) == 1:
+            inputs.append(value)
+            continue
+        ids, batch = kind.elem_type == onnx.TensorProto.INT64, kind.shape.dim[0].dim_param
+        inputs += [onnx.helper.make_tensor_value_info(name, kind.elem_type, [batch] if ids else [batch, widths[name]]) for name in names]
+        columns = [f"{name}.column" for name in names] if ids else names
+        if ids:
+            nodes += [onnx.helper.make_node("Unsqueeze", [name, "columns.axis"], [f"{name}.column"]) for name in names]
+        nodes.append(onnx.helper.make_node("Concat", columns, [value.name], axis=1))
+    if nodes:
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1]), "columns.axis"))
+        rest = [onnx.NodeProto.FromString(node.SerializeToString()) for node in model.graph.node]
+        model.graph.ClearField("node")
+        model.graph.ClearField("input")
+        model.graph.node.extend([*nodes, *rest])
+        model.graph.input.extend(inputs)
+    return model
 
 
 def _port(told: Any) -> Port:

@@ -41,10 +41,10 @@ def write_triton(source: Path, out: Path) -> None:
     """
     recommender = opened(source)
     role, bundle = recommender.role, recommender.bundle
-    inputs, outputs = ports_of(bundle, role)
+    inputs, outputs = ports_of(recommender)
     graph = bool(inputs) and all(port.shape and port.shape[0] == -1 for port in (*inputs, *outputs))
     if graph:
-        data = graph_of(bundle, role)
+        data = graph_of(recommender)
         told = "scores of the catalogue" if outputs[0].name == "score" else "vectors of users" if role == "retriever" else "predictions"
         note = _GRAPH_NOTE.format(digest=bundle.digest, told=told) + (_QUANTISED if b"DynamicQuantizeLinear" in data else "")
         put(out / role / "1" / "model.onnx", data)

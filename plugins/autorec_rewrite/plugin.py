@@ -15,4 +15,5 @@ def autorec_compressors() -> tuple[ComponentSpec, ...]:
         ComponentSpec("first-layer", "autorec_rewrite.first:FirstLayer", "The user's half of a ranker's first layer, computed once."),
         ComponentSpec("fold", "autorec_rewrite.fold:Fold", "Constants computed, shapes shortened, equal parts kept once."),
         ComponentSpec("last-position", "autorec_rewrite.last:LastPosition", "One step of a history computed where one is read."),
+        ComponentSpec("packed-inputs", "autorec_rewrite.pack:PackedInputs", "Features that stand side by side are one input."),
     )

@@ -10,6 +10,7 @@ import torch
 
 from autorec_kernel.contracts.deploy import NotApplicable
 from autorec_kernel.records.model import CompressedModel, TrainedModel
+from autorec_kernel.serving.graph import PACKED
 from autorec_kernel.testing.host import host
 from autorec_kernel.testing.model_cases import TARGET, context_for, example_models, sample_of
 from autorec_kernel.testing.snapshots import first_difference, leaves
@@ -177,13 +178,22 @@ def _session(graph: bytes | None) -> Any:
 
 def _signature(graph: bytes | None) -> Any:
     session = _session(graph)
-    return [[(p.name, p.type, len(p.shape)) for p in ports] for ports in (session.get_inputs(), session.get_outputs())]
+    inputs = sorted((name, port.type, _rank(port)) for port in session.get_inputs() for name in port.name.split(PACKED))
+    return [inputs, [(port.name, port.type, len(port.shape)) for port in session.get_outputs()]]
+
+
+def _rank(port: Any) -> int:
+    """Return the axes of a feature; ids that are packed are columns of one input."""
+    return 1 if PACKED in port.name and "int64" in port.type else len(port.shape)
 
 
 def _run(graph: bytes | None, sample: dict[str, np.ndarray]) -> list[np.ndarray]:
-    session = _session(graph)
-    kinds = {p.name: np.int64 if "int64" in p.type else np.float32 for p in session.get_inputs()}
-    return list(session.run(None, {name: np.asarray(sample[name], dtype=kind) for name, kind in kinds.items()}))
+    session, feeds = _session(graph), {}
+    for port in session.get_inputs():
+        parts = [np.asarray(sample[name], dtype=np.int64 if "int64" in port.type else np.float32) for name in port.name.split(PACKED)]
+        columns = [part[:, None] if part.ndim < len(port.shape) else part for part in parts]
+        feeds[port.name] = np.concatenate(columns, 1) if len(columns) > 1 else columns[0]
+    return list(session.run(None, feeds))
 
 
 def _demand_exact(before: bytes | None, after: bytes | None, sample: dict[str, np.ndarray]) -> None:

@@ -1,0 +1,102 @@
+"""`rewrite/packed-inputs`: which inputs become one, that answers stay bit for bit, and what a `Graph` refuses of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from autorec_kernel.contracts.deploy import NotApplicable
+from autorec_kernel.errors import BundleError
+from autorec_kernel.kernel import Kernel
+from autorec_kernel.serving.graph import PACKED, Graph
+from autorec_kernel.testing.contracts import CompressorContract
+from autorec_rewrite.net import Net
+from autorec_rewrite.pack import PackedInputs, _packed, _runs
+from tests.unit.plugins.rewrite.rewrite_kit import context, exported
+
+RNG = np.random.default_rng(0)
+TABLE = RNG.normal(size=(30, 4)).astype(np.float32)
+
+
+class TestPackedInputs(CompressorContract):
+    component = PackedInputs
+
+
+def net(nodes: list[Any], floats: dict[str, int], ids: tuple[str, ...] = (), axis: dict[str, str] | None = None) -> Net:
+    """Return a graph of these nodes with the numeric inputs [A, width] and the ids [A], and one output `y`."""
+    first = axis or {}
+    inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [first.get(name, "A"), width]) for name, width in floats.items()]
+    inputs += [helper.make_tensor_value_info(name, TensorProto.INT64, [first.get(name, "A")]) for name in ids]
+    numbers = {"one": np.array([1]), "three": np.array(3), "ten": np.array(10), "table": TABLE}
+    stored = {name: numpy_helper.from_array(value, name) for name, value in numbers.items()}
+    output = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    graph = helper.make_graph(nodes, "g", inputs, [output], list(stored.values()))
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    return Net(model, tuple(model.graph.node), stored)
+
+
+def node(kind: str, inputs: list[str], out: str, **options: Any) -> onnx.NodeProto:
+    return helper.make_node(kind, inputs, [out], **options)
+
+
+def graphs(given: Net, sizes: dict[str, int] | None = None) -> tuple[Graph, Graph, onnx.ModelProto]:
+    """Return (before, after, the packed graph)."""
+    spec = {"inputs": given.inputs, "outputs": ["y"], "sizes": sizes or {}}
+    packed = _packed(given, list(_runs(given)))
+    return Graph(given.model.SerializeToString(), spec), Graph(packed, spec), onnx.ModelProto.FromString(packed)
+
+
+IDS = [node("Add", ["b", "three"], "b3"), node("Add", ["c", "ten"], "c10")]
+IDS += [node("Unsqueeze", [source, "one"], f"{source}.column") for source in ("a", "b3", "c10")]
+IDS += [node("Concat", ["a.column", "b3.column", "c10.column"], "rows", axis=1), node("Gather", ["table", "rows"], "y")]
+
+
+def test_numeric_columns_side_by_side_become_one_input() -> None:
+    given = net([node("Concat", ["x", "y1", "z"], "all", axis=-1), node("Relu", ["all"], "y")], {"x": 1, "y1": 3, "z": 2})
+    before, after, packed = graphs(given)
+    assert [value.name for value in packed.graph.input] == [PACKED.join(("x", "y1", "z"))]
+    assert [entry.op_type for entry in packed.graph.node] == ["Relu"]
+    rows = {name: RNG.normal(size=(5, width)) for name, width in (("z", 2), ("x", 1), ("y1", 3))}
+    np.testing.assert_array_equal(after.run(rows)["y"], before.run(rows)["y"])
+
+
+def test_stacked_ids_become_one_input_and_their_offsets_one_addition() -> None:
+    before, after, packed = graphs(net(IDS, {}, ("a", "b", "c")), {"a": 3, "b": 7, "c": 20})
+    assert [entry.op_type for entry in packed.graph.node] == ["Add", "Gather"]
+    rows = {"a": np.arange(3), "b": np.arange(4, 7), "c": np.arange(17, 20)}
+    np.testing.assert_array_equal(after.run(rows)["y"], before.run(rows)["y"])
+    for wrong, told in (({"b": np.array([0, 7, 1])}, "'b'.*outside 0..6"), ({"c": np.array([0, -1, 1])}, "'c'.*outside 0..19")):
+        with pytest.raises(BundleError, match=told):
+            after.run({**rows, **wrong})
+    assert after.run({name: value[:0] for name, value in rows.items()})["y"].shape == (0, 3, 4)
+
+
+def test_what_something_else_reads_too_or_has_other_rows_stays_an_input() -> None:
+    """`y1` is read twice and parts the run of x, y1, z, w; ids of another first axis are of other rows."""
+    nodes = [node("Concat", ["x", "y1", "z", "w"], "all", axis=1), node("ReduceSum", ["y1", "one"], "sum"), node("Mul", ["all", "sum"], "y")]
+    before, after, packed = graphs(net(nodes, {"x": 1, "y1": 1, "z": 2, "w": 1}))
+    assert [value.name for value in packed.graph.input] == ["x", "y1", PACKED.join(("z", "w"))]
+    rows = {name: RNG.normal(size=(4, width)).astype(np.float32) for name, width in (("x", 1), ("y1", 1), ("z", 2), ("w", 1))}
+    np.testing.assert_array_equal(after.run(rows)["y"], before.run(rows)["y"])
+    assert [run.features for run in _runs(net(IDS, {}, ("a", "b", "c"), {"a": "U"}))] == [("b", "c")]
+
+
+def test_columns_that_do_not_fit_are_refused() -> None:
+    """A bundle may name what it likes as one input: what cannot be put side by side is a refused request, not a crash."""
+    _, after, _ = graphs(net([node("Concat", ["x", "z"], "all", axis=1), node("Relu", ["all"], "y")], {"x": 1, "z": 2}))
+    with pytest.raises(BundleError, match="the model failed"):
+        after.run({"x": np.ones((2, 1)), "z": np.ones((3, 2))})
+
+
+def test_a_ranker_of_many_features_has_few_inputs_left(kernel: Kernel) -> None:
+    model, _, sample = exported(kernel, "zoo/dcnv2")
+    small = PackedInputs(PackedInputs.Config()).compress(model, context(sample=sample))
+    before, after = (onnx.ModelProto.FromString(graph or b"").graph for graph in (model.graph, small.graph))
+    assert len(after.input) < len(before.input)
+    assert {part for value in after.input for part in value.name.split(PACKED)} == {value.name for value in before.input}
+    with pytest.raises(NotApplicable, match="no two inputs"):
+        PackedInputs(PackedInputs.Config()).compress(small, context(sample=sample))

@@ -172,7 +172,10 @@ def main() -> None:
         elif given.part == "compress":
             to = given.runs / name / "compressed" / given.target
             limits = {} if given.max_drop is None else {"max_drop": given.max_drop}
-            kernel, told = Kernel.discover(blocked=("baselines",)), {"seconds": 60 * given.minutes, "target": given.target, "limits": limits}
+            kernel, told = (
+                Kernel.discover(blocked=("baselines",)),
+                {"seconds": 60 * given.minutes, "target": given.target, "limits": limits},
+            )
             stored(to, partial(compress, given.runs / name, kernel, to, **told))
             print(json.dumps({"model": name, **row(to)}), flush=True)
         else:

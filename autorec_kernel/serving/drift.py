@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from autorec_kernel.records.features import FeatureSchema
     from autorec_kernel.records.serving_state import ServingState
 
-__all__ = ["DriftReport", "FeatureDrift", "context_columns", "drift_of", "gathered", "observed", "profiled", "with_ids"]
+__all__ = ["DriftReport", "FeatureDrift", "context_columns", "drift_of", "gathered", "observed", "with_ids"]
 
 _ROWS = 8192
 _STEPS = 50  # newest steps of a history that are looked at
@@ -117,21 +117,6 @@ def drift_of(
     extra = tuple(name for name in columns if name not in {column.name for column in events})
     ordered = tuple(sorted(features, key=lambda one: (-one.psi, one.name)))
     return DriftReport(rows, profile.rows, profile.held_out, tuple(missing), extra, retyped, ordered)
-
-
-def profiled(
-    state: ServingState,
-    names: Iterable[str],
-    users: Sequence[str | None] | None,
-    items: Sequence[str | None] | None,
-    columns: Mapping[str, ColumnData],
-) -> DriftProfile | None:
-    """Return the profile of the features `names`, and of the ids of users and items, over some rows; None without rows."""
-    names = with_ids(state.schema, names)
-    rows = count_rows(users, items, columns)
-    if not rows or not names:
-        return None
-    return DriftProfile.of(gathered(state, names, users, items, columns), [state.schema[name] for name in names], users=users)
 
 
 def with_ids(schema: FeatureSchema, names: Iterable[str]) -> list[str]:

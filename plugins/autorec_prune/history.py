@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -14,15 +13,13 @@ from pydantic import Field
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.contracts.deploy import CompressionContext, NotApplicable, Target
 from autorec_kernel.deploy.export import graph_spec
-from autorec_kernel.deploy.normalise import normalise
 from autorec_kernel.records.model import CompressedModel
 from autorec_kernel.serving.graph import Graph
 from autorec_kernel.space import Int
-from autorec_prune.graphs import graph_of, is_look_up, readers_of, rebuilt
+from autorec_prune.graphs import graph_of, is_look_up, readers_of, rebuilt, smaller
 
 __all__ = ["RecentSteps"]
 
-_UNBOUNDED = 100  # steps that a history without a table of positions is taken to have
 _LEAST = 8
 _ROWS = 4
 _SEED = 20_261_123
@@ -31,15 +28,17 @@ _SEED = 20_261_123
 class RecentSteps:
     """Cuts histories int64 [A, L] inside the graph to their latest steps: attention over a quarter of them costs a sixteenth.
 
-    The graph still accepts every length. Rows of a table that is looked up by a clipped age, the positions of a transformer, go with
-    the ages. The cut graph is put to the test: older steps change no answer any more, and histories that are short enough get the
-    answers that they had.
+    The graph still accepts every length. It is cut where a table is looked up by a clipped age, the positions of a transformer, whose
+    rows go with the ages. The cut graph is put to the test: older steps change no answer any more, and histories that are short enough
+    get the answers that they had.
     """
 
     class Config(ComponentConfig):
         """Options."""
 
-        steps: Annotated[int, Int(_LEAST, 512, log=True)] = Field(50, ge=1, le=2**20, description="Latest steps of a history that are read.")
+        steps: Annotated[int, Int(_LEAST, 512, log=True)] = Field(
+            50, ge=1, le=2**20, description="Latest steps of a history that are read."
+        )
 
     form: ClassVar[Literal["module", "graph"]] = "graph"
     place: ClassVar[int] = 2
@@ -48,11 +47,9 @@ class RecentSteps:
         self.config = config
 
     def propose(self, model: CompressedModel, target: Target) -> Iterable[ComponentConfig]:
-        """Yield a half and a quarter of the steps where an input of the graph is a history of any length."""
+        """Yield a half and a quarter of the positions that the graph knows, where an input is a history of any length."""
         graph = graph_of(model) if model.graph is not None else onnx.ModelProto()
-        if not _histories(model, graph):
-            return
-        longest = max((table.dims[0] for table, _ in _positions(graph)), default=_UNBOUNDED)
+        longest = max((table.dims[0] for table, _ in _positions(graph)), default=0) if _histories(model, graph) else 0
         for steps in (longest // 2, longest // 4):
             if steps >= _LEAST:
                 yield self.config.model_copy(update={"steps": steps})
@@ -61,18 +58,21 @@ class RecentSteps:
         """Return the model that reads the latest steps; the same graph gives the same bytes.
 
         Raises:
-            NotApplicable: No input is a history of any length, the model reads no older steps anyway, or what is left of the graph does
-                not answer short histories as before.
+            NotApplicable: No input is a history of any length, the graph knows no more positions, reads no older steps anyway, or would
+                answer short histories otherwise.
         """
         plain = graph_of(model)
         names = _histories(model, plain)
         if not names:
             raise NotApplicable("no input is a history of any length")
-        cut = self._cut(plain, names)
-        self._check(model, context, names, cut)
-        return replace(model, graph=cut)
+        shorter = {table.name: (table, clip) for table, clip in _positions(plain) if table.dims[0] > self.config.steps}
+        if not shorter:
+            raise NotApplicable(f"the graph has no table of more than {self.config.steps} positions")
+        found = smaller(model, self._cut(plain, names, shorter))
+        self._check(model, context, names, found.graph or b"")
+        return found
 
-    def _cut(self, plain: onnx.ModelProto, names: list[str]) -> bytes:
+    def _cut(self, plain: onnx.ModelProto, names: list[str], shorter: Mapping[str, tuple[onnx.TensorProto, str]]) -> onnx.ModelProto:
         keep = self.config.steps
         stored: dict[str, np.ndarray] = {"latest.steps": np.arange(keep)[None], "latest.keep": np.array([[keep]])}
         stored |= {"latest.axis": np.array([1]), "latest.none": np.array(0), "latest.pads": np.array([0, 0, 0, keep])}
@@ -80,7 +80,6 @@ class RecentSteps:
         nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in plain.graph.node]
         for node in nodes:
             node.input[:] = [f"{name}.latest" if name in names else name for name in node.input]
-        shorter = {table.name: (table, clip) for table, clip in _positions(plain) if table.dims[0] > keep}
         for table, clip in shorter.values():
             stored[f"{table.name}.latest"] = numpy_helper.to_array(table)[:keep]
             stored[f"{clip}.latest"] = np.array(keep - 1)
@@ -90,7 +89,7 @@ class RecentSteps:
                 node.input[2] = f"{node.output[0]}.latest"
             elif node.input and node.input[0] in shorter:
                 node.input[0] = f"{node.input[0]}.latest"
-        return normalise(rebuilt(plain, [*front, *nodes], stored))
+        return rebuilt(plain, [*front, *nodes], stored)
 
     def _check(self, model: CompressedModel, context: CompressionContext, names: list[str], cut: bytes) -> None:
         """Compare both graphs on histories with and without older steps.

@@ -11,11 +11,10 @@ import pytest
 
 from autorec_kernel.cli.main import main
 from autorec_kernel.serving import Recommender
-from autorec_kernel.serving.drift import profiled
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "serving"))
 
-from serving_toys import ITEMS, state, write_toy
+from serving_toys import ITEMS, profiled, state, write_toy
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,11 +14,15 @@ from autorec_kernel.deploy.bundle import BundleFacts, ServedModel, served_model,
 from autorec_kernel.deploy.export import export_onnx
 from autorec_kernel.records.as_of import AsOfTable
 from autorec_kernel.records.bundle import Bundle
+from autorec_kernel.records.drift import DriftProfile
 from autorec_kernel.records.features import Feature, FeatureSchema
 from autorec_kernel.records.program import Program, Step
 from autorec_kernel.records.schema import Column, Schema
 from autorec_kernel.records.serving_state import ServingState
+from autorec_kernel.records.table import ColumnData
 from autorec_kernel.records.vocabulary import Vocabulary
+from autorec_kernel.serving.drift import gathered, with_ids
+from autorec_kernel.serving.predict import count_rows
 
 USERS, ITEMS, LENGTH = 6, 40, 5
 COLUMNS = Schema((Column("user_id", "user", "id"), Column("item_id", "item", "id"), Column("rating", "label", "numeric")))
@@ -124,3 +129,18 @@ def write_toy(folder: Path, kind: str, **changes: Any) -> Bundle:
     task = "rate" if kind == "ranker" else "recommend"
     facts = BundleFacts(task, "given/test", {"test": {"ndcg@10": 0.5}}, "[toy]", {"autorec-kernel": "0.1.0"}, {"rows": 19}, 0)
     return write_bundle(folder, model=model, sample=rows, facts=facts, columns=COLUMNS, **{"state": state(), **changes})
+
+
+def profiled(
+    state: ServingState,
+    names: Iterable[str],
+    users: Sequence[str | None] | None,
+    items: Sequence[str | None] | None,
+    columns: Mapping[str, ColumnData],
+) -> DriftProfile | None:
+    """Return the profile of the features `names`, and of the ids of users and items, over some rows; None without rows."""
+    names = with_ids(state.schema, names)
+    rows = count_rows(users, items, columns)
+    if not rows or not names:
+        return None
+    return DriftProfile.of(gathered(state, names, users, items, columns), [state.schema[name] for name in names], users=users)

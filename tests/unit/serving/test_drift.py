@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from serving_toys import ITEMS, state, write_toy
+from serving_toys import ITEMS, profiled, state, write_toy
 
 from autorec_kernel.errors import BundleError, UsageError
 from autorec_kernel.records.bundle import DRIFT
@@ -19,7 +19,7 @@ from autorec_kernel.records.serving_state import ServingState
 from autorec_kernel.records.table import Coded, Ragged
 from autorec_kernel.records.vocabulary import Vocabulary
 from autorec_kernel.serving import Recommender
-from autorec_kernel.serving.drift import DriftReport, context_columns, drift_of, profiled
+from autorec_kernel.serving.drift import DriftReport, context_columns, drift_of
 
 NAMES = ("age", "spend", "colour", "price", "history")
 SCHEMA = Schema(

@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from serving_toys import write_toy
+from serving_toys import profiled, write_toy
 from test_fold import live, timed_state
 
 from autorec_kernel.errors import UsageError
 from autorec_kernel.records.table import Coded, Ragged
 from autorec_kernel.serving import Recommender
-from autorec_kernel.serving.drift import profiled
 from autorec_kernel.serving.given import arrays_of, misread, texts_of
 
 WHEN = {"when": np.array([30, 31])}

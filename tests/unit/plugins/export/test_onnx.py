@@ -22,7 +22,7 @@ from autorec_kernel.serving import Recommender
 BLOCKED = ("autorec_kernel", "torch", "pandas", "onnx")
 
 
-@pytest.fixture(scope="module", params=["retriever", "factors", "scores", "ranker", "events"])
+@pytest.fixture(scope="module", params=["retriever", "factors", "scores", "ranker", "packed", "events"])
 def exported(request: pytest.FixtureRequest, cases: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Recommender]:
     out = tmp_path_factory.mktemp("onnx") / request.param
     write_onnx(cases[request.param], out)

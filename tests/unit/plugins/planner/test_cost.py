@@ -30,6 +30,12 @@ def test_a_history_of_one_step_counts_as_one() -> None:
     assert listed_microseconds(last, 1, 50) == listed_microseconds(product(512, 512), 1, 1)
 
 
+def test_steps_of_a_known_number_count_as_many() -> None:
+    """What `prune/history` leaves of a history of 50."""
+    cut = product(512, 512, ("batch", 8))
+    assert listed_microseconds(cut, 1, 50) == listed_microseconds(product(512, 512, ("batch", "length")), 1, 8)
+
+
 def test_a_matrix_of_a_million_weights_costs_what_it_was_measured_to() -> None:
     """541 us for three of them at one row, 30,818 at 512 (COMPRESSION.md, section 2b)."""
     assert 3 * listed_microseconds(product(1024, 1024), 1, 1) == pytest.approx(541, rel=0.25)

@@ -77,7 +77,11 @@ def test_stacked_ids_become_one_input_and_their_offsets_one_addition() -> None:
 
 def test_what_something_else_reads_too_or_has_other_rows_stays_an_input() -> None:
     """`y1` is read twice and parts the run of x, y1, z, w; ids of another first axis are of other rows."""
-    nodes = [node("Concat", ["x", "y1", "z", "w"], "all", axis=1), node("ReduceSum", ["y1", "one"], "sum"), node("Mul", ["all", "sum"], "y")]
+    nodes = [
+        node("Concat", ["x", "y1", "z", "w"], "all", axis=1),
+        node("ReduceSum", ["y1", "one"], "sum"),
+        node("Mul", ["all", "sum"], "y"),
+    ]
     before, after, packed = graphs(net(nodes, {"x": 1, "y1": 1, "z": 2, "w": 1}))
     assert [value.name for value in packed.graph.input] == ["x", "y1", PACKED.join(("z", "w"))]
     rows = {name: RNG.normal(size=(4, width)).astype(np.float32) for name, width in (("x", 1), ("y1", 1), ("z", 2), ("w", 1))}

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from autorec_kernel.features import EvaluationSet, FeatureSet
     from autorec_kernel.kernel import Kernel
     from autorec_kernel.records.model import TrainedModel
+    from autorec_kernel.records.trial import Trial
 
 __all__ = [
     "Candidate",
@@ -206,6 +207,7 @@ class Evidence:
         asked: The users that lists were judged for; None where rows were.
         qualities: `before` and `after` → quality on the test rows.
         bundle: Where the bundle stands for now, whole but for the certificate.
+        trials: What the search evaluated; `trial` is the served one's number.
     """
 
     target: Target
@@ -219,6 +221,8 @@ class Evidence:
     checked: Checked
     bundle: Path
     seed: int = 0
+    trials: Sequence[Trial] = ()
+    trial: int = -1
 
 
 @runtime_checkable

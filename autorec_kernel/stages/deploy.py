@@ -131,9 +131,12 @@ def deploy(place: Workplace, final: FeatureSet, model: TrainedModel, chosen: Tri
 
 
 def certificate_of(
-    place: Workplace, final: FeatureSet, deployed: Deployed, tests: Mapping[str, judge.Measured], bundle: Path
+    place: Workplace, final: FeatureSet, deployed: Deployed, tests: Mapping[str, judge.Measured], bundle: Path, **tried: Any
 ) -> dict[str, Any]:
     """Return what the planner certifies of the served model; empty without one, and where it fails, which is noted.
+
+    Args:
+        tried: `trials` of the search, and the served one's number as `trial`.
 
     Raises:
         LimitsError: The bundle does not keep to a limit that only it shows, such as `max_memory`.
@@ -141,7 +144,7 @@ def certificate_of(
     planner, float_test, test = _planner(place), tests["best"], tests["compressed"]
     target, judged = target_of(place.recipe), {"before": float_test.quality, "after": test.quality}
     models = (deployed.float_model, deployed.compressed, deployed.sample)
-    evidence = Evidence(target, place.recipe.task, *models, final, test.asked, judged, deployed.checked, bundle, place.recipe.seed)
+    evidence = Evidence(target, place.recipe.task, *models, final, test.asked, judged, deployed.checked, bundle, place.recipe.seed, **tried)
     found, broken = guarded(lambda: {} if planner is None else dict(planner.certify(evidence)))
     if broken:
         place.note(f"there is no certificate: {broken}")

@@ -65,7 +65,7 @@ def finish(
     with place.stage("deploy", "writing the bundle"):
         assert final.state() is state_before_test
         metrics = {"valid": clean(chosen.trial.metrics), "test": clean(tests["compressed"].metrics)}
-        certify = partial(certificate_of, place, final, deployed, tests)
+        certify = partial(certificate_of, place, final, deployed, tests, trials=found.trials, trial=chosen.trial.number)
         bundle, certificate = bundle_of(place, dataset, final, deployed, metrics, plugin_versions(place), certify)  # type: ignore[arg-type]
     result = result_of(place, dataset, features, found, chosen, planned.steps, deployed, tests, baselines, bundle, certificate)
     place.write_json("result.json", result)

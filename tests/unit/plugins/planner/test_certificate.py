@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,8 @@ from autorec_kernel.deploy.plan import exported
 from autorec_kernel.deploy.quality import Quality
 from autorec_kernel.records.architecture import Architecture
 from autorec_kernel.records.model import TrainedModel
+from autorec_kernel.records.trial import Cost, Trial
+from autorec_kernel.space import Genotype
 from autorec_planner import certificate as paper
 from autorec_planner.certificate import certificate
 from autorec_planner.cold import cold_start
@@ -150,4 +153,19 @@ def test_the_certificate_has_all_of_it(written: Path, monkeypatch: Any) -> None:
     assert set(found["measured"]["one"]) == set(found["measured"]["batch"]) == {"torch", "onnxruntime", "served"}
     assert all(row["p50_ms"] > 0 and row["p99_ms"] >= row["p50_ms"] for row in found["measured"]["batch"].values())
     assert found["missed"]["max_memory"]["measured"] > 1000  # no process answers from a kilobyte
-    assert found["not_compared_with"]
+    assert found["not_compared_with"] and not found["small"]
+
+
+def test_the_best_trial_of_as_few_bytes_is_named(written: Path, monkeypatch: Any) -> None:
+    """1,000 bytes served: trials of up to 4,000 in float32 are as small in eight bits; the served one and a failed one do not count."""
+    start: Candidate = exported(TrainedModel(Architecture((), {}), TOYS["factors"](), schema()), sample(("user_id",)))
+    monkeypatch.setattr(paper, "masks", lambda *told: {"all": np.ones(400, bool)})
+    values = {0: (0.50, 9000), 1: (0.44, 3000), 2: (0.45, 4000), 3: (0.49, 4001), 4: (0.45, 2000)}
+    trials = [Trial(number, Genotype(), "complete", (value,), cost=Cost(bytes=size)) for number, (value, size) in values.items()]
+    trials.append(Trial(5, Genotype(), "failed", cost=Cost(bytes=100)))
+    features: Any = None
+    given = (Target("kit"), "recommend", start, replace(start, bytes=1000), sample(("user_id",)), features, None)
+    qualities = {"before": quality(BASE), "after": quality(BASE)}
+    found = certificate(Evidence(*given, qualities, Checked(), written, trials=trials, trial=0))
+    assert found["small"] == {"trial": 2, "architecture": "", "bytes": 1000, "gain": -0.1}
+    assert found["not_compared_with"] == []

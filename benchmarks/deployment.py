@@ -156,6 +156,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10.0, help="of a compression")
     parser.add_argument("--target", default="edge")
     parser.add_argument("--max-drop", type=float, help="of a compression, in place of the target's")
+    parser.add_argument("--max-latency-ms", type=float, help="of a compression, in place of the target's")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted teacher or small model")
@@ -171,7 +172,7 @@ def main() -> None:
             print(json.dumps(judged(given, name)), flush=True)
         elif given.part == "compress":
             to = given.runs / name / "compressed" / given.target
-            limits = {} if given.max_drop is None else {"max_drop": given.max_drop}
+            limits = {key: value for key in ("max_drop", "max_latency_ms") if (value := getattr(given, key)) is not None}
             kernel, told = (
                 Kernel.discover(blocked=("baselines",)),
                 {"seconds": 60 * given.minutes, "target": given.target, "limits": limits},

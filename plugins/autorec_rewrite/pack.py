@@ -12,14 +12,16 @@ import onnx
 
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.contracts.deploy import CompressionContext, NotApplicable, Target
-from autorec_kernel.deploy.export import graph_spec, tile_rows
+from autorec_kernel.deploy.export import graph_spec
 from autorec_kernel.records.model import CompressedModel
 from autorec_kernel.serving.graph import PACKED, Graph
 from autorec_rewrite.net import Net, bytes_of, makers, net_of, node, option, readers, with_nodes
+from autorec_rewrite.probe import feeds
 
 __all__ = ["PackedInputs"]
 
 _BATCHES = (1, 9)
+_SEED = 20_261_123
 
 
 class PackedInputs:
@@ -55,7 +57,7 @@ class PackedInputs:
         if not runs:
             raise NotApplicable("no two inputs are joined by the graph")
         graph = _packed(net, runs)
-        _check(model, graph, context)
+        _check(model, net, graph)
         return replace(model, graph=graph)
 
 
@@ -182,16 +184,16 @@ def _port(net: Net, run: _Run) -> onnx.ValueInfoProto:
     return onnx.helper.make_tensor_value_info(run.port, kind.elem_type, [kind.shape.dim[0].dim_param, width])
 
 
-def _check(model: CompressedModel, graph: bytes, context: CompressionContext) -> None:
-    """Compare both graphs on the sample, bit for bit.
+def _check(model: CompressedModel, before: Net, graph: bytes) -> None:
+    """Compare both graphs on random inputs, bit for bit.
 
     Raises:
         NotApplicable: An answer differs.
     """
-    spec = graph_spec(model.model.module)
-    before, after = Graph(model.graph or b"", spec), Graph(graph, spec)
-    for batch in _BATCHES:
-        rows = tile_rows({name: np.asarray(value) for name, value in context.sample.items()}, batch)
-        expected, found = before.run(rows), after.run(rows)
+    spec, rng = graph_spec(model.model.module), np.random.default_rng(_SEED)
+    graphs = [Graph(data, {**spec, "inputs": before.inputs}) for data in (model.graph or b"", graph)]
+    for turn, batch in enumerate(_BATCHES):
+        rows = feeds(before, model, batch, rng, turn=turn)
+        expected, found = (one.run(rows) for one in graphs)
         if any(not np.array_equal(value, found[name], equal_nan=True) for name, value in expected.items()):
             raise NotApplicable("the packed graph answers differently")

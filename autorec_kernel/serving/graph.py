@@ -42,7 +42,7 @@ class Graph:
         self._session = _session(data, name, threads)
         self._wanted = {entry.name: entry.name.split(PACKED) for entry in self._session.get_inputs()}
         sizes = {port: [spec.get("sizes", {}).get(part) or _NEGATIVE for part in parts] for port, parts in self._wanted.items()}
-        self._sizes = {port: np.array(found if len(found) > 1 else found[0], np.uint64) for port, found in sizes.items()}
+        self._sizes = {port: np.array(found, np.uint64) if len(found) > 1 else np.uint64(found[0]) for port, found in sizes.items()}
         axes = {part: entry.shape[:1] for entry in self._session.get_inputs() for part in self._wanted[entry.name]}
         rows = [entry.shape[:1] for entry in self._session.get_outputs() if entry.shape[:1] in axes.values()]
         self.once = {name for name, axis in axes.items() if rows and axis not in rows}
@@ -89,17 +89,17 @@ class Graph:
             raise BundleError(f"the model failed: {str(error)[:300]}", where=self.name) from error
 
     def _feed(self, port: str, parts: list[np.ndarray]) -> np.ndarray:
-        packed = len(parts) > 1
-        value = np.asarray(parts[0]) if not packed else np.stack(parts, 1) if parts[0].ndim == 1 else np.concatenate(parts, 1)
+        value = np.asarray(parts[0]) if len(parts) == 1 else np.concatenate(parts, 1) if np.ndim(parts[0]) > 1 else np.array(parts).T
         if port in self.lengths and value.ndim == 2:
             value = fit_length(value, self.lengths[port])
         if value.dtype.kind not in "iu":
             return np.ascontiguousarray(value, dtype=np.float32)
-        value, size = np.ascontiguousarray(value, dtype=np.int64), self._sizes[port]
-        wrong = np.maximum.reduce(value.view(np.uint64), axis=0 if packed else None, initial=0) >= size  # a negative one is the largest
-        if wrong.any():
-            place = int(wrong.argmax())
-            raise BundleError(f"input {self._wanted[port][place]!r} holds an id outside 0..{size.flat[place] - 1}", where=self.name)
+        value = np.ascontiguousarray(value, dtype=np.int64)
+        wrong = value.view(np.uint64) >= self._sizes[port]  # a negative one is the largest
+        if np.count_nonzero(wrong):
+            place = int(np.argwhere(wrong)[0][-1]) if len(parts) > 1 else 0
+            least, name = np.ravel(self._sizes[port])[place], self._wanted[port][place]
+            raise BundleError(f"input {name!r} holds an id outside 0..{least - 1}", where=self.name)
         return value
 
 

@@ -264,7 +264,8 @@ def _edit_graph(graph: Any, rng: np.random.Generator) -> None:
     elif form == 6:
         tensor.raw_data = flipped(tensor.raw_data, rng, 8) if tensor.raw_data else rng.bytes(16)
     elif form == 7 and graph.input:
-        graph.input[0].name = str(rng.choice(["other", "", "user_id"]))
+        names = [value.name for value in graph.input]
+        graph.input[0].name = str(rng.choice(["other", "", "user_id", f"{names[0]}\x1f{names[-1]}", "user_id\x1fuser_id", "\x1f" * 9999]))
     else:
         graph.output[0].type.tensor_type.elem_type = int(rng.choice([0, 6, 7, 8, 11]))
 

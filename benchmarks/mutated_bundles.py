@@ -88,7 +88,6 @@ def _bundle(folder: Path, frame: Any, task: str, blueprint: str, ops: tuple[str,
     from autorec_kernel.data import open_dataset
     from autorec_kernel.deploy.bundle import BundleFacts, served_model, write_bundle
     from autorec_kernel.deploy.drift import held_out_profile
-    from autorec_kernel.deploy.export import export_onnx
     from autorec_kernel.deploy.plan import serving_sample
     from autorec_kernel.features import build_features
     from autorec_kernel.features.live import live_of
@@ -102,7 +101,7 @@ def _bundle(folder: Path, frame: Any, task: str, blueprint: str, ops: tuple[str,
     sample = serving_sample(network, features)
     write_bundle(
         folder,
-        model=served_model(network, export_onnx(network, sample)),
+        model=served_model(network, _compressed(graph, network, features, sample, kernel)),
         state=features.state(),
         sample=sample,
         facts=BundleFacts(task, dataset.protocol.id),
@@ -111,6 +110,24 @@ def _bundle(folder: Path, frame: Any, task: str, blueprint: str, ops: tuple[str,
         live=live_of(features, names=network.inputs, stored=[]),
     )
     return folder
+
+
+def _compressed(graph: Any, network: Any, features: Any, sample: Any, kernel: Any) -> bytes:
+    """Return the graph as a plan leaves it: folded, quantised, histories cut, inputs packed."""
+    from autorec_kernel.contracts.deploy import CompressionContext, NotApplicable, Target
+    from autorec_kernel.deploy.export import export_onnx
+    from autorec_kernel.records.model import CompressedModel, TrainedModel
+
+    model = CompressedModel(TrainedModel(graph, network, features.schema), export_onnx(network, sample))
+    context = CompressionContext(Target("edge"), features, sample, lambda model, share: model, np.random.default_rng(0))
+    steps: dict[str, dict[str, Any]] = {"rewrite/fold": {}, "rewrite/last-position": {}, "prune/history": {"steps": 8}}
+    steps |= {"quantize/int8-tables": {"smallest": 64}, "quantize/int8-dynamic": {"smallest": 64}, "rewrite/packed-inputs": {}}
+    for name, options in steps.items():
+        try:
+            model = kernel.create("compressor", name, **options).compress(model, context)
+        except NotApplicable as reason:
+            print(f"# {name}: {reason.message}", flush=True)
+    return model.graph or b""
 
 
 # --- opening and asking ----------------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -40,15 +40,17 @@ class Graph:
         self._answers = list(self.outputs)
         self.lengths: dict[str, int] = dict(spec.get("lengths", {}))
         self._session = _session(data, name, threads)
-        self._wanted = {entry.name: entry.name.split(PACKED) for entry in self._session.get_inputs()}
+        ports = self._session.get_inputs()
+        self._wanted = {one.name: [one.name] if one.name in self.inputs else one.name.split(PACKED) for one in ports}
         sizes = {port: [spec.get("sizes", {}).get(part) or _NEGATIVE for part in parts] for port, parts in self._wanted.items()}
         self._sizes = {port: np.array(found, np.uint64) if len(found) > 1 else np.uint64(found[0]) for port, found in sizes.items()}
-        axes = {part: entry.shape[:1] for entry in self._session.get_inputs() for part in self._wanted[entry.name]}
+        axes = {part: one.shape[:1] for one in ports for part in self._wanted[one.name]}
         rows = [entry.shape[:1] for entry in self._session.get_outputs() if entry.shape[:1] in axes.values()]
         self.once = {name for name, axis in axes.items() if rows and axis not in rows}
-        unknown = set(axes) - set(self.inputs)
-        found = [entry.name for entry in self._session.get_outputs()]
-        if unknown or found[: len(self.outputs)] != list(self.outputs) or found[len(self.outputs) :] not in ([], [ITEMS]):
+        packed = [one for one in ports if len(self._wanted[one.name]) > 1]
+        odd = sum(map(len, self._wanted.values())) > len(axes) or any(len(one.shape) != 2 for one in packed)
+        unknown, found = set(axes) - set(self.inputs), [entry.name for entry in self._session.get_outputs()]
+        if odd or unknown or found[: len(self.outputs)] != self._answers or found[len(self.outputs) :] not in ([], [ITEMS]):
             raise BundleError(f"the model's inputs or outputs are not those of the schema ({sorted(unknown)})", where=name)
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -65,13 +67,8 @@ class Graph:
         Raises:
             BundleError: An id lies outside its vocabulary (onnxruntime would read another row without a word), or the session fails.
         """
-        try:
-            feeds = {port: self._feed(port, [inputs[part] for part in parts]) for port, parts in self._wanted.items()}
-            return dict(zip(self.outputs, self._session.run(self._answers, feeds), strict=True))
-        except (BundleError, KeyError):
-            raise
-        except Exception as error:  # onnxruntime raises its own, undocumented classes
-            raise BundleError(f"the model failed: {str(error)[:300]}", where=self.name) from error
+        made = self._call(self._answers, lambda: {port: self._feed(port, [inputs[one] for one in of]) for port, of in self._wanted.items()})
+        return dict(zip(self.outputs, made, strict=True))
 
     def items(self) -> np.ndarray | None:
         """Return the item vectors float32 [N, D] that the graph holds; None where it has none.
@@ -81,11 +78,14 @@ class Graph:
         """
         if ITEMS not in [entry.name for entry in self._session.get_outputs()]:
             return None
-        shapes = {one.name: ([n if isinstance(n, int) else 1 for n in one.shape], one.type) for one in self._session.get_inputs()}
-        row = {name: np.zeros(shape, np.int64 if "int" in kind else np.float32) for name, (shape, kind) in shapes.items()}
+        return np.asarray(self._call([ITEMS], lambda: {one.name: _zeros(one) for one in self._session.get_inputs()})[0])
+
+    def _call(self, wanted: list[str], feeds: Callable[[], dict[str, np.ndarray]]) -> list[np.ndarray]:
         try:
-            return np.asarray(self._session.run([ITEMS], row)[0])
-        except Exception as error:  # onnxruntime raises its own, undocumented classes
+            return list(self._session.run(wanted, feeds()))
+        except (BundleError, KeyError):
+            raise
+        except Exception as error:  # onnxruntime raises its own, undocumented classes; numpy where memory or shapes do not do
             raise BundleError(f"the model failed: {str(error)[:300]}", where=self.name) from error
 
     def _feed(self, port: str, parts: list[np.ndarray]) -> np.ndarray:
@@ -111,6 +111,10 @@ def fit_length(history: np.ndarray, length: int) -> np.ndarray:
     index = np.maximum(real - length, 0)[:, None] + np.arange(length)
     taken = np.take_along_axis(history, np.minimum(index, max(history.shape[1] - 1, 0)), 1) if history.shape[1] else np.zeros_like(index)
     return np.where(index < real[:, None], taken, 0).astype(history.dtype)
+
+
+def _zeros(port: Any) -> np.ndarray:
+    return np.zeros([size if isinstance(size, int) else 1 for size in port.shape], np.int64 if "int" in port.type else np.float32)
 
 
 def _session(data: bytes, name: str, threads: int) -> Any:

@@ -47,10 +47,17 @@ def opened(source: Any) -> Recommender:
 
 
 def ports_of(recommender: Recommender) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
-    """Return inputs and outputs of the graph, in its order; inputs that it dropped are not among them."""
+    """Return inputs and outputs of the graph, in its order; inputs that it dropped are not among them.
+
+    Raises:
+        BundleError: onnxruntime cannot load the graph with an input for each feature.
+    """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(graph_of(recommender), options, providers=["CPUExecutionProvider"])
+    try:
+        session = onnxruntime.InferenceSession(graph_of(recommender), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises its own, undocumented classes
+        raise BundleError(f"the graph cannot be exported: {str(error)[:300]}", where=f"{recommender.role}.onnx") from error
     return tuple(map(_port, session.get_inputs())), tuple(map(_port, session.get_outputs()))
 
 
@@ -77,18 +84,20 @@ def _unpacked(model: onnx.ModelProto, recommender: Recommender) -> onnx.ModelPro
     widths = {feature.name: feature.width for feature in recommender.state.schema.features}
     inputs, nodes = list[onnx.ValueInfoProto](), list[onnx.NodeProto]()
     for value in model.graph.input:
-        names, kind = value.name.split(PACKED), value.type.tensor_type
+        names = [value.name] if value.name in widths else value.name.split(PACKED)
+        kind = value.type.tensor_type
         if len(names) == 1:
             inputs.append(value)
             continue
         ids, batch = kind.elem_type == onnx.TensorProto.INT64, kind.shape.dim[0].dim_param
         inputs += [onnx.helper.make_tensor_value_info(name, kind.elem_type, [batch] if ids else [batch, widths[name]]) for name in names]
-        columns = [f"{name}.column" for name in names] if ids else names
+        columns = [f"{value.name}{PACKED}{place}" for place in range(len(names))] if ids else names
         if ids:
-            nodes += [onnx.helper.make_node("Unsqueeze", [name, "columns.axis"], [f"{name}.column"]) for name in names]
+            nodes += [onnx.helper.make_node("Unsqueeze", [name, PACKED], [made]) for name, made in zip(names, columns, strict=True)]
         nodes.append(onnx.helper.make_node("Concat", columns, [value.name], axis=1))
     if nodes:
-        model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1]), "columns.axis"))
+        if any(node.op_type == "Unsqueeze" for node in nodes):
+            model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1]), PACKED))
         rest = [onnx.NodeProto.FromString(node.SerializeToString()) for node in model.graph.node]
         model.graph.ClearField("node")
         model.graph.ClearField("input")

@@ -20,6 +20,10 @@ _ALIKE = 0.02  # of a domain: strengths closer than this are not told apart
 class _Scale(Protocol):
     """What a domain of numbers can do besides."""
 
+    def contains(self, value: object) -> bool:
+        """Return whether a value is a member."""
+        ...
+
     def unit(self, value: Any) -> float:
         """Return the place of a value in [0, 1]."""
         ...
@@ -32,7 +36,7 @@ class _Scale(Protocol):
 def refined(shop: Workshop, found: Sequence[Probe]) -> list[Probe]:
     """Return the probes, and those of more strengths, each halfway between the hardest accepted and the mildest refused one.
 
-    Only under a deadline, while there is time: without one a plan costs what the compressors propose.
+    Only under a deadline, in the time for probes: without one a plan costs what the compressors propose.
     """
     rows = list(found)
     if shop.request.deadline is None:
@@ -41,8 +45,8 @@ def refined(shop: Workshop, found: Sequence[Probe]) -> list[Probe]:
     for _ in range(_HALVINGS):
         for name in sorted({row.setting.component for row in rows}, key=lambda name: _hope(rows, name)):
             own = [row for row in rows if row.setting.component == name]
-            setting = halved(own, _scales(shop, name)) if any(row.bytes for row in own) else None
-            if setting is not None and shop.in_time(training=setting.form == "module"):
+            setting = _next(shop, name, own) if any(row.bytes for row in own) else None
+            if setting is not None and shop.in_time(training=True):
                 rows.append(probed_alone(shop, setting, start))
     return rows
 
@@ -63,6 +67,8 @@ def halved(probes: Sequence[Probe], scales: Mapping[str, _Scale]) -> Setting | N
         return None
     (option,) = differing
     scale = scales[option]
+    if not all(scale.contains(row.setting.config[option]) for row in rows):
+        return None
     places = [scale.unit(row.setting.config[option]) for row in rows]  # the mildest first
     mild, hard = (0.0, 1.0) if places[0] < places[-1] else (1.0, 0.0)
     for row, place in zip(rows, places, strict=True):
@@ -71,8 +77,8 @@ def halved(probes: Sequence[Probe], scales: Mapping[str, _Scale]) -> Setting | N
             break
         mild = place
     value = scale.at((mild + hard) / 2)
-    value = round(value, _DIGITS) if isinstance(value, float) else value
-    if any(abs(scale.unit(value) - place) < _ALIKE for place in places):
+    value = float(f"{value:.{_DIGITS}g}") if isinstance(value, float) else value
+    if not scale.contains(value) or any(abs(scale.unit(value) - place) < _ALIKE for place in places):
         return None
     return replace(rows[0].setting, config={**rows[0].setting.config, option: value})
 
@@ -80,6 +86,13 @@ def halved(probes: Sequence[Probe], scales: Mapping[str, _Scale]) -> Setting | N
 def _hope(rows: Sequence[Probe], name: str) -> tuple[bool, str]:
     """Return what puts compressors with an accepted setting first."""
     return not any(row.verdict and not row.reason for row in rows if row.setting.component == name), name
+
+
+def _next(shop: Workshop, name: str, own: Sequence[Probe]) -> Setting | None:
+    try:
+        return halved(own, _scales(shop, name))
+    except Exception:  # a plugin's code: its domains are its own, and its proposals stand
+        return None
 
 
 def _scales(shop: Workshop, name: str) -> dict[str, _Scale]:

@@ -21,6 +21,7 @@ from autorec_prune.graphs import graph_of, is_look_up, readers_of, rebuilt, smal
 __all__ = ["RecentSteps"]
 
 _LEAST = 8
+_BEHIND = 1  # steps that a network may put behind a history: a mask, a candidate
 _ROWS = 4
 _SEED = 20_261_123
 
@@ -49,7 +50,8 @@ class RecentSteps:
     def propose(self, model: CompressedModel, target: Target) -> Iterable[ComponentConfig]:
         """Yield a half and a quarter of the positions that the graph knows, where an input is a history of any length."""
         graph = graph_of(model) if model.graph is not None else onnx.ModelProto()
-        longest = max((table.dims[0] for table, _ in _positions(graph)), default=0) if _histories(model, graph) else 0
+        names = _histories(model, graph)
+        longest = max((table.dims[0] for table, _ in _positions(graph, names)), default=0)
         for steps in (longest // 2, longest // 4):
             if steps >= _LEAST:
                 yield self.config.model_copy(update={"steps": steps})
@@ -65,7 +67,7 @@ class RecentSteps:
         names = _histories(model, plain)
         if not names:
             raise NotApplicable("no input is a history of any length")
-        shorter = {table.name: (table, clip) for table, clip in _positions(plain) if table.dims[0] > self.config.steps}
+        shorter = {table.name: (table, clip) for table, clip in _positions(plain, names) if table.dims[0] > self.config.steps + _BEHIND}
         if not shorter:
             raise NotApplicable(f"the graph has no table of more than {self.config.steps} positions")
         found = smaller(model, self._cut(plain, names, shorter))
@@ -81,8 +83,8 @@ class RecentSteps:
         for node in nodes:
             node.input[:] = [f"{name}.latest" if name in names else name for name in node.input]
         for table, clip in shorter.values():
-            stored[f"{table.name}.latest"] = numpy_helper.to_array(table)[:keep]
-            stored[f"{clip}.latest"] = np.array(keep - 1)
+            stored[f"{table.name}.latest"] = numpy_helper.to_array(table)[: keep + _BEHIND]
+            stored[f"{clip}.latest"] = np.array(keep + _BEHIND - 1)
         clips = {clip for _, clip in shorter.values()}
         for node in nodes:
             if node.op_type == "Clip" and node.output[0] in clips:
@@ -108,7 +110,7 @@ class RecentSteps:
             raise NotApplicable(f"the model reads no more than {keep} steps anyway")
         if _gap(after.run({**rest, **long}), after.run({**rest, **other})) > 0.0:
             raise NotApplicable("older steps are still read")
-        ends = np.arange(keep)[None] < rng.integers(1, keep + 1, (_ROWS, 1))
+        ends = np.arange(keep)[None] < np.array([[keep], [keep - 1], [1], [0]])
         padded = {name: np.where(ends, value, 0) for name, value in short.items()}
         if _gap(before.run({**rest, **padded}), after.run({**rest, **padded})) > 1e-5:
             raise NotApplicable("histories that are short enough would be answered otherwise")
@@ -135,18 +137,30 @@ def _latest(name: str) -> list[onnx.NodeProto]:
     ]
 
 
-def _positions(graph: onnx.ModelProto) -> list[tuple[onnx.TensorProto, str]]:
-    """Return tables [K, D] that one look-up reads by an age clipped to 0…K - 1, with the clipped value."""
+def _positions(graph: onnx.ModelProto, histories: list[str]) -> list[tuple[onnx.TensorProto, str]]:
+    """Return tables [K, D] that one look-up reads by an age clipped to 0…K - 1, which histories alone decide, with the clipped value."""
     stored = {tensor.name: tensor for tensor in graph.graph.initializer}
     clips = {node.output[0]: node for node in graph.graph.node if node.op_type == "Clip" and len(node.input) == 3}
     read, found = readers_of(graph), []
+    given = {value.name for value in graph.graph.input}
     for name, clip in clips.items():
+        if not _sources(graph, name) & given <= set(histories):
+            continue
         (node, *others), highest = read[name], stored.get(clip.input[2])
         table = stored.get(node.input[0])
         if table is None or highest is None or others or len(read[table.name]) > 1 or not is_look_up(node, table.name):
             continue
         if int(numpy_helper.to_array(highest)) == table.dims[0] - 1:
             found.append((table, name))
+    return found
+
+
+def _sources(graph: onnx.ModelProto, name: str) -> set[str]:
+    """Return the values that a value is made of."""
+    found = {name}
+    for node in reversed(graph.graph.node):  # nodes stand in the order in which they are computed
+        if found & set(node.output):
+            found.update(node.input)
     return found
 
 

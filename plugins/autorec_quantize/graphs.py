@@ -69,7 +69,8 @@ def looked_up(model: onnx.ModelProto, smallest: int, narrowest: int) -> dict[str
 def with_look_ups(model: onnx.ModelProto, tables: Collection[str], stored: Arrays, look_up: LookUp) -> onnx.ModelProto:
     """Return the graph without the initialisers `tables`, with those of `stored`, and with `look_up(node)` in place of each row look-up.
 
-    What a look-up of a float16 table becomes is float32 at once; the Cast behind it has nothing left to do, and onnxruntime drops it.
+    What a look-up of a float16 table becomes is float32 at once; the Cast that exports put right behind it has nothing left to do, and
+    onnxruntime drops it.
     """
     nodes = [part for node in model.graph.node for part in (look_up(node) if is_look_up(node) and node.input[0] in tables else [node])]
     kept = [tensor for tensor in model.graph.initializer if tensor.name not in tables]

@@ -116,7 +116,7 @@ def _part(
     read: Mapping[str, list[onnx.NodeProto]],
 ) -> _Part | None:
     """Return the feature float32 [A, w] or id int64 [A], plus an offset, that an input of a Concat is; None for anything else."""
-    if len(read[name]) != 1 or name in net.outputs:
+    if len(read[name]) != 1 or name in net.outputs or PACKED in name:
         return None
     if name in inputs:
         kind = inputs[name]
@@ -130,7 +130,7 @@ def _part(
     moved = made.get(name)
     if moved is not None and moved.op_type == "Add" and len(read[name]) == 1 and len(shift := net.whole(moved.input[1]) or []) == 1:
         name, offset = moved.input[0], shift[0]
-    if name not in inputs or len(read[name]) != 1:
+    if name not in inputs or len(read[name]) != 1 or PACKED in name:
         return None
     kind = inputs[name]
     plain = kind.elem_type == onnx.TensorProto.INT64 and len(kind.shape.dim) == 1 and bool(kind.shape.dim[0].dim_param)

@@ -157,15 +157,19 @@ def test_the_certificate_has_all_of_it(written: Path, monkeypatch: Any) -> None:
 
 
 def test_the_best_trial_of_as_few_bytes_is_named(written: Path, monkeypatch: Any) -> None:
-    """1,000 bytes served: trials of up to 4,000 in float32 are as small in eight bits; the served one and a failed one do not count."""
+    """1,000 bytes served: trials of up to 4,000 in float32 are as small in eight bits; no other kinds of trials count."""
     start: Candidate = exported(TrainedModel(Architecture((), {}), TOYS["factors"](), schema()), sample(("user_id",)))
     monkeypatch.setattr(paper, "masks", lambda *told: {"all": np.ones(400, bool)})
     values = {0: (0.50, 9000), 1: (0.44, 3000), 2: (0.45, 4000), 3: (0.49, 4001), 4: (0.45, 2000)}
     trials = [Trial(number, Genotype(), "complete", (value,), cost=Cost(bytes=size)) for number, (value, size) in values.items()]
-    trials.append(Trial(5, Genotype(), "failed", cost=Cost(bytes=100)))
+    few = {"cost": Cost(bytes=100)}
+    trials.append(Trial(5, Genotype(), "failed", **few))
+    trials.append(Trial(6, Genotype(), "stopped", (0.9,), **few))
+    trials.append(Trial(7, Genotype(), "complete", (0.5,), details={"same_as": 0}, **few))
+    trials.append(Trial(8, Genotype(), "complete", (0.8,), rung=-1, **few))
+    trials.append(Trial(9, Genotype(), "complete", (float("nan"),), **few))
     features: Any = None
     given = (Target("kit"), "recommend", start, replace(start, bytes=1000), sample(("user_id",)), features, None)
     qualities = {"before": quality(BASE), "after": quality(BASE)}
     found = certificate(Evidence(*given, qualities, Checked(), written, trials=trials, trial=0))
     assert found["small"] == {"trial": 2, "architecture": "", "bytes": 1000, "gain": -0.1}
-    assert found["not_compared_with"] == []

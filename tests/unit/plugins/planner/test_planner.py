@@ -220,6 +220,21 @@ def test_strengths_between_an_accepted_and_a_refused_one_are_tried_under_a_deadl
     assert [row["config"]["share"] for row in plan(**settings).facts["probes"]] == [0.5, 0.75], "without a deadline only proposals"
 
 
+def test_odd_options_of_a_plugin_cost_no_plan(plan: Any) -> None:
+    """A default outside its domain, or a domain of the plugin's own that fails, leaves what was proposed."""
+
+    class Odd(Fake):
+        class Config(Fake.Config):
+            share: Annotated[float, Float(0.6, 0.9)] = 0.5
+
+        proposals = ({"cut": 400}, {"cut": 400, "share": 0.75})
+        calls: ClassVar[list[str]] = []
+
+    found = plan(deadline=time.monotonic() + 60, a=Odd, b=fake({"cut": 100}))
+    assert [row["config"].get("share") for row in found.facts["probes"]] == [0.5, 0.75, 0.5]
+    assert taken(found) == ["a", "b"]
+
+
 def test_an_unavailable_compressor_is_a_skipped_step_with_the_command_that_brings_it(plan: Any) -> None:
     found = plan(a="needs 'x', which is not installed", b=fake({"cut": 10}))
     assert taken(found) == ["b"]

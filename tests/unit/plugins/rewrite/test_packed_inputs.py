@@ -96,6 +96,55 @@ def test_columns_that_do_not_fit_are_refused() -> None:
         after.run({"x": np.ones((2, 1)), "z": np.ones((3, 2))})
 
 
+@pytest.mark.parametrize("name", [PACKED.join("xx"), PACKED.join(("x", "strange")), PACKED.join(("x", "")), PACKED])
+def test_a_graph_whose_input_names_features_twice_or_strange_ones_is_refused(name: str) -> None:
+    given = net([node("Relu", ["x"], "y")], {"x": 2})
+    with pytest.raises(BundleError, match="not those of the schema"):
+        Graph(renamed(given.model, name), {"inputs": ["x"], "outputs": ["y"]})
+
+
+def test_features_packed_in_an_input_of_another_rank_are_refused() -> None:
+    given = net([node("Relu", ["x"], "y")], {"x": 2}, ("a",))
+    given.model.graph.input[0].type.tensor_type.shape.dim.add().dim_value = 1
+    with pytest.raises(BundleError, match="not those of the schema"):
+        Graph(renamed(given.model, PACKED.join(("x", "z"))), {"inputs": ["x", "z", "a"], "outputs": ["y"]})
+
+
+def test_a_feature_may_have_the_separator_in_its_name() -> None:
+    """Columns are named by whoever has the table: such a feature keeps an input of its own."""
+    odd = f"pr{PACKED}ice"
+    given = net([node("Concat", [odd, "x", "z"], "all", axis=1), node("Relu", ["all"], "y")], {odd: 1, "x": 1, "z": 2})
+    before, after, packed = graphs(given)
+    assert [value.name for value in packed.graph.input] == [odd, PACKED.join(("x", "z"))]
+    rows = {name: RNG.normal(size=(4, width)).astype(np.float32) for name, width in ((odd, 1), ("x", 1), ("z", 2))}
+    np.testing.assert_array_equal(after.run(rows)["y"], before.run(rows)["y"])
+
+
+def test_rows_of_the_user_that_are_told_once_stay_told_once() -> None:
+    """A first axis of the user's own, as `first-layer` makes: one row of the user's columns for all candidates."""
+    nodes = [node("Concat", ["u", "v"], "user", axis=1), node("Concat", ["x", "z"], "item", axis=1), node("Add", ["user", "item"], "y")]
+    given = net(nodes, {"u": 1, "v": 2, "x": 1, "z": 2}, axis={"u": "U", "v": "U"})
+    given.model.graph.output[0].type.tensor_type.shape.dim.add().dim_param = "A"
+    given.model.graph.output[0].type.tensor_type.shape.dim.add().dim_value = 3
+    before, after, packed = graphs(given)
+    assert [value.name for value in packed.graph.input] == [PACKED.join("uv"), PACKED.join("xz")]
+    assert before.once == after.once == {"u", "v"}
+    rows = {
+        name: RNG.normal(size=(1 if name in "uv" else 5, width)).astype(np.float32)
+        for name, width in zip("uvxz", (1, 2, 1, 2), strict=True)
+    }
+    np.testing.assert_array_equal(after.run(rows)["y"], before.run(rows)["y"])
+
+
+def renamed(model: onnx.ModelProto, name: str) -> bytes:
+    """Return a graph whose first input has another name."""
+    copy = onnx.ModelProto.FromString(model.SerializeToString())
+    old, copy.graph.input[0].name = copy.graph.input[0].name, name
+    for entry in copy.graph.node:
+        entry.input[:] = [name if source == old else source for source in entry.input]
+    return bytes(copy.SerializeToString())
+
+
 def test_a_ranker_of_many_features_has_few_inputs_left(kernel: Kernel) -> None:
     model, _, sample = exported(kernel, "zoo/dcnv2")
     small = PackedInputs(PackedInputs.Config()).compress(model, context(sample=sample))

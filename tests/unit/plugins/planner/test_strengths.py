@@ -1,0 +1,53 @@
+"""Which strength is tried next, for every side a limit may lie on, and that odd options of a plugin cost nothing but themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from autorec_kernel.space import Float, Int
+from autorec_planner.probes import Probe
+from autorec_planner.strengths import halved
+from autorec_planner.workshop import Setting
+
+SHARE = {"share": Float(0.1, 0.9)}
+SIZE = {"size": Float(0.1, 1.0)}
+STEPS = {"steps": Int(8, 512, log=True)}
+RATE = {"rate": Float(1e-6, 1e-2, log=True)}
+
+
+def probe(weight: int, reason: str = "", **config: Any) -> Probe:
+    return Probe(Setting("p/some", config, "graph"), reason, bytes=weight)
+
+
+@pytest.mark.parametrize(
+    ("rows", "scales", "expected"),
+    [
+        ([(800, "", 0.5), (600, "lost", 0.75)], SHARE, 0.625),
+        ([(600, "lost", 0.75), (800, "", 0.5)], SHARE, 0.625),  # in whatever order they were tried
+        ([(800, "lost", 0.5), (600, "lost", 0.75)], SHARE, 0.3),
+        ([(800, "", 0.5), (600, "", 0.75)], SHARE, 0.825),
+        ([(800, "", 0.5), (700, "lost", 0.625), (600, "", 0.75)], SHARE, 0.562),  # a harder one that is accepted by luck
+        ([(800, "lost", 0.5), (600, "lost", 0.25)], SIZE, 0.75),  # less is harder here
+        ([(800, "", 0.5), (600, "lost", 0.25)], SIZE, 0.375),
+        ([(800, "", 100), (600, "lost", 50)], STEPS, 71),  # the middle of a logarithmic domain
+        ([(800, "", 1e-5), (600, "lost", 1e-4)], RATE, 3.16e-5),
+        ([(800, "", 0.5), (600, "lost", 0.51)], SHARE, None),  # nothing lies between
+        ([(800, "", 0.5)], SHARE, None),
+        ([(800, "", 0.5), (0, "failed", 0.75)], SHARE, None),  # one was never built
+        ([(800, "", 0.5), (600, "lost", 0.95)], SHARE, None),  # outside the domain
+        ([(800, "", None), (600, "lost", 0.5)], SHARE, None),
+        ([(800, "", 0.5), (600, "lost", 0.75)], {}, None),  # no number that may vary
+    ],
+)
+def test_the_next_strength(rows: list[tuple[int, str, Any]], scales: Mapping[str, Any], expected: Any) -> None:
+    option = next(iter(scales), "share")
+    found = halved([probe(size, reason, **{option: value, "other": 1}) for size, reason, value in rows], scales)
+    assert (None if found is None else found.config) == (None if expected is None else {option: expected, "other": 1})
+
+
+def test_two_options_that_differ_have_no_middle() -> None:
+    rows = [probe(800, share=0.5, steps=8), probe(600, "lost", share=0.75, steps=16)]
+    assert halved(rows, {**SHARE, **STEPS}) is None

@@ -1,4 +1,4 @@
-"""Losses between a student's scores and a teacher's list of best items: by value, by share, by order."""
+"""Losses between a student and a teacher's list of best items: scores by value, by share, by order, and vectors by their angles."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch.nn import functional
 
-__all__ = ["Agreement", "agreement"]
+__all__ = ["Agreement", "agreement", "alike"]
 
 Agreement = Literal["listwise", "pointwise", "pairwise"]
 _NEVER = -1e9
@@ -36,6 +36,22 @@ def agreement(
     if kind == "pointwise":
         return _values(own, taught, mask.to(own.dtype))
     return _orders(own, others, taught, mask)
+
+
+def alike(own: torch.Tensor, taught: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Return float32 [], how differently two models see the items of a list: mean squared difference of the cosines of their vectors.
+
+    Vectors of different widths can be compared so without a projection (Tung and Mori 2019, equation 4, with unit vectors).
+
+    Args:
+        own: float32 [R, k, D], the student's item vectors.
+        taught: float32 [R, k, T], the teacher's.
+        mask: bool [R, k], where the list has an item.
+    """
+    first, second = (functional.normalize(vectors, dim=2) for vectors in (own, taught))
+    both = (mask.unsqueeze(1) & mask.unsqueeze(2)).to(own.dtype)
+    apart = (first @ first.transpose(1, 2) - second @ second.transpose(1, 2)).square()
+    return (apart * both).sum() / both.sum().clamp(min=1.0)
 
 
 def _shares(own: torch.Tensor, others: torch.Tensor, taught: torch.Tensor, rest: torch.Tensor, left: int) -> torch.Tensor:

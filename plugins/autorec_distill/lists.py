@@ -58,6 +58,9 @@ class Lists:
         weight: Annotated[float, Float(0.1, 10.0, log=True)] = Field(
             1.0, ge=0, le=1000, description="Of the teacher beside the data's loss."
         )
+        likeness: float = Field(
+            0.0, ge=0, le=1000, description="Weight of the angles between the model's own vectors of listed items; 0 = scores alone."
+        )
         temperature: Annotated[float, Float(0.5, 4.0, log=True)] = Field(1.0, gt=0, le=100, description="Scores are divided by it.")
         best: Annotated[int, Choice(50, 100)] = Field(50, ge=2, le=1000, description="Items of a list.")
         most: int = Field(
@@ -127,7 +130,19 @@ class Lists:
         count = min(config.best, (features.schema.items - 1) // 2)
         lists = ranked(trainer.teachers(), features, contexts, count, config.temperature)
         unit = spread_of(given, features, contexts, count)
-        return Lesson(keys(), states, lists, unit, config.loss, config.temperature, config.weight, config.batch_lists)
+        lesson = Lesson(keys(), states, lists, unit, config.loss, config.temperature, config.weight, config.batch_lists)
+        return replace(lesson, vectors=_vectors(given), likeness=config.likeness) if config.likeness else lesson
+
+
+def _vectors(given: TrainedModel) -> torch.Tensor:
+    """Return the item vectors float32 [N, T] of a model.
+
+    Raises:
+        NotApplicable: It has none.
+    """
+    if tuple(given.module.serving_outputs) != ("user",):
+        raise NotApplicable("the model scores its catalogue without item vectors: there are no angles to learn")
+    return given.module.item_vectors().detach().float().cpu()
 
 
 def _refuse(network: Network, user: str, features: FeatureSet) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from autorec_distill.agreement import Agreement, agreement
+from autorec_distill.agreement import Agreement, agreement, alike
 from autorec_distill.contexts import Batch, Keys
 from autorec_distill.ranked import Ranked
 from autorec_kernel.models import Network
@@ -20,6 +20,7 @@ __all__ = ["Lesson", "Taught", "every_step"]
 
 _SAMPLED = 128  # items of a batch that stand for all that are not in a list
 _WHOLE = 8192  # items up to which all are scored at once: a product is quicker than many look-ups
+_NEAR = 10  # items of a list whose vectors are compared
 _CLOSE = 1e-4
 
 
@@ -34,6 +35,8 @@ class Lesson:
         unit: Spread of scores like the student's.
         weight: Of this part of the loss.
         most: Lists that a batch is compared with.
+        vectors: float32 [N, T], the teacher's items, whose angles the student's shall have; None = scores alone.
+        likeness: Weight of that.
     """
 
     keys: Keys
@@ -44,6 +47,8 @@ class Lesson:
     temperature: float
     weight: float
     most: int
+    vectors: torch.Tensor | None = None
+    likeness: float = 0.0
 
 
 class Taught(Network):
@@ -79,7 +84,11 @@ def _taught(network: Network, lesson: Lesson, values: dict[str, Any], batch: Bat
     others = others.masked_fill((items.unsqueeze(2) == drawn).any(1), -torch.inf)
     scale = lesson.unit * lesson.temperature
     lost = agreement(lesson.kind, score(items) / scale, others / scale, taught, rest, items != 0, lesson.ranked.others)
-    return [lesson.weight * lesson.temperature**2 * lost]  # the square keeps gradients as large at every temperature (Hinton et al. 2015)
+    parts = [lesson.weight * lesson.temperature**2 * lost]  # the square keeps gradients as large at every temperature (Hinton et al. 2015)
+    if lesson.vectors is not None:
+        table, near = _value(network, network.architecture.outputs["item"], values, batch), items[:, :_NEAR]
+        parts.append(lesson.likeness * alike(table[near], lesson.vectors.to(device)[near], near != 0))
+    return parts
 
 
 def _scorer(

@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 import torch
 
-from autorec_distill.agreement import Agreement, agreement
+from autorec_distill.agreement import Agreement, agreement, alike
 from autorec_distill.contexts import Keys, contexts_of
-from autorec_distill.lists import Lists
+from autorec_distill.lists import Lists, _vectors
 from autorec_distill.ranked import ranked
 from autorec_distill.smaller import smaller
 from autorec_distill.taught import Taught, every_step
@@ -124,6 +124,29 @@ def test_a_student_of_few_data_comes_nearer_to_its_teacher_than_one_of_these_dat
         assert parameters(student) < 0.6 * parameters(teacher)
         near[weight] = shared(top(student, few), top(teacher, few))
     assert near[3.0] > near[0.0] + 0.1, near
+
+
+def angles(model: TrainedModel) -> np.ndarray:
+    """Return the cosines of all pairs of items."""
+    vectors = model.module.item_vectors().numpy()[1:]
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit @ unit.T
+
+
+def test_a_student_that_is_taught_angles_sees_items_more_as_its_teacher_does(kernel: Kernel, few: FeatureSet, teacher: TrainedModel) -> None:
+    apart = {}
+    for likeness in (0.0, 10.0):
+        config = Lists.Config(size=0.5, epochs=20, likeness=likeness)
+        student = Lists(config).compress(CompressedModel(teacher), context_of(few, kernel, teacher)).model
+        apart[likeness] = float(np.square(angles(student) - angles(teacher)).mean())
+    assert apart[10.0] < 0.7 * apart[0.0], apart
+
+
+def test_a_model_without_item_vectors_has_no_angles(teacher: TrainedModel) -> None:
+    scores = SimpleNamespace(module=SimpleNamespace(serving_outputs=("score",)))
+    with pytest.raises(NotApplicable, match="no angles"):
+        _vectors(scores)  # type: ignore[arg-type]
+    assert _vectors(teacher).shape == teacher.module.item_vectors().shape
 
 
 def parameters(model: TrainedModel) -> int:
@@ -257,6 +280,16 @@ def test_losses_have_their_known_values() -> None:
     below = np.log1p(np.exp(-1.0))
     entropies = {round(float(-(p * np.log(p) + (1 - p) * np.log(1 - p)) + below), 5) for p in chance}
     assert {round(value("pairwise"), 5) for _ in range(30)} == entropies  # neighbours one and two places apart
+
+
+def test_angles_have_their_known_difference() -> None:
+    """Two items at a right angle for one model and in one direction for the other: 2 of 4 cosines differ by 1."""
+    own, taught = torch.tensor([[[2.0, 0.0], [0.0, 3.0], [1.0, 1.0]]]), torch.tensor([[[1.0], [5.0], [-1.0]]])
+    two, three = torch.tensor([[True, True, False]]), torch.ones(1, 3, dtype=torch.bool)
+    assert torch.isclose(alike(own, taught, two), torch.tensor(0.5))
+    far = 2 * (1 + 2 * (0.5**0.5 + 1) ** 2) / 9
+    assert torch.isclose(alike(own, taught, three), torch.tensor(far))
+    assert alike(own, 7 * own, three) < 1e-6
 
 
 def test_items_that_are_missing_from_a_list_count_for_nothing() -> None:

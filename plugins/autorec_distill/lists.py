@@ -142,7 +142,8 @@ def _vectors(given: TrainedModel) -> torch.Tensor:
     """
     if tuple(given.module.serving_outputs) != ("user",):
         raise NotApplicable("the model scores its catalogue without item vectors: there are no angles to learn")
-    return given.module.item_vectors().detach().float().cpu()
+    found: torch.Tensor = given.module.item_vectors()
+    return found.detach().float().cpu()
 
 
 def _refuse(network: Network, user: str, features: FeatureSet) -> None:

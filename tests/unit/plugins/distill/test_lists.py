@@ -129,11 +129,11 @@ def test_a_student_of_few_data_comes_nearer_to_its_teacher_than_one_of_these_dat
 def angles(model: TrainedModel) -> np.ndarray:
     """Return the cosines of all pairs of items."""
     vectors = model.module.item_vectors().numpy()[1:]
-    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    return unit @ unit.T
+    unit: np.ndarray = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(unit @ unit.T)
 
 
-def test_a_student_that_is_taught_angles_sees_items_more_as_its_teacher_does(kernel: Kernel, few: FeatureSet, teacher: TrainedModel) -> None:
+def test_a_student_that_is_taught_angles_sees_items_as_its_teacher_does(kernel: Kernel, few: FeatureSet, teacher: TrainedModel) -> None:
     apart = {}
     for likeness in (0.0, 10.0):
         config = Lists.Config(size=0.5, epochs=20, likeness=likeness)

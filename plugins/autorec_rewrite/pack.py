@@ -95,11 +95,9 @@ def _runs(net: Net) -> Iterator[_Run]:
     inputs = {value.name: value.type.tensor_type for value in net.model.graph.input}
     made, read = makers(net), readers(net)
     for entry in net.nodes:
-        if entry.op_type != "Concat" or len(set(entry.input)) < len(entry.input):
+        if entry.op_type != "Concat" or option(entry, "axis", 0) not in (1, -1) or len(set(entry.input)) < len(entry.input):
             continue
         parts = [_part(name, inputs, net, made, read) for name in entry.input]
-        if option(entry, "axis", 0) not in (1, -1) and any(parts):
-            continue
         kinds = [(part.axis, part.offset is None) if part else None for part in parts]
         for kind, places in groupby(range(len(parts)), key=lambda place: kinds[place]):
             found = [(place, part) for place in places if (part := parts[place]) is not None]

@@ -27,7 +27,7 @@ from autorec_kernel.deploy.plan import FineTuner, serving_sample
 from autorec_kernel.deploy.quality import gain, validation_quality
 from autorec_kernel.features import FeatureSet, build_features
 from autorec_kernel.kernel import Kernel
-from autorec_kernel.models import build_network, solve_blocks
+from autorec_kernel.models import Entities, build_network, solve_blocks
 from autorec_kernel.models.fit import FitSettings, fit
 from autorec_kernel.records.model import CompressedModel, TrainedModel
 from autorec_kernel.serving.graph import Graph
@@ -62,7 +62,7 @@ def trained(case: Case, kernel: Kernel, features: FeatureSet) -> TrainedModel:
     """Return the model in eval mode: epochs of gradient steps, or the closed form."""
     graph = kernel.create("blueprint", case.blueprint, **case.options).architecture(features.schema)
     arrays = solve_blocks(graph, features, kernel, seed=np.random.SeedSequence(SEED))
-    network = build_network(graph, features.schema, kernel, arrays, SEED)
+    network = build_network(graph, features.schema, kernel, arrays, SEED).attach(Entities(features))
     if case.epochs:
         fit(
             network,

@@ -26,6 +26,7 @@ from autorec_kernel.contracts.deploy import CompressionContext, NotApplicable, T
 from autorec_kernel.data import open_dataset
 from autorec_kernel.deploy.export import export_onnx, graph_spec, parity
 from autorec_kernel.deploy.plan import serving_sample
+from autorec_kernel.errors import ContractError
 from autorec_kernel.features import FeatureSet, build_features
 from autorec_kernel.kernel import Kernel
 from autorec_kernel.records.model import CompressedModel
@@ -86,11 +87,27 @@ def rows(kernel: Kernel, names: list[str]) -> Iterator[dict[str, Any]]:
     often = ratings.groupby("item_id")["rating"].transform("size") >= 5
     made = {task: open_dataset(ratings[often], task=task, **split) for task, split in _SPLITS.items()}  # type: ignore[arg-type]
     features = {task: build_features(one, kernel, task=task, history_length=50) for task, one in made.items()}  # type: ignore[arg-type]
+    several = _several(ratings[often], kernel)
     for name in names or [one.id for one in kernel.components("blueprint") if one.usable]:
         try:
             yield row(name, kernel, features)
-        except Exception as error:  # a blueprint that needs another table
-            yield {"blueprint": name, "left out": f"{type(error).__name__}: {error}"[:200]}
+        except ContractError:  # it needs several labels
+            try:
+                yield row(name, kernel, several)
+            except ContractError as error:
+                yield {"blueprint": name, "left out": f"{type(error).__name__}: {error}"[:200]}
+
+
+def _several(ratings: pd.DataFrame, kernel: Kernel) -> dict[str, FeatureSet]:
+    """Return the features of a table with a click (three stars) and a conversion (four and a half) in place of ratings."""
+    labels = {"click": ratings["rating"] >= 3.0, "conversion": ratings["rating"] >= 4.5}
+    table = ratings.drop(columns="rating").assign(**{name: value.astype(int) for name, value in labels.items()})
+    found = {}
+    for task, split in _SPLITS.items():
+        told = {key: value for key, value in split.items() if key != "positive_threshold"}
+        one = open_dataset(table, task=task, roles=dict.fromkeys(labels, "label"), **told)  # type: ignore[arg-type]
+        found[task] = build_features(one, kernel, task=task, history_length=50)  # type: ignore[arg-type]
+    return found
 
 
 def main() -> int:

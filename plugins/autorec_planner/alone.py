@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autorec_kernel.config import parse_config
-from autorec_kernel.errors import InfrastructureError, InterruptedRun
+from autorec_kernel.errors import DataError, InfrastructureError, InterruptedRun, UsageError
 from autorec_kernel.features import FeatureSet
 from autorec_kernel.features.plan import free_memory
 from autorec_kernel.recipe import Recipe
@@ -95,11 +95,23 @@ def compress(
     if folder.exists() and any(folder.iterdir()):
         raise InfrastructureError("the folder is not empty", where=str(folder), hint="choose a new folder with --to")
     make_folder(folder)
+    try:
+        return _compressed(found, recipe, kernel, folder, reporter, seconds, (data, users, items))
+    except (DataError, UsageError):
+        if not (folder / "plan.json").exists():
+            shutil.rmtree(folder, ignore_errors=True)  # nothing was made: the next try may have it
+        raise
+
+
+def _compressed(
+    found: Finished, recipe: Recipe, kernel: Kernel, folder: Path, reporter: Reporter | None, seconds: float, tables: tuple[Any, Any, Any]
+) -> dict[str, Any]:
     with Journal.open(folder / "journal.jsonl") as journal, threads_limited(recipe.threads):
         place = _Alone(folder, recipe, kernel, journal, reporter or Silent(), device=device_of(recipe), refit=_refit_seconds(found))
-        journal.append("session_started", time=time.time(), spent=0.0, budget=seconds, memory=free_memory(), run=str(run.absolute()))
+        facts = {"spent": 0.0, "budget": seconds, "memory": free_memory(), "run": str(found.folder.absolute())}
+        journal.append("session_started", time=time.time(), **facts)
         try:
-            result = _deployed(place, found, data, users, items)
+            result = _deployed(place, found, *tables)
         except KeyboardInterrupt:
             told = "the compression was stopped; the run is as it was"
             raise InterruptedRun(told, where=str(folder), hint="type the command again with a new folder") from None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import autorec_kernel.data
 from autorec_kernel.contracts.evaluator import PROVISIONAL
 from autorec_kernel.errors import DataError, UsageError
 from autorec_kernel.evaluation import default_metric, parse_metric
@@ -52,9 +53,22 @@ class Finished:
         return {**told, **changes, "budget": seconds, "trials": None, "workers": workers}
 
     def table(self, name: str) -> str | None:
-        """Return where a table (data, users, items) lay when the run was last started; None where it was no file."""
+        """Return where a table (data, users, items) lies that the run had when it was last started; None where it was no file.
+
+        The packaged table is that of this installation, wherever the run's was.
+
+        Raises:
+            UsageError: It is no longer there.
+        """
         starts = [record for record in self.records if record["kind"] == "session_started"]
-        return next((str(record[name]) for record in reversed(starts) if name in record), None)
+        told = next((str(record[name]) for record in reversed(starts) if name in record), None)
+        if told is None or Path(told).exists():
+            return told
+        packaged = Path(autorec_kernel.data.__file__).parent / "movielens" / Path(told).name
+        if Path(told).parts[-4:] == packaged.parts[-4:] and packaged.exists():
+            return str(packaged)
+        hint = "--data FILE, --users FILE and --items FILE say where the tables of the run lie now"
+        raise UsageError("a table of the run is no longer where it was", where=told, hint=hint)
 
     def check(self, dataset: Dataset) -> None:
         """Check that the data is what the run had.

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import autorec_kernel.data
 from autorec_kernel.cli.main import main
 from autorec_kernel.errors import DataError, InfrastructureError, LimitsError, UsageError
 from autorec_kernel.kernel import Kernel
@@ -109,6 +111,20 @@ def test_what_cannot_be_taken_up_is_told(run: Path, kernel: Kernel, tmp_path: Pa
     other.write_text(other.read_text().rpartition("\n")[0].rpartition("\n")[0] + "\n")
     with pytest.raises(DataError, match="not the data of the run"):
         compress(run, kernel, tmp_path / "new", seconds=60.0, data=str(other))
+    assert not (tmp_path / "new").exists(), "the next try may have the folder"
+
+
+def test_a_table_that_has_moved_is_asked_for_and_the_packaged_one_is_found(run: Path) -> None:
+    """A run of the packaged ratings goes on in an installation somewhere else."""
+    found = read_finished(run)
+    packaged = Path(autorec_kernel.data.__file__).parent / "movielens" / "ratings.csv.gz"
+    for told, expected in ((packaged, packaged), (Path("/else/where", *packaged.parts[-4:]), packaged)):
+        started = {"kind": "session_started", "data": str(told)}
+        assert replace(found, records=(started,)).table("data") == str(expected)
+    for told in (Path("/else/where/ratings.csv.gz"), Path("/else/where", *packaged.parts[-4:-1], "gone.csv.gz")):
+        with pytest.raises(UsageError, match="no longer where it was") as error:
+            replace(found, records=({"kind": "session_started", "data": str(told)},)).table("data")
+        assert "--data FILE" in (error.value.hint or "")
 
 
 def test_trials_are_read_with_what_the_search_kept_of_them(run: Path) -> None:

@@ -201,9 +201,10 @@ class AsOfTable:
             return gather_last(self.values, start, end, length)
         if not len(self.values):
             return np.zeros((len(start), len(self.measures)))
-        total = np.where((end > start)[:, None], self.values[np.maximum(end - 1, 0)], 0).astype(np.float64)
         unit = np.array([1.0 if measure.count else 2.0**-FRACTION for measure in self.measures])
-        return np.asarray(total * unit)
+        total: np.ndarray = self.values.take(np.maximum(end - 1, 0), axis=0) * unit
+        total[end <= start] = 0.0
+        return total
 
     def _with(self, events: Mapping[str, Any], *, grows: bool = False, orders: Orders | None = None) -> AsOfTable:
         orders, memo = {} if orders is None else orders, (self.key, self.time, self.where, self.keys)

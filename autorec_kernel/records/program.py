@@ -216,5 +216,6 @@ def _finished(value: Any) -> np.ndarray | Ragged:
     array = np.asarray(value)
     if array.dtype.kind != "f":
         return array.astype(np.int64)
-    safe: np.ndarray = np.nan_to_num(np.clip(array, -1e30, 1e30), nan=0.0).astype(np.float32)
+    clipped = np.clip(array, -1e30, 1e30)
+    safe: np.ndarray = np.where(np.isnan(clipped), 0.0, clipped).astype(np.float32)
     return safe.reshape(len(safe), 1) if safe.ndim == 1 else safe

@@ -107,7 +107,7 @@ class Compressor(Protocol):
     graph), else `NotApplicable` is raised: a compressor that returns its input is a failure. A compressor of graphs may say `exact = True`
     in its class: answers stay within 1e-5, and it may pay bytes for less work. The class may state `place`, the order of steps of one form:
     1 another model, 2 fewer rows, columns and entries, 3 (unless stated) other numbers in tables, 4 in products, 5 fewer bits of what is
-    left, 6 half floats, 7 storage; an exact step that states none comes first.
+    left, 6 half floats, 7 storage, 8 the inputs; an exact step that states none comes first.
     """
 
     Config: ClassVar[type[ComponentConfig]]

@@ -72,7 +72,7 @@ def _measured(evidence: Evidence, role: str) -> dict[str, Any]:
 def _small(evidence: Evidence) -> dict[str, Any]:
     """Return the best trial whose weights take no more bytes in eight bits than what is served; empty where the search evaluated none.
 
-    It was trained directly, as long as the served trial was. `gain` is its share above the served trial's on validation rows, in float32:
+    It was trained directly, on the rung of the served trial. `gain` is its share above the served trial's on validation rows, in float32:
     a hint of what small models reach here, not a comparison on the test rows.
     """
     own = next((trial for trial in evidence.trials if trial.number == evidence.trial and trial.status == "complete"), None)

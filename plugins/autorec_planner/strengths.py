@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol, cast
+from typing import Any
 
-from autorec_kernel.space import Domain, genes_of
+from autorec_kernel.space import Float, Int, genes_of
 from autorec_planner.probes import Probe, probed_alone
 from autorec_planner.workshop import Setting, Workshop, graph_of
 
@@ -15,22 +15,6 @@ __all__ = ["halved", "refined"]
 _HALVINGS = 2  # of each compressor
 _DIGITS = 3
 _ALIKE = 0.02  # of a domain: strengths closer than this are not told apart
-
-
-class _Scale(Protocol):
-    """What a domain of numbers can do besides."""
-
-    def contains(self, value: object) -> bool:
-        """Return whether a value is a member."""
-        ...
-
-    def unit(self, value: Any) -> float:
-        """Return the place of a value in [0, 1]."""
-        ...
-
-    def at(self, unit: float) -> Any:
-        """Return the value at a place."""
-        ...
 
 
 def refined(shop: Workshop, found: Sequence[Probe]) -> list[Probe]:
@@ -51,7 +35,7 @@ def refined(shop: Workshop, found: Sequence[Probe]) -> list[Probe]:
     return rows
 
 
-def halved(probes: Sequence[Probe], scales: Mapping[str, _Scale]) -> Setting | None:
+def halved(probes: Sequence[Probe], scales: Mapping[str, Int | Float]) -> Setting | None:
     """Return the setting halfway between the hardest accepted and the mildest refused one; a side without any ends with the domain.
 
     Args:
@@ -66,7 +50,7 @@ def halved(probes: Sequence[Probe], scales: Mapping[str, _Scale]) -> Setting | N
     if len(differing) != 1 or not differing <= scales.keys():
         return None
     (option,) = differing
-    scale = scales[option]
+    scale: Any = scales[option]
     if not all(scale.contains(row.setting.config[option]) for row in rows):
         return None
     places = [scale.unit(row.setting.config[option]) for row in rows]  # the mildest first
@@ -95,7 +79,6 @@ def _next(shop: Workshop, name: str, own: Sequence[Probe]) -> Setting | None:
         return None
 
 
-def _scales(shop: Workshop, name: str) -> dict[str, _Scale]:
-    kind = type(shop.request.kernel.create("compressor", name)).Config
-    domains: dict[str, Domain] = {gene.name: gene.domain for gene in genes_of(kind, "")}
-    return {field: cast(_Scale, domain) for field, domain in domains.items() if hasattr(domain, "unit") and hasattr(domain, "at")}
+def _scales(shop: Workshop, name: str) -> dict[str, Int | Float]:
+    genes = genes_of(type(shop.request.kernel.create("compressor", name)).Config, "")
+    return {gene.name: gene.domain for gene in genes if isinstance(gene.domain, (Int, Float))}

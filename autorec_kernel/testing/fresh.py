@@ -1,13 +1,23 @@
-"""A second process: the same computation with another hash seed, so that hidden dependence on the process shows."""
+"""Other processes: the same computation with another hash seed, so that hidden dependence on the process shows.
+
+Importing torch takes seconds, so one server a hash seed has done it and forks a fresh process for each request; where processes cannot be
+forked, each request starts a server of its own. A process that computes has met no other component than the one it is asked about.
+"""
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import json
 import os
+import select
+import signal
 import subprocess
 import sys
 import tempfile
+import traceback
+from contextlib import suppress
+from functools import cache
 from operator import attrgetter
 from typing import Any
 
@@ -16,6 +26,9 @@ from autorec_kernel.testing.violation import Skipped, violated
 __all__ = ["in_fresh_process", "main"]
 
 _LIMIT_SECONDS = 180.0
+_SERVE = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from autorec_kernel.testing.fresh import main; main()"
+_FORKS = hasattr(os, "fork")
+_LIBRARIES = ("pandas", "torch")
 
 
 def in_fresh_process(function: str, component: Any, config: Any, hash_seed: int) -> Any:
@@ -27,35 +40,105 @@ def in_fresh_process(function: str, component: Any, config: Any, hash_seed: int)
     """
     if "<locals>" in component.__qualname__ or component.__module__ == "__main__":
         raise Skipped(f"{component.__module__}.{component.__qualname__} cannot be imported by another process: move it to a module")
-    asked = [function, f"{component.__module__}:{component.__qualname__}", json.loads(config.model_dump_json()), sys.path]
-    environment = {**os.environ, "PYTHONHASHSEED": str(hash_seed), "OMP_NUM_THREADS": "1"}
-    command = [
-        sys.executable,
-        "-c",
-        "import sys, json; sys.path[:] = json.loads(sys.argv[1])[3]; from autorec_kernel.testing.fresh import main; main()",
-    ]
+    asked = {"function": function, "component": f"{component.__module__}:{component.__qualname__}", "path": sys.path}
     with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run(
-            [*command, json.dumps(asked)], cwd=folder, env=environment, capture_output=True, text=True, timeout=_LIMIT_SECONDS
-        )
-    if done.returncode:
-        last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
-        violated(f"it failed in a fresh process: {last[0]}")
-    answer = json.loads(done.stdout.splitlines()[-1])
-    if answer is None:
+        found = _answered({**asked, "config": json.loads(config.model_dump_json()), "folder": folder}, hash_seed)
+    if "failed" in found:
+        violated(f"it failed in a fresh process: {found['failed']}")
+    if "missing" in found:
         raise Skipped(f"{component.__module__}.{component.__qualname__} cannot be imported by another process: is its module on sys.path?")
-    return answer
+    return found["value"]
+
+
+def _answered(asked: dict[str, Any], hash_seed: int) -> dict[str, Any]:
+    if _FORKS:
+        return _told(_server(hash_seed), asked)
+    with _started(hash_seed) as server:
+        return _told(server, asked)
+
+
+def _told(server: subprocess.Popen[str], asked: dict[str, Any]) -> dict[str, Any]:
+    assert server.stdin is not None and server.stdout is not None
+    try:
+        server.stdin.write(json.dumps(asked) + "\n")
+        server.stdin.flush()
+        line = server.stdout.readline()
+    except BrokenPipeError:
+        line = ""
+    if not line:
+        _server.cache_clear()
+        return {"failed": f"its process ended with exit code {_ended(server)}"}
+    found: dict[str, Any] = json.loads(line)
+    return found
+
+
+@cache
+def _server(hash_seed: int) -> subprocess.Popen[str]:
+    server = _started(hash_seed)
+    atexit.register(_ended, server)
+    return server
+
+
+def _ended(server: subprocess.Popen[str]) -> int:
+    server.kill()
+    server.communicate()
+    return server.returncode
+
+
+def _started(hash_seed: int) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PYTHONHASHSEED": str(hash_seed), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", _SERVE, json.dumps(sys.path)]
+    return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def main() -> None:
-    """Read the request from the command line, compute, and print the answer as the last line."""
-    function, component, values, _ = json.loads(sys.argv[1])
+    """Answer each request, a line of JSON on standard input, by a line of JSON on standard output."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a component prints is no answer
+    for library in _LIBRARIES:
+        with suppress(ImportError):
+            importlib.import_module(library)
+    for line in sys.stdin:
+        asked = json.loads(line)
+        importlib.import_module(asked["function"].partition(":")[0])
+        answers.write((_forked(asked) if _FORKS else _computed(asked)) + "\n")
+        answers.flush()
+
+
+def _forked(asked: dict[str, Any]) -> str:
+    reads, writes = os.pipe()
+    child = os.fork()  # this process has one thread and opens nothing that a child could disturb
+    if not child:
+        try:
+            with os.fdopen(writes, "w") as answer:
+                answer.write(_computed(asked))
+        finally:
+            os._exit(1)  # an answer is what counts
+    os.close(writes)
+    with os.fdopen(reads) as answer:
+        told = _read(answer, child)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return told or json.dumps({"failed": f"its process ended with exit code {code}"})
+
+
+def _read(answer: Any, child: int) -> str:
+    if select.select([answer], [], [], _LIMIT_SECONDS)[0]:
+        return str(answer.read())
+    os.kill(child, signal.SIGKILL)
+    return json.dumps({"failed": f"it took more than {_LIMIT_SECONDS:.0f} seconds"})
+
+
+def _computed(asked: dict[str, Any]) -> str:
+    sys.path[:] = asked["path"]
+    os.chdir(asked["folder"])
     try:
-        kind = _named(component)
+        kind = _named(asked["component"])
     except (ImportError, AttributeError):
-        print("null")  # a class of a test module: it lives in the parent only
-        return
-    print(json.dumps(_named(function)(kind, kind.Config(**values))))
+        return json.dumps({"missing": asked["component"]})  # a class of a test module: it lives in the parent only
+    try:
+        return json.dumps({"value": _named(asked["function"])(kind, kind.Config(**asked["config"]))})
+    except Exception as error:
+        return json.dumps({"failed": traceback.format_exception_only(error)[-1].strip()})
 
 
 def _named(target: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -36,11 +36,6 @@ class Request:
     clock: int | None
     alone: bool = False
     found: dict[Any, Mapping[str, Any]] = field(default_factory=dict)
-
-    def of_one(self) -> Request:
-        """Return the request for the first row alone, without its columns."""
-        keys = {name: getattr(self, name)[:1] for name in ("users", "items", "user_keys", "item_keys")}
-        return replace(self, rows=1, columns={}, alone=False, found={}, **keys)
 
 
 def rows_asked(

@@ -14,7 +14,7 @@ from autorec_kernel.records.blocks import in_blocks
 from autorec_kernel.records.entries import Orders
 from autorec_kernel.records.frame import Frame, ReadContext
 from autorec_kernel.records.steps import STEPS
-from autorec_kernel.records.table import ColumnData, Ragged
+from autorec_kernel.records.table import ColumnData, Ragged, take_column
 from autorec_kernel.records.vocabulary import Vocabulary
 
 __all__ = ["Program", "ReadContext", "Step", "read_by", "run_program"]
@@ -108,8 +108,9 @@ class Program:
 
         def run(columns: dict[str, Any], rows: int) -> dict[str, Any]:
             frame = Frame(self.arrays, self.tables, ReadContext(rows), columns, self._cache)
-            for step in reversed(steps):
-                _run(frame, step)
+            with np.errstate(all="ignore"):
+                for step in reversed(steps):
+                    _run(frame, step)
             return {name: frame.values[name] for name in asked}
 
         return in_blocks(run, given, len(next(iter(columns.values()))))
@@ -179,8 +180,11 @@ def read_by(table: AsOfTable) -> set[str]:
 def run_program(program: Program, columns: Mapping[str, ColumnData], context: ReadContext) -> dict[str, np.ndarray | Ragged]:
     """Compute a program's outputs.
 
+    What is made of columns of one row alone is worked out for one row.
+
     Args:
-        columns: Column name to data, `context.rows` rows each; missing columns read as missing values, others are ignored.
+        columns: Column name to data, `context.rows` rows each, or one row that stands for all where no histories are given; missing
+            columns read as missing values, others are ignored.
         context: How many rows, and whether as-of tables are read before each row's clock or at the end.
 
     Returns:
@@ -188,10 +192,25 @@ def run_program(program: Program, columns: Mapping[str, ColumnData], context: Re
     """
     values = {name: columns[name] for name in program.inputs if name in columns}
     context = replace(context, lengths=_reached(program.steps, context.lengths)) if context.lengths else context
-    frame = Frame(program.arrays, program.tables, context, values, program._cache)
-    for step in program.steps:
-        _run(frame, step)
-    return {name: _finished(frame.values[name]) for name in program.outputs}
+    single = {name: value for name, value in values.items() if len(value) == 1 < context.rows and context.histories is None}
+    many = values.keys() - single.keys() if context.histories is None else {*program.inputs}
+    one = Frame(program.arrays, program.tables, replace(context, rows=1, places=None), single, program._cache)
+    frame = replace(one, context=context, values={name: values[name] for name in values if name not in single}, found={})
+    with np.errstate(all="ignore"):  # overflow of hostile numbers is cut at the end
+        for step in program.steps:
+            if many.isdisjoint(step.inputs):
+                _run(one, step)
+                continue
+            frame.values.update({name: _spread(single[name], context.rows) for name in step.inputs if name in single.keys() - frame.values})
+            _run(frame, step)
+            many.add(step.output)
+    done = {name: _finished(frame.values[name] if name in many else single[name]) for name in program.outputs}
+    return {name: value if name in many else _spread(value, context.rows) for name, value in done.items()}
+
+
+def _spread(value: Any, rows: int) -> Any:
+    """Return a value of one row as `rows` rows."""
+    return value.repeat(rows, axis=0) if isinstance(value, np.ndarray) else take_column(value, np.zeros(rows, int))
 
 
 def _reached(steps: Iterable[Step], lengths: Mapping[str, int]) -> dict[str, int]:
@@ -203,11 +222,9 @@ def _reached(steps: Iterable[Step], lengths: Mapping[str, int]) -> dict[str, int
     return found
 
 
-def _run(frame: Frame, step: Step) -> Any:
+def _run(frame: Frame, step: Step) -> None:
     frame.output = step.output
-    with np.errstate(all="ignore"):  # overflow of hostile numbers is cut at the end
-        frame.values[step.output] = STEPS[step.op](frame, step.inputs, step.params)
-    return frame.values[step.output]
+    frame.values[step.output] = STEPS[step.op](frame, step.inputs, step.params)
 
 
 def _finished(value: Any) -> np.ndarray | Ragged:

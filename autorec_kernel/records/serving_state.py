@@ -197,8 +197,6 @@ class ServingState:
         if feature.name not in self.programs:
             raise ContractError(f"the serving state cannot compute feature {feature.name!r}")
         program, output = self.programs[feature.name]
-        if ask.alone and feature.depends == "user" and ask.columns.keys().isdisjoint(program.inputs):
-            return np.repeat(self._computed(feature, ask.of_one(), lengths), ask.rows, axis=0)
         steps = {output: lengths[feature.name]} if feature.name in lengths else {}
         memo = (id(program), *steps.items())
         if memo not in ask.found:
@@ -207,17 +205,18 @@ class ServingState:
         return typed(np.asarray(ask.found[memo][output]), feature)
 
     def _columns(self, names: Iterable[str], ask: Request) -> dict[str, ColumnData]:
-        """Return the columns that follow from entity rows and clock, those of `names` that are needed."""
+        """Return the columns that follow from entity rows and clock, those of `names` that are needed; what is of all rows alike once."""
+        rows = slice(1 if ask.alone else None)
         makers: dict[str, Callable[[], ColumnData]] = {
-            "@user": lambda: ask.users,
+            "@user": lambda: ask.users[rows],
             "@item": lambda: ask.items,
-            "@user_key": lambda: ask.user_keys,
+            "@user_key": lambda: ask.user_keys[rows],
             "@item_key": lambda: ask.item_keys,
-            self.columns.get("user", ""): lambda: Coded((ask.users - 1).astype(np.int32), self._texts("users")),
+            self.columns.get("user", ""): lambda: Coded((ask.users[rows] - 1).astype(np.int32), self._texts("users")),
             self.columns.get("item", ""): lambda: Coded((ask.items - 1).astype(np.int32), self._texts("items")),
         }
         if ask.clock is not None:
-            now = np.full(ask.rows, ask.clock, np.int64)
+            now = np.full(ask.rows, ask.clock, np.int64)[rows]
             makers["@clock"] = makers[self.columns.get("time", "")] = lambda: now
         return {name: makers[name]() for name in names if name and name in makers}
 

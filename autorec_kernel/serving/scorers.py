@@ -14,7 +14,7 @@ from autorec_kernel.serving.products import catalogue_scores
 from autorec_kernel.serving.requests import Request, given_histories
 
 if TYPE_CHECKING:
-    from autorec_kernel.records.serving_state import ServingState
+    from autorec_kernel.records.serving_state import Histories, ServingState
     from autorec_kernel.records.table import ColumnData
     from autorec_kernel.serving.graph import Graph
 
@@ -105,8 +105,7 @@ class RowScorer(Scorer):
 
     def rows(self, users: np.ndarray, items: np.ndarray, columns: Mapping[str, ColumnData] | None) -> np.ndarray:
         """Return float32 [tasks, A], the predictions of every task for a block of rows in the state at the end of training."""
-        inputs = self.state.inputs(self.graph.inputs, users=users, items=items, histories=None, columns=columns, lengths=self._lengths)
-        found = self.graph.run(inputs)
+        found = self.graph.run(self.state.inputs(self.graph.inputs, users=users, items=items, columns=columns, lengths=self._lengths))
         return np.stack([found[name].reshape(len(found[name]), -1)[:, 0] for name in self.graph.outputs])
 
     def given(self, request: Request, items: np.ndarray) -> np.ndarray:
@@ -120,20 +119,13 @@ class RowScorer(Scorer):
     def _block(self, request: Request, user: Mapping[str, np.ndarray], items: np.ndarray) -> np.ndarray:
         assert self._items is not None
         histories = [request.history] * len(items) if request.given else None
-        rest = self._read(self._rest, np.full(len(items), request.row), items, histories)
+        rest = self._read(self._rest, np.array([request.row]), items, histories)
         repeated = {name: value if name in self.graph.once else np.repeat(value, len(items), axis=0) for name, value in user.items()}
-        return self._first({**repeated, **{name: value[items] for name, value in self._items.items()}, **rest})
+        inputs = {**repeated, **{name: value[items] for name, value in self._items.items()}, **rest}
+        return self.graph.run(inputs)[self.graph.outputs[0]].reshape(len(items), -1)[:, 0]
 
-    def _read(
-        self, names: list[str], users: np.ndarray | None, items: np.ndarray | None, histories: list[np.ndarray] | None
-    ) -> dict[str, np.ndarray]:
-        if not names:
-            return {}
-        return dict(self.state.inputs(names, users=users, items=items, histories=histories, lengths=self._lengths))
-
-    def _first(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        found = self.graph.run(inputs)[self.graph.outputs[0]]
-        return found.reshape(len(found), -1)[:, 0]
+    def _read(self, names: list[str], users: np.ndarray | None, items: np.ndarray | None, given: Histories | None) -> dict[str, np.ndarray]:
+        return dict(self.state.inputs(names, users=users, items=items, histories=given, lengths=self._lengths))
 
 
 def make_scorer(graph: Graph, state: ServingState, vectors: np.ndarray | None) -> Scorer:

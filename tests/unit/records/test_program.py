@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 from autorec_kernel.errors import BundleError, ContractError
 from autorec_kernel.records.as_of import AsOfTable, Measure
 from autorec_kernel.records.program import Program, ReadContext, Step, run_program
-from autorec_kernel.records.table import Coded, Ragged
+from autorec_kernel.records.steps import STEPS
+from autorec_kernel.records.table import Coded, Ragged, take_column
 from autorec_kernel.records.vocabulary import Vocabulary
 from autorec_kernel.testing.data import coded, ragged
 
@@ -152,6 +154,40 @@ def test_a_batch_gives_the_bytes_of_single_rows(values: list[float]) -> None:
     together = np.asarray(run_program(program, {"x": column}, ReadContext(len(column)))["out"])
     alone = [np.asarray(run_program(program, {"x": column[i : i + 1]}, ReadContext(1))["out"]) for i in range(len(column))]
     assert together.tobytes() == np.concatenate(alone).tobytes()
+
+
+def test_a_column_of_one_row_stands_for_all_and_is_worked_on_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    events = {"@user": np.array([1, 1, 2]), "@clock": np.array([5, 9, 9])}
+    tables = {"t": AsOfTable.sums(events, 3, key="@user", measures=(Measure(),))}
+    steps = (
+        Step("lookup", ("genre",), "of user", {"vocabulary": "ids"}),
+        Step("words", ("genre",), "words", {"most": 2}),
+        Step("bag", ("words",), "bag", {"vocabulary": "ids", "width": 2}),
+        Step("as_of", ("@user", "@clock"), "n", {"table": "t"}),
+        Step("affine", ("price",), "scaled", {"shift": 1.0, "scale": 2.0}),
+        Step("plus", ("n", "scaled"), "sum"),
+        Step("calendar", ("never",), "hour", {"part": "hour"}),
+        Step("cross", ("of user", "@item"), "pair", {"size": 4}),
+    )
+    made = ("of user", "words", "bag", "n", "sum", "hour", "pair")
+    program = Program(("genre", "@user", "@item", "@clock", "price", "never"), steps, made, IDS, tables)
+    one = {"genre": coded(["b"]), "@user": np.array([2]), "@clock": np.array([99])}
+    rows = {"@item": np.array([1, 0, 3]), "price": np.array([1.0, np.nan, 4.0])}
+    whole = run_program(program, {**{name: take_column(column, np.zeros(3, int)) for name, column in one.items()}, **rows}, ReadContext(3))
+    sizes: dict[str, int] = {}
+
+    def noted(step: Any, frame: Any, *told: Any) -> Any:
+        sizes[frame.output] = frame.context.rows
+        return step(frame, *told)
+
+    for op, step in STEPS.items():
+        monkeypatch.setitem(STEPS, op, partial(noted, step))
+    found = run_program(program, {**one, **rows}, ReadContext(3))
+    assert sizes == {"of user": 1, "words": 1, "bag": 1, "n": 1, "hour": 1, "scaled": 3, "sum": 3, "pair": 3}
+    for name, value in whole.items():
+        assert type(value) is type(found[name])
+        pair = [[column] if isinstance(column, np.ndarray) else [column.values.text(), column.offsets] for column in (value, found[name])]
+        assert all(np.array_equal(*both) and len(both[0]) for both in zip(*pair, strict=True)), name
 
 
 def test_a_program_survives_json_and_arrays() -> None:

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BundleFacts", "ServedModel", "pack", "served_model", "verify_bundle", "write_bundle"]
 
-_GOLDEN_ROWS, _GOLDEN_COLUMNS = 32, 256
+_GOLDEN_ROWS, _GOLDEN_STEPS, _GOLDEN_COLUMNS = 32, 1600, 256  # of eight rows and more; attention takes memory by rows and steps squared
 _INTEGERS = "Its products run in eight-bit integers scaled per call: a score moves slightly with the other rows of the same call."
 _QUANTISED = frozenset({b"MatMulInteger", b"DynamicQuantizeLinear"})
 
@@ -119,7 +119,7 @@ def write_bundle(
         folder: Where it shall stand; what stands there is replaced at once or stays as it was.
         model: The model to serve.
         state: Everything that turns ids into model inputs.
-        sample: Input name → array of at least one row; up to 32 rows become the golden rows.
+        sample: Input name → array of at least one row; up to 32 rows become the golden rows, fewer (8) of long histories.
         facts: What the manifest and the card say.
         columns: The data set's schema, so that files with the same columns can be read.
         drift: How the served features are distributed over the training rows; None = the bundle cannot tell of drift.
@@ -189,7 +189,8 @@ def _members(
 
 
 def _golden(model: ServedModel, spec: Mapping[str, Any], sample: Mapping[str, np.ndarray]) -> tuple[dict[str, Any], dict[str, bytes]]:
-    count = min(_GOLDEN_ROWS, *(len(value) for value in sample.values())) if sample else 1
+    widest = max((value[0].size for value in sample.values()), default=1)
+    count = min(_GOLDEN_ROWS, max(8, _GOLDEN_STEPS // widest), *map(len, sample.values())) if sample else 1
     inputs = tile_rows({name: np.asarray(sample[name]) for name in spec["inputs"]}, count)
     outputs = Graph(model.graph, spec, name=f"{model.role}.onnx").run(inputs)
     members = {f"golden/{model.role}-in{number}.npy": write_array(value) for number, value in enumerate(inputs.values())}

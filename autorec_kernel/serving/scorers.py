@@ -100,8 +100,7 @@ class RowScorer(Scorer):
         self._items: dict[str, np.ndarray] | None = None
 
     def catalogue(self, requests: Sequence[Request]) -> np.ndarray:
-        everything = np.arange(int(self.state.schema.items))
-        return np.stack([self.given(request, everything) for request in requests])
+        return np.stack([self.given(request, np.arange(int(self.state.schema.items))) for request in requests])
 
     def rows(self, users: np.ndarray, items: np.ndarray, columns: Mapping[str, ColumnData] | None) -> np.ndarray:
         """Return float32 [tasks, A], the predictions of every task for a block of rows in the state at the end of training."""

@@ -97,3 +97,10 @@ def test_numbers_that_json_cannot_say_become_null(folder: Path, tmp_path: Path) 
     model = model_of("factors", folder)
     bundle = write_bundle(tmp_path / "b", model=model, state=state(), sample=sample(("user_id",)), facts=facts, columns=COLUMNS)
     assert bundle.manifest["metrics"] == {"test": {"auc": None, "hr": 0.5}}
+
+
+@pytest.mark.parametrize(("steps", "rows"), [(4, 32), (100, 16), (1000, 8)])
+def test_golden_rows_of_long_histories_are_fewer(steps: int, rows: int, tmp_path: Path) -> None:
+    history = {"history": np.ones((40, steps), np.int64)}
+    write_toy(tmp_path / "bundle", "scores", sample=history)
+    assert np.load(tmp_path / "bundle" / "golden" / "retriever-in0.npy").shape == (rows, steps)

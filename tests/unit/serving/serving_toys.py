@@ -128,7 +128,7 @@ def write_toy(folder: Path, kind: str, **changes: Any) -> Bundle:
     model: ServedModel = changes.pop("model", None) or served_model(network, export_onnx(network, rows))
     task = "rate" if kind == "ranker" else "recommend"
     facts = BundleFacts(task, "given/test", {"test": {"ndcg@10": 0.5}}, "[toy]", {"autorec-kernel": "0.1.0"}, {"rows": 19}, 0)
-    return write_bundle(folder, model=model, sample=rows, facts=facts, columns=COLUMNS, **{"state": state(), **changes})
+    return write_bundle(folder, model=model, facts=facts, columns=COLUMNS, **{"state": state(), "sample": rows, **changes})
 
 
 def profiled(

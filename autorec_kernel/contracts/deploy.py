@@ -70,14 +70,16 @@ class Trainer:
     """How a compressor trains another model in place of the one it is given.
 
     Args:
-        train: Trains the candidate of a genotype on the training rows of a feature set for so many epochs; raises `NotApplicable` where
-            the time that is left is too short for it.
+        train: Trains the candidate of a genotype on the training rows of a feature set for so many epochs, from the weights that the last
+            argument gives a new network (None = none); raises `NotApplicable` where the time that is left is too short for it.
         teachers: Returns trained models and their weights (1 in sum): the ensemble of the search, or the model itself.
+        options: Those of the evaluator that the recipe states.
     """
 
     kernel: Kernel
-    train: Callable[[Mapping[str, Any], FeatureSet, int], TrainedModel]
+    train: Callable[[Mapping[str, Any], FeatureSet, int, Callable[[Any], None] | None], TrainedModel]
     teachers: Callable[[], Sequence[tuple[TrainedModel, float]]]
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from autorec_kernel.contracts.deploy import NotApplicable, Trainer
 from autorec_kernel.search.tasks import ARTEFACTS
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Teachers", "teachers_of", "trainer_of"]
 
 Teachers = Sequence[tuple[int, float]]  # trial and weight, 1 in sum
-_MOST = 5  # teachers
-_SHARE = 0.04  # of the budget, for training the teachers once more on all rows
+_MOST, _SHARE = 5, 0.04  # teachers; share of the budget for training them once more on all rows
 
 
 def teachers_of(place: Workplace, features: FeatureSet, trials: Sequence[Trial], chosen: Trial) -> Teachers:
@@ -70,18 +69,18 @@ def trainer_of(
         if deadline is not None and time.monotonic() + epochs * epoch > deadline:
             raise NotApplicable(f"{epochs:g} epochs of about {epoch:.3g} s are more than the time that is left")
 
-    def train(genotype: Mapping[str, Any], view: FeatureSet, epochs: int) -> TrainedModel:
+    def train(genotype: Mapping[str, Any], view: FeatureSet, epochs: int, begin: Callable[[Any], None] | None = None) -> TrainedModel:
         left_for(epochs)
         evaluator = place.kernel.create("evaluator", evaluator_of(place.kernel, place.recipe), **place.recipe.evaluator_options)
-        context = judge.context_for(place, view, chosen.number, deadline)
-        model: TrainedModel = evaluator.refit(Genotype(genotype), {"best_epoch": epochs}, context)
+        evaluator.begin = begin
+        found = evaluator.refit(Genotype(genotype), {"best_epoch": epochs}, judge.context_for(place, view, chosen.number, deadline))
         if deadline is not None and time.monotonic() > deadline:
             raise NotApplicable(f"the time was up before {epochs} epochs")
-        return model
+        return cast("TrainedModel", found)
 
     @cache
     def models() -> list[tuple[TrainedModel, float]]:
         left_for(1)
         return [(taught(place, features, by_number[number]), weight) for number, weight in teachers]
 
-    return Trainer(place.kernel, train, models)
+    return Trainer(place.kernel, train, models, place.recipe.evaluator_options)

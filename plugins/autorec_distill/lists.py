@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
-from typing import Annotated, ClassVar, Literal, TypeVar, cast
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, cast
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from pydantic import Field
 from autorec_distill.agreement import Agreement
 from autorec_distill.contexts import Keys, contexts_of
 from autorec_distill.ranked import ranked, spread_of
-from autorec_distill.smaller import smaller
+from autorec_distill.smaller import begun_from, smaller
 from autorec_distill.taught import Lesson, Taught, every_step
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.contracts.deploy import CompressionContext, NotApplicable, Target, Trainer
@@ -46,6 +46,7 @@ class Lists:
         """Options."""
 
         size: Annotated[float, Float(0.1, 1.0)] = Field(0.5, gt=0, le=1, description="Share that is left of every width above 8.")
+        depth: Annotated[float, Float(0.25, 1.0)] = Field(1.0, gt=0, le=1, description="Share that is left of the layers.")
         epochs: int | None = Field(
             None,
             ge=1,
@@ -75,10 +76,12 @@ class Lists:
         self.config = config
 
     def propose(self, model: CompressedModel, target: Target) -> Iterable[ComponentConfig]:
-        """Yield half and a quarter of the widths for a retriever that was found by a search and learned by gradient."""
+        """Yield a third of the layers, half of the widths and both, for a retriever that was found by a search and learned by gradient."""
         module = model.model.module
         if not getattr(module, "tasks", ()) and "genotype" in model.model.provenance and getattr(module, "trainable", False):
+            yield self.config.model_copy(update={"size": 1.0, "depth": self.config.depth / 3})
             yield self.config
+            yield self.config.model_copy(update={"depth": self.config.depth / 3})
             yield self.config.model_copy(update={"size": self.config.size / 2})
 
     def compress(self, model: CompressedModel, context: CompressionContext) -> CompressedModel:
@@ -93,12 +96,13 @@ class Lists:
             raise NotApplicable("lists teach a retriever of a run: it needs its genotype and its trainer")
         if not given.module.trainable or given.module.stacked:
             raise NotApplicable("a closed form learns nothing from a teacher")
-        shrunk = smaller(genotype, self.config.size, context.features.schema, trainer.kernel)
+        shrunk = smaller(genotype, self.config.size, context.features.schema, trainer.kernel, self.config.depth)
         if shrunk is None:
-            raise NotApplicable("no width of the model is above 8")
+            raise NotApplicable("no width of the model is above 8, and no layer can be left out")
         candidate = decode(shrunk, context.features.schema, trainer.kernel)
         epochs = self.config.epochs or int(given.provenance.get("epochs", 0)) or _EPOCHS
-        network, settings = _built(candidate, context, trainer, Taught), _settings(candidate, epochs)
+        network, settings = _built(candidate, context, trainer, Taught), _settings(candidate, epochs, trainer.options)
+        begun_from(given.module)(network)
         if _parameters(network) >= _parameters(given.module):
             raise NotApplicable("the student is not smaller than its teacher")
         network.lesson = self._lesson(network, given, context, trainer, settings.batch_size)
@@ -180,11 +184,11 @@ def _built(candidate: Candidate, context: CompressionContext, trainer: Trainer, 
     return cast(_N, found.attach(Entities(context.features)))
 
 
-def _settings(candidate: Candidate, epochs: int) -> FitSettings:
-    """Return how the candidate is trained: as its training genes say, as far as the fit loop knows them, without an early end."""
-    known = {one.name for one in fields(FitSettings)} - {"epochs", "patience", "sparse"}
-    genes = {name: value for name, value in candidate.training.items() if name in known}
-    return FitSettings(**genes, epochs=epochs, patience=0, sparse="off")  # a lesson reads whole tables
+def _settings(candidate: Candidate, epochs: int, options: Mapping[str, Any]) -> FitSettings:
+    """Return how the candidate is trained: as the recipe and its training genes say, as far as `fit` knows them, without an early end."""
+    known = {one.name for one in fields(FitSettings)} - {"epochs", "patience", "sparse", "horizon", "factors"}
+    told = {name: value for name, value in {**options, **candidate.training}.items() if name in known}
+    return FitSettings(**told, epochs=epochs, patience=0, sparse="off")  # a lesson reads whole tables
 
 
 def _fit(network: Network, context: CompressionContext, settings: FitSettings) -> None:

@@ -1,9 +1,11 @@
-"""A smaller genotype of the same blueprint: widths are cut, whatever costs no parameters stays."""
+"""A smaller genotype of the same blueprint, whose widths and layers are cut while whatever costs no parameters stays; its first weights."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
+
+from torch import nn
 
 from autorec_kernel.errors import AutoRecError
 from autorec_kernel.kernel import Kernel
@@ -13,15 +15,16 @@ from autorec_kernel.search.genes import PIPELINE, decode
 from autorec_kernel.space import Choice, Domain, Genotype, Int, Ints
 from autorec_kernel.space.config_genes import genes_of
 
-__all__ = ["smaller"]
+__all__ = ["begun_from", "smaller"]
 
-_WIDTH = 8  # whole numbers above it are widths; layers, heads and lengths of a cross are not cut
+_WIDTH = 8  # whole numbers above it are widths, others numbers of layers, crosses or experts
 
 
-def smaller(genotype: Mapping[str, Any], size: float, schema: FeatureSchema, kernel: Kernel) -> Genotype | None:
-    """Return the genotype with every width cut to `size` of it; None where no cut makes the model smaller.
+def smaller(genotype: Mapping[str, Any], size: float, schema: FeatureSchema, kernel: Kernel, depth: float = 1.0) -> Genotype | None:
+    """Return the genotype with every width cut to `size` of it, every number and list of layers to `depth`.
 
-    A gene is cut only if the model has fewer parameters then and reads as much of a history as before.
+    A gene is cut only if the model has fewer parameters then and reads as much of a history as before. None where none is cut, or no layer
+    is where some should be.
     """
     role = str(genotype[PIPELINE])
     name = str(genotype[role])
@@ -30,14 +33,15 @@ def smaller(genotype: Mapping[str, Any], size: float, schema: FeatureSchema, ker
     count, read = _size(now, schema, kernel)
     first = count
     for gene in [gene for gene in genotype if gene in domains]:
-        value = _cut(domains[gene], genotype[gene], size)
+        value = _cut(domains[gene], genotype[gene], size, depth)
         if value == genotype[gene]:
             continue
         changed = Genotype({**now, gene: value})
         cost, reads = _size(changed, schema, kernel)
         if cost < count and reads == read:
             now, count = changed, cost
-    return now if count < first else None
+    alike = depth < 1 and now == smaller(genotype, size, schema, kernel)
+    return now if count < first and not alike else None
 
 
 def _size(genotype: Genotype, schema: FeatureSchema, kernel: Kernel) -> tuple[float, list[Any]]:
@@ -50,15 +54,27 @@ def _size(genotype: Genotype, schema: FeatureSchema, kernel: Kernel) -> tuple[fl
     return cost.parameters, [node.config.get("length") for node in candidate.architecture.nodes if node.block == "@history"]
 
 
-def _cut(domain: Domain, value: Any, size: float) -> Any:
-    """Return the member of a domain nearest below `size` of a width, a multiple of 8 where all choices are wider; else the value itself."""
+def _cut(domain: Domain, value: Any, size: float, depth: float) -> Any:
+    """Return the member of a domain nearest below the wanted share, a multiple of 8 where all choices are wider; else the value itself."""
     if isinstance(domain, Ints):
-        return tuple(_cut(domain.item, one, size) for one in value)
-    if isinstance(value, bool) or not isinstance(value, int) or value <= _WIDTH:
+        return tuple(_cut(domain.item, one, size, 1.0) for one in value[: max(domain.length.low, round(len(value) * depth))])
+    if isinstance(value, bool) or not isinstance(value, int) or (size if value > _WIDTH else depth) == 1:
         return value
-    wanted = max(1, round(value * size))
+    wanted = max(1, round(value * (size if value > _WIDTH else depth)))
     if isinstance(domain, Int):
         return domain.low + max(0, wanted - domain.low) // domain.step * domain.step
     choices = [one for one in domain.values() if isinstance(one, int)] if isinstance(domain, Choice) else []
     narrow = max(_WIDTH, wanted // _WIDTH * _WIDTH) if choices and min(choices) > _WIDTH else value
     return max((one for one in choices if one <= wanted), default=narrow)
+
+
+def begun_from(given: nn.Module) -> Callable[[nn.Module], None]:
+    """Return what gives a new network those values of a model that have the names and shapes of its own, where they are most of it."""
+
+    def begin(network: nn.Module) -> None:
+        known, own = given.state_dict(), network.state_dict()
+        alike = {name: known[name] for name, value in own.items() if name in known and known[name].shape == value.shape}
+        if 2 * sum(value.numel() for value in alike.values()) > sum(value.numel() for value in own.values()):
+            network.load_state_dict(alike, strict=False)
+
+    return begin

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import nn
 
 from autorec_distill.labels import taught
-from autorec_distill.smaller import smaller
+from autorec_distill.smaller import begun_from, smaller
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.contracts.deploy import CompressionContext, NotApplicable, Target
 from autorec_kernel.records.model import CompressedModel
@@ -23,7 +23,7 @@ _FEWEST = 5_000  # training rows below which a student learns too little for a v
 
 
 class Student:
-    """Trains a copy of the blueprint with smaller layers and embeddings on soft labels (Hinton et al. 2015, section 2).
+    """Trains a copy of the blueprint with fewer or smaller layers and embeddings on soft labels (Hinton et al. 2015, section 2).
 
     The label of a row is (1 - w) y + w p, where p is the weighted mean of the teachers' predictions in label scale: for cross-entropy and
     for squared error the gradient is that of the mixture of both losses. Teachers are the greedy ensemble of the search's trials, so a
@@ -35,6 +35,7 @@ class Student:
         """Options."""
 
         size: Annotated[float, Float(0.1, 1.0)] = Field(0.5, gt=0, le=1, description="Share that is left of every width above 8.")
+        depth: Annotated[float, Float(0.25, 1.0)] = Field(1.0, gt=0, le=1, description="Share that is left of layers, crosses and experts.")
         epochs: int | None = Field(
             None, ge=1, le=1000, description="Passes over the training rows; None = as many as were best for the model, and three at least."
         )
@@ -47,10 +48,11 @@ class Student:
         self.config = config
 
     def propose(self, model: CompressedModel, target: Target) -> Iterable[ComponentConfig]:
-        """Yield half and a quarter of the widths for a ranker that was found by a search."""
+        """Yield half and a quarter of the widths for a ranker that was found by a search, the latter also with a third of the layers."""
         if getattr(model.model.module, "tasks", ()) and "genotype" in model.model.provenance:
             yield self.config
             yield self.config.model_copy(update={"size": self.config.size / 2})
+            yield self.config.model_copy(update={"size": self.config.size / 2, "depth": self.config.depth / 3})
 
     def compress(self, model: CompressedModel, context: CompressionContext) -> CompressedModel:
         """Return a student in place of the model, without a graph; the given network stays as it is.
@@ -68,12 +70,12 @@ class Student:
         rows = len(context.features.rows("train"))
         if rows < _FEWEST:
             raise NotApplicable(f"{rows:,} training rows are too few for a student, which needs {_FEWEST:,}")
-        shrunk = smaller(genotype, self.config.size, context.features.schema, trainer.kernel)
+        shrunk = smaller(genotype, self.config.size, context.features.schema, trainer.kernel, self.config.depth)
         if shrunk is None:
-            raise NotApplicable("no width of the model is above 8")
+            raise NotApplicable("no width of the model is above 8, and no layer can be left out")
         view = taught(context.features, trainer.teachers(), self.config.weight)
         epochs = self.config.epochs or max(_EPOCHS, int(model.model.provenance.get("epochs", 0)))
-        trained = trainer.train(shrunk, view, epochs)
+        trained = trainer.train(shrunk, view, epochs, begun_from(module))
         if trained.module.tasks != module.tasks or _parameters(trained.module) >= _parameters(module):
             raise NotApplicable("the student is not smaller than its teacher")
         return replace(model, model=trained, graph=None)

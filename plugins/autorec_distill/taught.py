@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from autorec_distill.agreement import Agreement, agreement, alike
 from autorec_distill.contexts import Batch, Keys
@@ -18,7 +19,7 @@ from autorec_kernel.records.architecture import Node
 
 __all__ = ["Lesson", "Taught", "every_step"]
 
-_SAMPLED = 128  # items of a batch that stand for all that are not in a list
+_SAMPLED = 128  # items of a batch that stand for all that are not in a list, where these are many
 _WHOLE = 8192  # items up to which all are scored at once: a product is quicker than many look-ups
 _NEAR = 10  # items of a list whose vectors are compared
 _CLOSE = 1e-4
@@ -79,9 +80,10 @@ def _taught(network: Network, lesson: Lesson, values: dict[str, Any], batch: Bat
     taught = torch.from_numpy(lesson.ranked.scores[lists].astype(np.float32)).to(device) / lesson.temperature
     rest = torch.from_numpy(lesson.ranked.rest[lists]).to(device)
     score = _scorer(network, lesson.states, values, batch, torch.from_numpy(rows).to(device))
-    drawn = torch.randint(1, lesson.ranked.catalogue, (_SAMPLED,), device=device)
-    others = score(drawn.expand(len(items), -1))
-    others = others.masked_fill((items.unsqueeze(2) == drawn).any(1), -torch.inf)
+    everything = lesson.kind == "listwise" and lesson.ranked.catalogue <= _WHOLE  # of a few draws the sum of shares comes out too small
+    drawn = torch.arange(1, lesson.ranked.catalogue) if everything else torch.randint(1, lesson.ranked.catalogue, (_SAMPLED,))
+    others = score(drawn.to(device).expand(len(items), -1))
+    others = _without(others, drawn.to(device), items, everything)
     scale = lesson.unit * lesson.temperature
     lost = agreement(lesson.kind, score(items) / scale, others / scale, taught, rest, items != 0, lesson.ranked.others)
     parts = [lesson.weight * lesson.temperature**2 * lost]  # the square keeps gradients as large at every temperature (Hinton et al. 2015)
@@ -89,6 +91,13 @@ def _taught(network: Network, lesson: Lesson, values: dict[str, Any], batch: Bat
         table, near = _value(network, network.architecture.outputs["item"], values, batch), items[:, :_NEAR]
         parts.append(lesson.likeness * alike(table[near], lesson.vectors.to(device)[near], near != 0))
     return parts
+
+
+def _without(scores: torch.Tensor, drawn: torch.Tensor, items: torch.Tensor, everything: bool) -> torch.Tensor:
+    """Return scores [R, S] of drawn items, -inf where one is among items int64 [R, k]."""
+    if everything:  # column i is item i + 1
+        return functional.pad(scores, (1, 0)).scatter(1, items, -torch.inf)[:, 1:]
+    return scores.masked_fill((items.unsqueeze(2) == drawn).any(1), -torch.inf)
 
 
 def _scorer(

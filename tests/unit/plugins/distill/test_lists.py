@@ -16,7 +16,7 @@ from autorec_distill.agreement import Agreement, agreement, alike
 from autorec_distill.contexts import Keys, contexts_of
 from autorec_distill.lists import Lists, _vectors
 from autorec_distill.ranked import ranked
-from autorec_distill.smaller import smaller
+from autorec_distill.smaller import begun_from, smaller
 from autorec_distill.taught import Taught, every_step
 from autorec_kernel.contracts.deploy import CompressionContext, NotApplicable, Target, Trainer
 from autorec_kernel.data import open_dataset
@@ -349,7 +349,52 @@ def test_what_cannot_be_taught_lists_is_told_why(kernel: Kernel, few: FeatureSet
         Lists(Lists.Config()).compress(CompressedModel(model), context)
 
 
-def test_halves_and_quarters_are_proposed_to_trained_retrievers_alone(kernel: Kernel, teacher: TrainedModel) -> None:
-    assert [config.size for config in Lists(Lists.Config()).propose(CompressedModel(teacher), Target("edge"))] == [0.5, 0.25]  # type: ignore[attr-defined]
+def test_fewer_layers_and_widths_are_proposed_to_trained_retrievers_alone(kernel: Kernel, teacher: TrainedModel) -> None:
+    found = [config.model_dump() for config in Lists(Lists.Config()).propose(CompressedModel(teacher), Target("edge"))]
+    assert [(one["size"], round(one["depth"], 2)) for one in found] == [(1.0, 0.33), (0.5, 1.0), (0.5, 0.33), (0.25, 1.0)]
     for module in (SimpleNamespace(tasks=("click",), trainable=True), SimpleNamespace(tasks=(), trainable=False)):
         assert not list(Lists(Lists.Config()).propose(CompressedModel(replace(teacher, module=module)), Target("edge")))
+
+
+def test_a_student_of_fewer_layers_begins_where_its_teacher_is(kernel: Kernel, few: FeatureSet) -> None:
+    genotype = genotype_of(kernel, few, "zoo/sasrec", num_layers=2)
+    deep = model_of(kernel, genotype, few, 1)
+    config = Lists.Config(size=1.0, depth=0.3, epochs=1)
+    student = Lists(config).compress(CompressedModel(deep), context_of(few, kernel, deep)).model
+    assert student.provenance["genotype"] == {**genotype, "zoo/sasrec.num_layers": 1}
+    decoded = decode(Genotype(student.provenance["genotype"]), few.schema, kernel)
+    new = build_network(decoded.architecture, few.schema, kernel, seed=5).attach(Entities(few))
+    begun_from(deep.module)(new)
+    own = deep.module.state_dict()
+    assert len(own) > len(new.state_dict()) and all(torch.equal(value, own[name]) for name, value in new.state_dict().items())
+
+
+def test_a_student_that_shares_little_with_its_teacher_begins_anew(kernel: Kernel, few: FeatureSet) -> None:
+    deep = model_of(kernel, genotype_of(kernel, few, "zoo/sasrec", num_layers=2), few, 1)
+    narrow = decode(genotype_of(kernel, few, "zoo/sasrec", num_layers=2, hidden_size=32), few.schema, kernel)
+    new = build_network(narrow.architecture, few.schema, kernel, seed=5).attach(Entities(few))
+    before = {name: value.clone() for name, value in new.state_dict().items()}
+    begun_from(deep.module)(new)
+    assert all(torch.equal(value, before[name]) for name, value in new.state_dict().items())
+
+
+def test_where_no_layer_can_be_left_out_fewer_layers_are_no_student(kernel: Kernel, few: FeatureSet, teacher: TrainedModel) -> None:
+    with pytest.raises(NotApplicable, match="no layer can be left out"):
+        Lists(Lists.Config(size=0.5, depth=0.3)).compress(CompressedModel(teacher), context_of(few, kernel, teacher))
+
+
+@pytest.mark.parametrize(("kind", "same"), [("listwise", True), ("pairwise", False)])
+def test_shares_of_a_small_catalogue_are_of_all_of_it(
+    kernel: Kernel, few: FeatureSet, teacher: TrainedModel, kind: Agreement, same: bool
+) -> None:
+    seen: list[torch.Tensor] = []
+
+    def noted(kind: Agreement, own: torch.Tensor, others: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
+        seen.append(others.detach().isfinite().sum(1))
+        return agreement(kind, own, others, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("autorec_distill.taught.agreement", noted)
+        config = Lists.Config(size=0.5, epochs=1, loss=kind, best=20)
+        Lists(config).compress(CompressedModel(teacher), context_of(few, kernel, teacher))
+    assert seen and all((counts == ITEMS - 20).all() == same for counts in seen)

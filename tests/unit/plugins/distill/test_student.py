@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -69,7 +70,11 @@ def run(kernel: Kernel, features: FeatureSet, tmp_path_factory: pytest.TempPathF
 
     found = evaluator.evaluate(genotype, Rung(0, 1.0), context(features))
     model = evaluator.restore(genotype, found.artefacts, context(features))
-    trainer = Trainer(kernel, lambda g, view, n: evaluator.refit(Genotype(g), {"best_epoch": n}, context(view)), lambda: [(model, 1.0)])
+
+    def train(genotype: Any, view: FeatureSet, epochs: int, begin: Any) -> Any:
+        return evaluator.refit(Genotype(genotype), {"best_epoch": epochs}, context(view))
+
+    trainer = Trainer(kernel, train, lambda: [(model, 1.0)])
     return SimpleNamespace(model=model, trainer=trainer, genotype=genotype)
 
 
@@ -107,6 +112,41 @@ def test_widths_are_cut_and_what_costs_no_parameters_stays(kernel: Kernel, featu
     assert decode(found, features.schema, kernel).architecture.digest() != decode(genotype, features.schema, kernel).architecture.digest()
 
 
+@pytest.mark.parametrize(
+    ("blueprint", "genes", "left"),
+    [
+        ("zoo/dcnv2", {"cross_num": 3, "hidden_units": (128, 64, 32)}, {"cross_num": 1, "hidden_units": (128,)}),
+        ("zoo/deepfm", {"hidden_units": (64, 32)}, {"hidden_units": (64,)}),
+    ],
+)
+def test_layers_are_left_out(kernel: Kernel, features: FeatureSet, blueprint: str, genes: dict[str, Any], left: dict[str, Any]) -> None:
+    genotype = genotype_of(kernel, features, blueprint, **{f"{blueprint}.{name}": value for name, value in genes.items()})
+    found = smaller(genotype, 1.0, features.schema, kernel, 1 / 3)
+    assert found is not None and dict(found) == {**genotype, **{f"{blueprint}.{name}": value for name, value in left.items()}}
+
+
+def test_a_model_without_layers_has_no_student_of_fewer(kernel: Kernel, features: FeatureSet) -> None:
+    genotype = genotype_of(kernel, features, "zoo/fm")
+    assert smaller(genotype, 0.5, features.schema, kernel) is not None
+    assert smaller(genotype, 0.5, features.schema, kernel, 0.5) is None
+
+
+def test_a_student_begins_with_the_values_that_it_has_in_common_with_the_model(features: FeatureSet, run: Any) -> None:
+    begun: list[Any] = []
+
+    def train(genotype: Any, view: Any, count: int, begin: Any) -> Any:
+        begun.append(begin)
+        raise NotApplicable("enough")
+
+    with pytest.raises(NotApplicable, match="enough"):
+        Student(Student.Config()).compress(CompressedModel(run.model), context_of(features, replace(run.trainer, train=train)))
+    other = copy.deepcopy(run.model.module)
+    for parameter in other.parameters():
+        torch.nn.init.zeros_(parameter)
+    begun[0](other)
+    assert all(torch.equal(value, other.state_dict()[name]) for name, value in run.model.module.state_dict().items())
+
+
 def test_a_model_without_widths_has_no_student(kernel: Kernel, features: FeatureSet) -> None:
     assert smaller(genotype_of(kernel, features, "baselines/logistic-regression"), 0.5, features.schema, kernel) is None
 
@@ -128,7 +168,7 @@ def test_a_student_is_smaller_and_as_good_as_its_teacher(features: FeatureSet, r
 def test_a_student_is_trained_as_long_as_its_teacher(features: FeatureSet, run: Any, known: Any, stated: Any, epochs: int) -> None:
     seen: list[int] = []
 
-    def train(genotype: Any, view: Any, count: int) -> Any:
+    def train(genotype: Any, view: Any, count: int, begin: Any) -> Any:
         seen.append(count)
         raise NotApplicable("enough")
 
@@ -171,7 +211,7 @@ def test_what_cannot_have_a_student_is_told_why(features: FeatureSet, run: Any, 
 
 
 def test_halves_and_quarters_are_proposed_to_rankers_alone(run: Any) -> None:
-    found = list(Student(Student.Config()).propose(CompressedModel(run.model), Target("edge")))
-    assert [config.size for config in found] == [0.5, 0.25]  # type: ignore[attr-defined]
+    found = [config.model_dump() for config in Student(Student.Config()).propose(CompressedModel(run.model), Target("edge"))]
+    assert [(one["size"], round(one["depth"], 2)) for one in found] == [(0.5, 1.0), (0.25, 1.0), (0.25, 0.33)]
     lists = TrainedModel(run.model.architecture, SimpleNamespace(tasks=()), run.model.features, {}, {"genotype": {}})
     assert not list(Student(Student.Config()).propose(CompressedModel(lists), Target("edge")))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import onnx
+from onnx import helper
 
 from autorec_rewrite.net import Net, node, option
 from autorec_rewrite.probe import Shapes
@@ -28,6 +29,19 @@ def _picked(entry: onnx.NodeProto, made: Made, net: Net, shapes: Shapes, stored:
     name = f"whole.1.{axis}"
     stored[name] = np.array([axis], np.int64)
     return [node("Squeeze", [entry.input[0], name], entry.output[0])]
+
+
+def _dropped(entry: onnx.NodeProto, made: Made, net: Net, shapes: Shapes, stored: dict[str, np.ndarray]) -> list[onnx.NodeProto] | None:
+    """Return one node for a reduction that keeps the axes which a Squeeze drops; nobody else reads what it kept."""
+    before = made.get(entry.input[0]) if entry.op_type == "Squeeze" and len(entry.input) == 2 else None
+    if before is None or not before.op_type.startswith("Reduce") or len(before.input) != 2 or not option(before, "keepdims", 1):
+        return None
+    rank, read = len(shapes.dims.get(before.input[0], ())), sum(name == entry.input[0] for one in net.nodes for name in one.input)
+    axes = [{axis % rank for axis in net.whole(one.input[1]) or ()} if rank else set() for one in (entry, before)]
+    if not axes[0] or axes[0] != axes[1] or read != 1 or entry.input[0] in net.outputs:
+        return None
+    kept = {one.name: helper.get_attribute_value(one) for one in before.attribute if one.name != "keepdims"}
+    return [node(before.op_type, list(before.input), entry.output[0], **kept, keepdims=0)]
 
 
 def _undone(entry: onnx.NodeProto, made: Made, net: Net, shapes: Shapes, stored: dict[str, np.ndarray]) -> str | None:
@@ -127,4 +141,4 @@ def _slice_of(name: str, axis: int, made: Made, net: Net, shapes: Shapes) -> tup
     return entry.input[0], start, end
 
 
-MOVES: tuple[Move, ...] = (_picked, _undone, _masked_twice, _turned, _straight, _joined)
+MOVES: tuple[Move, ...] = (_picked, _dropped, _undone, _masked_twice, _turned, _straight, _joined)

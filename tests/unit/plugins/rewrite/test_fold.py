@@ -54,6 +54,26 @@ def test_what_no_input_reaches_is_computed_ahead() -> None:
     assert len(small.graph or b"") < len(model.graph or b"")
 
 
+@pytest.mark.parametrize(("kind", "axes", "squeezed"), [("ReduceSum", [1], [1]), ("ReduceMean", [-1], [1]), ("ReduceMax", [1], [-1])])
+def test_a_reduction_drops_the_axis_that_it_need_not_keep(kind: str, axes: list[int], squeezed: list[int]) -> None:
+    nodes = [node("Mul", ["x", "x"], "a"), node(kind, ["a", "axes"], "b"), node("Squeeze", ["b", "squeezed"], "y")]
+    _, small = folded(nodes, {"axes": axes, "squeezed": squeezed}, {"y": ["A"]})
+    assert operators(small) == ["Mul", kind]
+
+
+def test_a_reduction_of_more_axes_than_are_dropped_stays() -> None:
+    nodes = [node("ReduceSum", ["x", "both"], "b"), node("Squeeze", ["b", "first"], "y")]
+    with pytest.raises(NotApplicable, match="nothing is left"):
+        folded(nodes, {"both": [0, 1], "first": [0]}, {"y": [1]})
+
+
+def test_a_reduction_that_others_read_keeps_its_axis() -> None:
+    nodes = [node("ReduceSum", ["x", "one"], "b"), node("Squeeze", ["b", "one"], "c"), node("Sub", ["x", "b"], "d")]
+    nodes += [node("ReduceMax", ["d", "one"], "e"), node("Squeeze", ["e", "one"], "f"), node("Add", ["c", "f"], "y")]
+    _, small = folded(nodes, {"one": [1]}, {"y": ["A"]})
+    assert operators(small) == ["ReduceSum", "Squeeze", "Sub", "ReduceMax", "Add"]
+
+
 def test_a_constant_larger_than_what_it_is_made_of_is_not_stored() -> None:
     half = RNG.normal(size=(8, 64)).astype(np.float16)
     nodes = [node("Cast", ["h"], "w", to=TensorProto.FLOAT), node("MatMul", ["x", "w"], "y")]

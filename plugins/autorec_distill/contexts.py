@@ -48,18 +48,22 @@ class Keys:
     Args:
         network: It answers every step of a history (`stepwise`), or every row.
         user: The user column, "" = none.
+        newest: Of a stepwise network, name each row's newest step alone.
     """
 
-    def __init__(self, network: Network, user: str, *, stepwise: bool) -> None:
+    def __init__(self, network: Network, user: str, *, stepwise: bool, newest: bool = False) -> None:
         self.history = next(iter(network.lengths), "")
         self.user = user if user in network.training_inputs else ""
         self.stepwise = stepwise
+        self.newest = newest
         self._sum = self._count = torch.zeros(0, 1, dtype=torch.int64)
 
     def of(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (keys int64, whether there is anybody bool), [A, L] of steps or [A] of rows; sessions are given in their order."""
         if self.history:
             keys, real = self._steps(batch[self.history], batch)
+            if self.stepwise and self.newest:
+                return keys, real & (real.cumsum(1) == real.sum(1, keepdim=True))
             if self.stepwise:
                 return keys, real
             keys, real = keys[:, -1], real.any(1)

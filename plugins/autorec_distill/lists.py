@@ -15,7 +15,7 @@ from autorec_distill.agreement import Agreement
 from autorec_distill.contexts import Keys, contexts_of
 from autorec_distill.ranked import ranked, spread_of
 from autorec_distill.smaller import begun_from, smaller
-from autorec_distill.taught import Lesson, Taught, every_step
+from autorec_distill.taught import Lesson, Taught, counts_back, every_step
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.contracts.deploy import CompressionContext, NotApplicable, Target, Trainer
 from autorec_kernel.features import FeatureSet
@@ -27,7 +27,7 @@ from autorec_kernel.space import Choice, Float
 __all__ = ["Lists"]
 
 _EPOCHS = 20  # of a student whose teacher does not tell how long it was trained
-_FEWEST = 200  # contexts below which a teacher says too little
+_FEWEST = 30  # contexts below which a teacher says too little
 _ITEMS = 100_000  # most items of a catalogue that is computed, by a tower, in every step
 _TRIED, _STEPS = 16, 50  # users, and steps of each, on whom the answers of single steps are tried
 _N = TypeVar("_N", bound=Network)
@@ -121,12 +121,14 @@ class Lists:
         """
         features, config, user = context.features, self.config, context.features.schema.user
         _refuse(network, user, features)
-        states = every_step(network.eval(), _tried(network, features))
+        tried = _tried(network, features)
+        states = every_step(network.eval(), tried)
+        newest = bool(states) and counts_back(network, states, tried)
         if network.architecture.batching == "session" and not states:
             raise NotApplicable("batches of sessions show a step at a time, and no node answers single steps")
 
         def keys() -> Keys:
-            return Keys(network, user, stepwise=bool(states))
+            return Keys(network, user, stepwise=bool(states), newest=newest)
 
         contexts = contexts_of(network, keys, features, size, config.most, context.rng)
         if len(contexts.keys) < _FEWEST:

@@ -17,7 +17,7 @@ from autorec_kernel.models import Network
 from autorec_kernel.models.histories import stepped
 from autorec_kernel.records.architecture import Node
 
-__all__ = ["Lesson", "Taught", "every_step"]
+__all__ = ["Lesson", "Taught", "counts_back", "every_step"]
 
 _SAMPLED = 128  # items of a batch that stand for all that are not in a list, where these are many
 _WHOLE = 8192  # items up to which all are scored at once: a product is quicker than many look-ups
@@ -165,6 +165,25 @@ def every_step(network: Network, histories: torch.Tensor) -> str:
         if torch.allclose(ends, answers, atol=_CLOSE) and torch.allclose(steps[:, :half], changed[:, :half], atol=_CLOSE):
             return name
     return ""
+
+
+@torch.no_grad()
+def counts_back(network: Network, name: str, histories: torch.Tensor) -> bool:
+    """Return whether a step's answer depends on how many steps are behind it: whoever stops there is then answered in another way.
+
+    So it is where positions are counted from the newest step. Where no history is long enough to tell, it is taken to be so.
+
+    Args:
+        network: In eval mode.
+        name: What `every_step` returned.
+        histories: As there.
+    """
+    half = histories.shape[1] // 2
+    long = histories[(histories != 0).sum(1) > half]
+    if not half or not len(long):
+        return True
+    (whole, _), (alone, _) = (_served(network, name, one) for one in (long, long[:, :half]))
+    return not torch.allclose(whole[:, half - 1], alone[:, half - 1], atol=_CLOSE)
 
 
 def _steps(network: Network, width: int) -> Iterator[str]:

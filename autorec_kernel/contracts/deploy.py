@@ -77,7 +77,7 @@ class Trainer:
     """
 
     kernel: Kernel
-    train: Callable[[Mapping[str, Any], FeatureSet, int, Callable[[Any], None] | None], TrainedModel]
+    train: Callable[[Mapping[str, Any], FeatureSet, int, Callable[[Any], object] | None], TrainedModel]
     teachers: Callable[[], Sequence[tuple[TrainedModel, float]]]
     options: Mapping[str, Any] = field(default_factory=dict)
 

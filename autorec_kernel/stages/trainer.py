@@ -69,7 +69,7 @@ def trainer_of(
         if deadline is not None and time.monotonic() + epochs * epoch > deadline:
             raise NotApplicable(f"{epochs:g} epochs of about {epoch:.3g} s are more than the time that is left")
 
-    def train(genotype: Mapping[str, Any], view: FeatureSet, epochs: int, begin: Callable[[Any], None] | None = None) -> TrainedModel:
+    def train(genotype: Mapping[str, Any], view: FeatureSet, epochs: int, begin: Callable[[Any], object] | None = None) -> TrainedModel:
         left_for(epochs)
         evaluator = place.kernel.create("evaluator", evaluator_of(place.kernel, place.recipe), **place.recipe.evaluator_options)
         evaluator.begin = begin

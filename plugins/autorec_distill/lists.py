@@ -14,7 +14,7 @@ from pydantic import Field
 from autorec_distill.agreement import Agreement
 from autorec_distill.contexts import Keys, contexts_of
 from autorec_distill.ranked import ranked, spread_of
-from autorec_distill.smaller import begun_from, smaller
+from autorec_distill.smaller import begin, smaller
 from autorec_distill.taught import Lesson, Taught, counts_back, every_step
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.contracts.deploy import CompressionContext, NotApplicable, Target, Trainer
@@ -27,6 +27,7 @@ from autorec_kernel.space import Choice, Float
 __all__ = ["Lists"]
 
 _EPOCHS = 20  # of a student whose teacher does not tell how long it was trained
+_REST = 3  # what these are divided by where the student begins with the values of its model
 _FEWEST = 30  # contexts below which a teacher says too little
 _ITEMS = 100_000  # most items of a catalogue that is computed, by a tower, in every step
 _TRIED, _STEPS = 16, 50  # users, and steps of each, on whom the answers of single steps are tried
@@ -51,7 +52,7 @@ class Lists:
             None,
             ge=1,
             le=1000,
-            description="Passes over the training rows; None = as many as were best for the model; else 20.",
+            description="Passes over the training rows; None = as many as were best for the model (else 20); a third if begun there.",
         )
         loss: Annotated[Agreement, Choice("listwise", "pointwise", "pairwise")] = Field(
             "listwise", description="What lists are compared by: shares of a softmax, values of scores, or order of neighbours."
@@ -100,9 +101,10 @@ class Lists:
         if shrunk is None:
             raise NotApplicable("no width of the model is above 8, and no layer can be left out")
         candidate = decode(shrunk, context.features.schema, trainer.kernel)
-        epochs = self.config.epochs or int(given.provenance.get("epochs", 0)) or _EPOCHS
-        network, settings = _built(candidate, context, trainer, Taught), _settings(candidate, epochs, trainer.options)
-        begun_from(given.module)(network)
+        network = _built(candidate, context, trainer, Taught)
+        rest = _REST if begin(network, given.module) else 1
+        epochs = self.config.epochs or -(-(int(given.provenance.get("epochs", 0)) or _EPOCHS) // rest)
+        settings = _settings(candidate, epochs, trainer.options)
         if _parameters(network) >= _parameters(given.module):
             raise NotApplicable("the student is not smaller than its teacher")
         network.lesson = self._lesson(network, given, context, trainer, settings.batch_size)

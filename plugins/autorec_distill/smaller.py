@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
@@ -15,7 +15,7 @@ from autorec_kernel.search.genes import PIPELINE, decode
 from autorec_kernel.space import Choice, Domain, Genotype, Int, Ints
 from autorec_kernel.space.config_genes import genes_of
 
-__all__ = ["begun_from", "smaller"]
+__all__ = ["begin", "smaller"]
 
 _WIDTH = 8  # whole numbers above it are widths, others numbers of layers, crosses or experts
 
@@ -68,13 +68,11 @@ def _cut(domain: Domain, value: Any, size: float, depth: float) -> Any:
     return max((one for one in choices if one <= wanted), default=narrow)
 
 
-def begun_from(given: nn.Module) -> Callable[[nn.Module], None]:
-    """Return what gives a new network those values of a model that have the names and shapes of its own, where they are most of it."""
-
-    def begin(network: nn.Module) -> None:
-        known, own = given.state_dict(), network.state_dict()
-        alike = {name: known[name] for name, value in own.items() if name in known and known[name].shape == value.shape}
-        if 2 * sum(value.numel() for value in alike.values()) > sum(value.numel() for value in own.values()):
-            network.load_state_dict(alike, strict=False)
-
-    return begin
+def begin(network: nn.Module, given: nn.Module) -> bool:
+    """Give a new network those values of a model that have the names and shapes of its own, where they are most of it; return whether."""
+    known, own = given.state_dict(), network.state_dict()
+    alike = {name: known[name] for name, value in own.items() if name in known and known[name].shape == value.shape}
+    found = bool(2 * sum(value.numel() for value in alike.values()) > sum(value.numel() for value in own.values()))
+    if found:
+        network.load_state_dict(alike, strict=False)
+    return found

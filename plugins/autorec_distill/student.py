@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 from torch import nn
 
 from autorec_distill.labels import taught
-from autorec_distill.smaller import begun_from, smaller
+from autorec_distill.smaller import begin, smaller
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.contracts.deploy import CompressionContext, NotApplicable, Target
 from autorec_kernel.records.model import CompressedModel
@@ -75,7 +76,7 @@ class Student:
             raise NotApplicable("no width of the model is above 8, and no layer can be left out")
         view = taught(context.features, trainer.teachers(), self.config.weight)
         epochs = self.config.epochs or max(_EPOCHS, int(model.model.provenance.get("epochs", 0)))
-        trained = trainer.train(shrunk, view, epochs, begun_from(module))
+        trained = trainer.train(shrunk, view, epochs, partial(begin, given=module))
         if trained.module.tasks != module.tasks or _parameters(trained.module) >= _parameters(module):
             raise NotApplicable("the student is not smaller than its teacher")
         return replace(model, model=trained, graph=None)

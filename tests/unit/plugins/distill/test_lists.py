@@ -17,7 +17,7 @@ from autorec_distill.agreement import Agreement, agreement, alike
 from autorec_distill.contexts import Keys, contexts_of
 from autorec_distill.lists import Lists, _tried, _vectors
 from autorec_distill.ranked import ranked
-from autorec_distill.smaller import begun_from, smaller
+from autorec_distill.smaller import begin, smaller
 from autorec_distill.taught import Taught, counts_back, every_step
 from autorec_kernel.contracts.deploy import CompressionContext, NotApplicable, Target, Trainer
 from autorec_kernel.data import open_dataset
@@ -392,9 +392,12 @@ def test_a_student_of_fewer_layers_begins_where_its_teacher_is(kernel: Kernel, f
     config = Lists.Config(size=1.0, depth=0.3, epochs=1)
     student = Lists(config).compress(CompressedModel(deep), context_of(few, kernel, deep)).model
     assert student.provenance["genotype"] == {**genotype, "zoo/sasrec.num_layers": 1}
+    known = replace(deep, provenance={**deep.provenance, "epochs": 4})
+    rested = Lists(config.model_copy(update={"epochs": None})).compress(CompressedModel(known), context_of(few, kernel, deep)).model
+    assert rested.provenance["epochs"] == 2  # a third of four
     decoded = decode(Genotype(student.provenance["genotype"]), few.schema, kernel)
     new = build_network(decoded.architecture, few.schema, kernel, seed=5).attach(Entities(few))
-    begun_from(deep.module)(new)
+    assert begin(new, deep.module)
     own = deep.module.state_dict()
     assert len(own) > len(new.state_dict()) and all(torch.equal(value, own[name]) for name, value in new.state_dict().items())
 
@@ -404,7 +407,7 @@ def test_a_student_that_shares_little_with_its_teacher_begins_anew(kernel: Kerne
     narrow = decode(genotype_of(kernel, few, "zoo/sasrec", num_layers=2, hidden_size=32), few.schema, kernel)
     new = build_network(narrow.architecture, few.schema, kernel, seed=5).attach(Entities(few))
     before = {name: value.clone() for name, value in new.state_dict().items()}
-    begun_from(deep.module)(new)
+    assert not begin(new, deep.module)
     assert all(torch.equal(value, before[name]) for name, value in new.state_dict().items())
 
 

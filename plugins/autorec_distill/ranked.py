@@ -19,6 +19,7 @@ __all__ = ["Ranked", "ranked", "spread_of"]
 Teachers = Sequence[tuple[TrainedModel, float]]
 _CELLS = 4_000_000  # scores held at a time: 16 MB
 _LOWEST = -6e4  # what float16 holds
+_HIGHEST = 60.0  # of a logarithm: what a sum in float32 holds
 _FIRST = 512  # contexts that the spread of scores is taken from
 _made: WeakKeyDictionary[nn.Module, dict[tuple[object, ...], Ranked]] = WeakKeyDictionary()  # by the first teacher: students share them
 
@@ -31,7 +32,8 @@ class Ranked:
         keys: int64 [P], ascending.
         items: int32 [P, k], item rows, best first; 0 = nothing more is left.
         scores: float16 [P, k], scores less the best one, in units of their spread.
-        rest: float32 [P], log of the sum of exp(score / temperature) over all other items, on that scale.
+        rest: float32 [P], log of the sum of exp(score / temperature) over all other items, on that scale. Items chosen before are among
+            them: a student that had to give these nothing would be taught to turn away from what its users like.
         others: Items that a list leaves over.
     """
 
@@ -62,7 +64,7 @@ def ranked(teachers: Teachers, features: FeatureSet, contexts: Contexts, count: 
 def spread_of(model: TrainedModel, features: FeatureSet, contexts: Contexts, count: int) -> float:
     """Return the root mean square of the standard deviations of a model's own lists: the unit of its scores."""
     first = _first(contexts)
-    best = [np.partition(block, -count, axis=1)[:, -count:] for _, block in _scores([(model, 1.0)], features, first)]
+    best = [np.partition(fresh, -count, axis=1)[:, -count:] for _, _, fresh in _scores([(model, 1.0)], features, first)]
     return _spread(np.concatenate(best))
 
 
@@ -70,22 +72,22 @@ def _asked(teachers: Teachers, features: FeatureSet, contexts: Contexts, count: 
     total, unit = len(contexts.keys), 0.0
     items, scores = np.zeros((total, count), np.int32), np.zeros((total, count), np.float16)
     rest = np.zeros(total, np.float32)
-    for part, block in _scores(teachers, features, contexts):
-        best = np.argpartition(-block, count - 1, axis=1)[:, :count]
-        values = np.take_along_axis(block, best, 1)
+    for part, block, fresh in _scores(teachers, features, contexts):
+        best = np.argpartition(-fresh, count - 1, axis=1)[:, :count]
+        values = np.take_along_axis(fresh, best, 1)
         order = np.argsort(-values, axis=1, kind="stable")
         best, values = np.take_along_axis(best, order, 1), np.take_along_axis(values, order, 1)
         unit = unit or _spread(values)
         np.put_along_axis(block, best, -np.inf, 1)
         tail = (block - values[:, :1]) / (unit * temperature)
-        rest[part] = np.log(np.exp(tail).sum(1) + 1e-30)
+        rest[part] = np.log(np.exp(tail.clip(max=_HIGHEST)).sum(1) + 1e-30)
         items[part] = np.where(np.isfinite(values), best, 0)
         scores[part] = np.maximum((values - values[:, :1]) / unit, _LOWEST)
     return Ranked(contexts.keys, items, scores, rest, features.schema.items - 1 - count)
 
 
-def _scores(teachers: Teachers, features: FeatureSet, contexts: Contexts) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yield (contexts, float32 [A, N]) block by block; row 0 and what was chosen before score -inf."""
+def _scores(teachers: Teachers, features: FeatureSet, contexts: Contexts) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+    """Yield (contexts, float32 [A, N], the same but for what was chosen before) block by block; both have -inf for what is left out."""
     state, step = features.state(), max(1, _CELLS // features.schema.items)
     tables = [model.module.item_vectors().numpy() if model.module.serving_outputs == ("user",) else None for model, _ in teachers]
     units = [0.0] * len(teachers)
@@ -97,10 +99,12 @@ def _scores(teachers: Teachers, features: FeatureSet, contexts: Contexts) -> Ite
             found = rank_block(model.module, state, users, histories, table)
             units[number] = units[number] or (_spread(found) if len(teachers) > 1 else 1.0)
             total += weight / units[number] * found
-        if not features.repeating:
-            total[np.repeat(np.arange(len(users)), np.diff(histories[0])), histories[1]] = -np.inf
         total[:, 0] = -np.inf
-        yield part, total
+        fresh = total
+        if not features.repeating:
+            fresh = total.copy()
+            fresh[np.repeat(np.arange(len(users)), np.diff(histories[0])), histories[1]] = -np.inf
+        yield part, total, fresh
 
 
 def _histories(contexts: Contexts, part: slice) -> tuple[np.ndarray, np.ndarray]:

@@ -250,7 +250,14 @@ def test_what_was_chosen_before_is_in_no_list_where_nothing_is_chosen_twice(kern
     contexts = contexts_of(teacher.module, lambda: Keys(teacher.module, "", stepwise=True), features, 256, 500, np.random.default_rng(0))
     lists = ranked([(teacher, 1.0)], features, contexts, 10, 1.0)
     for at in range(len(contexts.keys)):
-        assert not set(lists.items[at]) & set(contexts.items[contexts.offsets[at] : contexts.offsets[at + 1]])
+        seen = contexts.items[contexts.offsets[at] : contexts.offsets[at + 1]].astype(np.int64)
+        assert not set(lists.items[at]) & set(seen)
+        if at < 20:  # what was chosen before has the share that the teacher gives it
+            vectors = teacher.module.item_vectors().numpy()
+            scores = rank_block(teacher.module, features.state(), np.zeros(1, np.int64), (np.array([0, len(seen)]), seen), vectors)[0]
+            unit = (scores[lists.items[at][-1]] - scores[lists.items[at][0]]) / float(lists.scores[at, -1])
+            rest = np.exp((np.delete(scores, [0, *lists.items[at]]) - scores[lists.items[at][0]]) / unit).sum()
+            assert np.isclose(np.exp(lists.rest[at]), rest, rtol=2e-2)
 
 
 def test_teachers_of_different_scales_are_heard_by_their_weights(kernel: Kernel, many: FeatureSet, teacher: TrainedModel) -> None:

@@ -58,7 +58,7 @@ class Lists:
             "listwise", description="What lists are compared by: shares of a softmax, values of scores, or order of neighbours."
         )
         weight: Annotated[float, Float(0.1, 10.0, log=True)] = Field(
-            1.0, ge=0, le=1000, description="Of the teacher beside the data's loss."
+            1.0, ge=0, le=1000, description="Of the teacher beside the data's loss, for each step or row that has a list."
         )
         likeness: float = Field(
             0.0, ge=0, le=1000, description="Weight of the angles between the model's own vectors of listed items; 0 = scores alone."

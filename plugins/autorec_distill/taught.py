@@ -66,13 +66,17 @@ class Taught(Network):
 
 
 def _taught(network: Network, lesson: Lesson, values: dict[str, Any], batch: Batch) -> list[torch.Tensor]:
-    """Return the lesson's part of a loss; none where it has no list for anybody in the batch."""
+    """Return the lesson's part of a loss; none where it has no list for anybody in the batch.
+
+    It counts by the share of the batch's steps or rows that have a list: the data's loss is a mean over all of them.
+    """
     found, real = lesson.keys.of(batch)
     keys = found.flatten().cpu().numpy()
     at = np.searchsorted(lesson.ranked.keys, keys).clip(max=len(lesson.ranked.keys) - 1)
     rows = np.flatnonzero((lesson.ranked.keys[at] == keys) & real.flatten().cpu().numpy())
     if not len(rows):
         return []
+    share = len(rows) / max(1, int(real.sum()))
     if len(rows) > lesson.most:
         rows = rows[torch.randperm(len(rows))[: lesson.most].numpy()]
     lists, device = at[rows], found.device
@@ -86,10 +90,10 @@ def _taught(network: Network, lesson: Lesson, values: dict[str, Any], batch: Bat
     others = _without(others, drawn.to(device), items, everything)
     scale = lesson.unit * lesson.temperature
     lost = agreement(lesson.kind, score(items) / scale, others / scale, taught, rest, items != 0, lesson.ranked.others)
-    parts = [lesson.weight * lesson.temperature**2 * lost]  # the square keeps gradients as large at every temperature (Hinton et al. 2015)
+    parts = [lesson.weight * share * lesson.temperature**2 * lost]  # so gradients are as large at every temperature (Hinton et al. 2015)
     if lesson.vectors is not None:
         table, near = _value(network, network.architecture.outputs["item"], values, batch), items[:, :_NEAR]
-        parts.append(lesson.likeness * alike(table[near], lesson.vectors.to(device)[near], near != 0))
+        parts.append(lesson.likeness * share * alike(table[near], lesson.vectors.to(device)[near], near != 0))
     return parts
 
 

@@ -83,11 +83,9 @@ def _taught(network: Network, lesson: Lesson, values: dict[str, Any], batch: Bat
     items = torch.from_numpy(lesson.ranked.items[lists].astype(np.int64)).to(device)
     taught = torch.from_numpy(lesson.ranked.scores[lists].astype(np.float32)).to(device) / lesson.temperature
     rest = torch.from_numpy(lesson.ranked.rest[lists]).to(device)
-    score = _scorer(network, lesson.states, values, batch, torch.from_numpy(rows).to(device))
-    everything = lesson.kind == "listwise" and lesson.ranked.catalogue <= _WHOLE  # of a few draws the sum of shares comes out too small
-    drawn = torch.arange(1, lesson.ranked.catalogue) if everything else torch.randint(1, lesson.ranked.catalogue, (_SAMPLED,))
-    others = score(drawn.to(device).expand(len(items), -1))
-    others = _without(others, drawn.to(device), items, everything)
+    places = torch.from_numpy(rows).to(device)
+    score = _scorer(network, lesson.states, values, batch, places)
+    others = _others(lesson, score, items, batch, places)
     scale = lesson.unit * lesson.temperature
     lost = agreement(lesson.kind, score(items) / scale, others / scale, taught, rest, items != 0, lesson.ranked.others)
     parts = [lesson.weight * share * lesson.temperature**2 * lost]  # so gradients are as large at every temperature (Hinton et al. 2015)
@@ -97,11 +95,20 @@ def _taught(network: Network, lesson: Lesson, values: dict[str, Any], batch: Bat
     return parts
 
 
-def _without(scores: torch.Tensor, drawn: torch.Tensor, items: torch.Tensor, everything: bool) -> torch.Tensor:
-    """Return scores [R, S] of drawn items, -inf where one is among items int64 [R, k]."""
-    if everything:  # column i is item i + 1
+def _others(
+    lesson: Lesson, score: Callable[[torch.Tensor], torch.Tensor], items: torch.Tensor, batch: Batch, places: torch.Tensor
+) -> torch.Tensor:
+    """Return scores [R, S] of what stands for all items outside the lists int64 [R, k]; -inf where one is in its list."""
+    catalogue = lesson.ranked.catalogue
+    if lesson.kind == "listwise" and catalogue <= _WHOLE:  # all of them: of a few draws the sum of shares comes out too small
+        scores = score(torch.arange(1, catalogue, device=items.device).expand(len(items), -1))
         return functional.pad(scores, (1, 0)).scatter(1, items, -torch.inf)[:, 1:]
-    return scores.masked_fill((items.unsqueeze(2) == drawn).any(1), -torch.inf)
+    drawn = torch.randint(1, catalogue, (_SAMPLED,), device=items.device)
+    out = items
+    if lesson.kind == "pairwise" and lesson.keys.history:  # nothing is said of what was chosen before: no list has it
+        shown = batch[lesson.keys.history]
+        out = torch.cat([out, shown.index_select(0, places // shown.shape[1] if lesson.states else places)], 1)
+    return score(drawn.expand(len(items), -1)).masked_fill((out.unsqueeze(2) == drawn).any(1), -torch.inf)
 
 
 def _scorer(

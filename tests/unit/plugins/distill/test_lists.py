@@ -97,6 +97,11 @@ def teacher(kernel: Kernel, many: FeatureSet) -> TrainedModel:
     return model_of(kernel, genotype_of(kernel, many, "zoo/sasrec", num_layers=1), many, 20)
 
 
+@pytest.fixture(scope="module")
+def recurrent(kernel: Kernel, many: FeatureSet) -> TrainedModel:
+    return model_of(kernel, genotype_of(kernel, many, "zoo/gru4rec"), many, 20)
+
+
 def top(model: TrainedModel, features: FeatureSet) -> np.ndarray:
     """Return the ten best items of two hundred histories that nobody was trained on."""
     rng = np.random.default_rng(7)
@@ -116,15 +121,16 @@ def shared(first: np.ndarray, second: np.ndarray) -> float:
 
 @pytest.mark.parametrize("kind", ["listwise", "pointwise", "pairwise"])
 def test_a_student_of_few_data_comes_nearer_to_its_teacher_than_one_of_these_data_alone(
-    kernel: Kernel, few: FeatureSet, teacher: TrainedModel, kind: Agreement
+    kernel: Kernel, few: FeatureSet, recurrent: TrainedModel, kind: Agreement
 ) -> None:
-    near = {}
-    for weight in (0.0, 10.0):
+    """Every step of a recurrent network is taught: 31 users are some four hundred contexts."""
+    near, teacher = {}, recurrent
+    for weight in (0.0, 3.0):
         config = Lists.Config(size=0.5, epochs=60, loss=kind, weight=weight)
         student = Lists(config).compress(CompressedModel(teacher), context_of(few, kernel, teacher)).model
         assert parameters(student) < 0.6 * parameters(teacher)
         near[weight] = shared(top(student, few), top(teacher, few))
-    assert near[10.0] > near[0.0] + 0.05, near
+    assert near[3.0] > near[0.0] + 0.1, near
 
 
 def angles(model: TrainedModel) -> np.ndarray:

@@ -188,7 +188,7 @@ def test_soft_labels_teach_more_of_the_chances_than_hard_ones(features: FeatureS
     assert abs(np.corrcoef(soft[rows], features.labels()[rows])[0, 1]) > 0.3  # rows and chances belong together
     view = replace(features, parts={**features.parts, "train": replace(part, labels={label: soft})}, _cache={})
     losses = [
-        row_metrics(run.trainer.train(small, one, 4).module, features, "valid", label, ("log_loss",))[0].values["log_loss"]
+        row_metrics(run.trainer.train(small, one, 4, None).module, features, "valid", label, ("log_loss",))[0].values["log_loss"]
         for one in (view, features)
     ]
     assert losses[0] < losses[1] - 0.005  # type: ignore[operator]

@@ -72,7 +72,7 @@ def trainer_of(
     def train(genotype: Mapping[str, Any], view: FeatureSet, epochs: int, begin: Callable[[Any], object] | None = None) -> TrainedModel:
         left_for(epochs)
         evaluator = place.kernel.create("evaluator", evaluator_of(place.kernel, place.recipe), **place.recipe.evaluator_options)
-        evaluator.begin = begin
+        evaluator.begin = begin or getattr(evaluator, "begin", None)
         found = evaluator.refit(Genotype(genotype), {"best_epoch": epochs}, judge.context_for(place, view, chosen.number, deadline))
         if deadline is not None and time.monotonic() > deadline:
             raise NotApplicable(f"the time was up before {epochs} epochs")

@@ -43,15 +43,11 @@ def halved(probes: Sequence[Probe], scales: Mapping[str, Int | Float]) -> Settin
         scales: Option → its domain.
 
     Returns:
-        None where fewer than two were built, they differ in other options than one number, or nothing lies between.
+        None where no two that were built differ in one number alone, or nothing lies between.
     """
-    rows = sorted((row for row in probes if row.bytes), key=lambda row: -row.bytes)
-    differing = {key for row in rows for key, value in row.setting.config.items() if value != rows[0].setting.config.get(key)}
-    if len(differing) != 1 or not differing <= scales.keys():
-        return None
-    (option,) = differing
-    scale: Any = scales[option]
-    if not all(scale.contains(row.setting.config[option]) for row in rows):
+    option, rows = _varied(sorted((row for row in probes if row.bytes), key=lambda row: -row.bytes), scales)
+    scale: Any = scales.get(option)
+    if len(rows) < 2 or not all(scale.contains(row.setting.config[option]) for row in rows):
         return None
     places = [scale.unit(row.setting.config[option]) for row in rows]  # the mildest first
     mild, hard = (0.0, 1.0) if places[0] < places[-1] else (1.0, 0.0)
@@ -65,6 +61,17 @@ def halved(probes: Sequence[Probe], scales: Mapping[str, Int | Float]) -> Settin
     if not scale.contains(value) or any(abs(scale.unit(value) - place) < _ALIKE for place in places):
         return None
     return replace(rows[0].setting, config={**rows[0].setting.config, option: value})
+
+
+def _varied(rows: Sequence[Probe], scales: Mapping[str, Int | Float]) -> tuple[str, list[Probe]]:
+    """Return a number of the domains, and the most probes, in their order, whose settings differ in it alone."""
+    groups: dict[tuple[str, str], list[Probe]] = {}
+    for option in sorted(scales):
+        for row in rows:
+            rest = {key: value for key, value in row.setting.config.items() if key != option}
+            groups.setdefault((option, repr(sorted(rest.items()))), []).append(row)
+    (option, _), found = max(groups.items(), key=lambda entry: len(entry[1]), default=(("", ""), list[Probe]()))
+    return option, found
 
 
 def _hope(rows: Sequence[Probe], name: str) -> tuple[bool, str]:

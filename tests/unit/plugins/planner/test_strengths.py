@@ -51,3 +51,9 @@ def test_the_next_strength(rows: list[tuple[int, str, Any]], scales: Mapping[str
 def test_two_options_that_differ_have_no_middle() -> None:
     rows = [probe(800, share=0.5, steps=8), probe(600, "lost", share=0.75, steps=16)]
     assert halved(rows, {**SHARE, **STEPS}) is None
+
+
+def test_of_settings_in_two_options_those_count_that_differ_in_one() -> None:
+    rows = [probe(900, size=1.0, depth=0.33), probe(800, size=0.5, depth=1.0), probe(500, "lost", size=0.25, depth=1.0)]
+    found = halved(rows, {"depth": Float(0.25, 1.0), **SIZE})
+    assert found is not None and found.config == {"size": 0.375, "depth": 1.0}

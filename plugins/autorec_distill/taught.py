@@ -76,7 +76,7 @@ def _taught(network: Network, lesson: Lesson, values: dict[str, Any], batch: Bat
     rows = np.flatnonzero((lesson.ranked.keys[at] == keys) & real.flatten().cpu().numpy())
     if not len(rows):
         return []
-    share = len(rows) / max(1, int(real.sum()))
+    share = len(rows) / max(1, int((batch[lesson.keys.history] != 0 if lesson.states else real).sum()))
     if len(rows) > lesson.most:
         rows = rows[torch.randperm(len(rows))[: lesson.most].numpy()]
     lists, device = at[rows], found.device

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,7 +18,7 @@ from autorec_planner.latency import measure_latency
 from autorec_planner.verdict import Verdict
 from autorec_planner.workshop import Setting, StepFailed, Workshop, graph_of
 
-__all__ = ["Probe", "probed", "probed_alone"]
+__all__ = ["Probe", "in_turn", "probed", "probed_alone"]
 
 _FASTER = 0.97  # share of the listed price below which a graph counts as faster
 _EXACT = 1e-5  # largest difference of a user's or row's value that counts as none
@@ -57,15 +58,24 @@ class Probe:
 
 
 def probed(shop: Workshop) -> list[Probe]:
-    """Try each setting of each compressor: graph compressors first, which are cheap, then those that may train, while there is time."""
+    """Try each setting of each compressor while there is time."""
     entries = list(_proposed(shop))
     found = [entry for entry in entries if isinstance(entry, Probe)]
     waiting = [entry for entry in entries if isinstance(entry, Setting)]
     graph = graph_of(shop.request.start, shop.request.target.threads)
-    for setting in sorted(waiting, key=lambda one: one.form == "module"):
+    for setting in in_turn(waiting):
         in_time = shop.in_time(training=setting.form == "module")
         found.append(probed_alone(shop, setting, graph) if in_time else Probe(setting, "no time is left"))
     return found
+
+
+def in_turn(waiting: Sequence[Setting]) -> list[Setting]:
+    """Return settings in the order in which they are tried: those of graphs first, which are cheap; the first of each compressor first."""
+    turns, placed = Counter[str](), list[tuple[tuple[bool, int], Setting]]()
+    for setting in waiting:
+        placed.append(((setting.form == "module", turns[setting.component]), setting))
+        turns[setting.component] += 1
+    return [setting for _, setting in sorted(placed, key=lambda entry: entry[0])]
 
 
 def _proposed(shop: Workshop) -> Iterator[Setting | Probe]:

@@ -338,12 +338,28 @@ def test_where_positions_count_back_only_newest_steps_are_taught_as_answered_alo
         lesson = Lists(Lists.Config())._lesson(network, given, context, context.trainer, 256)
         assert lesson.keys.newest == (name == "zoo/sasrec") == counts_back(network.eval(), lesson.states, _tried(network, many))
         network.lesson, excess = lesson, []
+        parts = _parts(network, next(iter(batches_for(network, many, 512).epoch(np.random.default_rng(3)))))
+        assert (parts[1] < 0.5) == (name == "zoo/sasrec")  # it counts by the share of steps that are taught: all, or one of each history
         for batch in batches_for(network, many, 512).epoch(np.random.default_rng(3)):
             with torch.no_grad(), pytest.MonkeyPatch.context() as patch:
                 patch.setattr("autorec_distill.taught.agreement", partial(_excess, excess))
                 network.loss(batch)
         found[name] = max(excess)
     assert max(found.values()) < 0.05, found
+
+
+@torch.no_grad()
+def _parts(network: Any, batch: Any) -> list[float]:
+    """Return the data's loss, and the lesson's over the loss of one list."""
+    lesson, whole = network.lesson, float(network.loss(batch))
+    network.lesson = None
+    alone = float(network.loss(batch))
+    network.lesson = lesson
+    seen: list[float] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("autorec_distill.taught.agreement", lambda *told: (seen.append(float(agreement(*told))), agreement(*told))[1])
+        network.loss(batch)
+    return [alone, (whole - alone) / seen[0]]
 
 
 def _excess(found: list[float], kind: Agreement, own: torch.Tensor, others: torch.Tensor, taught: torch.Tensor, *rest: Any) -> torch.Tensor:

@@ -8,7 +8,7 @@ import pytest
 
 from autorec_kernel.contracts import Target
 from autorec_planner.orders import drafts, in_order
-from autorec_planner.probes import Probe
+from autorec_planner.probes import Probe, in_turn
 from autorec_planner.verdict import Verdict
 from autorec_planner.workshop import Setting
 
@@ -99,3 +99,9 @@ def test_the_price_of_latency_counts_as_much_as_bytes() -> None:
     quick, small = probe("q/a", 500, touched=["t"], left=0.0), probe("q/b", 600, touched=["t"], left=0.0, dearer=(200.0, 2000.0))
     assert names(best(quick, small)) == ["q/a"]
     assert names(best(quick, small, target=Target("kit", max_drop=0.01, max_bytes=400))) == ["q/b"]
+
+
+def test_each_compressor_is_tried_once_before_any_is_tried_twice() -> None:
+    told = [("a", "module"), ("a", "module"), ("b", "graph"), ("b", "graph"), ("c", "module"), ("d", "graph"), ("c", "module")]
+    waiting = [Setting(name, {"at": place}, form) for place, (name, form) in enumerate(told)]  # type: ignore[arg-type]
+    assert [one.config["at"] for one in in_turn(waiting)] == [2, 5, 3, 0, 4, 1, 6]

@@ -70,8 +70,9 @@ class Trainer:
     """How a compressor trains another model in place of the one it is given.
 
     Args:
-        train: Trains the candidate of a genotype on the training rows of a feature set for so many epochs, from the weights that the last
-            argument gives a new network (None = none); raises `NotApplicable` where the time that is left is too short for it.
+        train: Trains the candidate of a genotype on the training rows of a feature set for so many epochs; raises `NotApplicable` where
+            the time that is left is too short for it. The last argument gives a new network its weights (None = none); evaluators
+            without an attribute `begin` take no notice of it.
         teachers: Returns trained models and their weights (1 in sum): the ensemble of the search, or the model itself.
         options: Those of the evaluator that the recipe states.
     """

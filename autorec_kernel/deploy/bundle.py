@@ -189,7 +189,7 @@ def _members(
 
 
 def _golden(model: ServedModel, spec: Mapping[str, Any], sample: Mapping[str, np.ndarray]) -> tuple[dict[str, Any], dict[str, bytes]]:
-    widest = max((value[0].size for value in sample.values()), default=1)
+    widest = max([1, *(sample[name].shape[1] for name in spec["lengths"] if name in sample)])
     count = min(_GOLDEN_ROWS, max(8, _GOLDEN_STEPS // widest), *map(len, sample.values())) if sample else 1
     inputs = tile_rows({name: np.asarray(sample[name]) for name in spec["inputs"]}, count)
     outputs = Graph(model.graph, spec, name=f"{model.role}.onnx").run(inputs)

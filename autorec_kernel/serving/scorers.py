@@ -117,7 +117,7 @@ class RowScorer(Scorer):
 
     def _block(self, request: Request, user: Mapping[str, np.ndarray], items: np.ndarray) -> np.ndarray:
         assert self._items is not None
-        histories = [request.history] * len(items) if request.given else None
+        histories = [request.history] * len(items) if request.given and self._rest else None
         rest = self._read(self._rest, np.array([request.row]), items, histories)
         repeated = {name: value if name in self.graph.once else np.repeat(value, len(items), axis=0) for name, value in user.items()}
         inputs = {**repeated, **{name: value[items] for name, value in self._items.items()}, **rest}

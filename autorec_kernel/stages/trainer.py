@@ -36,8 +36,7 @@ def teachers_of(place: Workplace, features: FeatureSet, trials: Sequence[Trial],
         if left < 0:
             break
         taken.append((row["trial"], row["weight"]))
-    total = sum(weight for _, weight in taken)
-    return [(number, round(weight / total, 6)) for number, weight in taken] or [(chosen.number, 1.0)]
+    return [(number, round(weight / sum(share for _, share in taken), 6)) for number, weight in taken] or [(chosen.number, 1.0)]
 
 
 def _fit_seconds(trials: Sequence[Trial], number: int) -> float:
@@ -72,7 +71,8 @@ def trainer_of(
     def train(genotype: Mapping[str, Any], view: FeatureSet, epochs: int, begin: Callable[[Any], object] | None = None) -> TrainedModel:
         left_for(epochs)
         evaluator = place.kernel.create("evaluator", evaluator_of(place.kernel, place.recipe), **place.recipe.evaluator_options)
-        evaluator.begin = begin or getattr(evaluator, "begin", None)
+        if begin is not None and hasattr(evaluator, "begin"):
+            evaluator.begin = begin
         found = evaluator.refit(Genotype(genotype), {"best_epoch": epochs}, judge.context_for(place, view, chosen.number, deadline))
         if deadline is not None and time.monotonic() > deadline:
             raise NotApplicable(f"the time was up before {epochs} epochs")

@@ -15,10 +15,12 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 from contextlib import suppress
 from functools import cache
 from operator import attrgetter
+from threading import Timer
 from typing import Any
 
 from autorec_kernel.testing.violation import Skipped, violated
@@ -26,8 +28,9 @@ from autorec_kernel.testing.violation import Skipped, violated
 __all__ = ["in_fresh_process", "main"]
 
 _LIMIT_SECONDS = 180.0
-_SERVE = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from autorec_kernel.testing.fresh import main; main()"
-_FORKS = hasattr(os, "fork")
+_STARTING_SECONDS = 60.0  # of a server, and of killing what takes too long
+_SERVE = "import sys, json; sys.path[:], forks = json.loads(sys.argv[1]); from autorec_kernel.testing.fresh import main; main(forks)"
+_FORKS = hasattr(os, "fork") and sys.platform != "darwin"  # where libraries that torch loads do not survive it
 _LIBRARIES = ("pandas", "torch")
 
 
@@ -59,12 +62,16 @@ def _answered(asked: dict[str, Any], hash_seed: int) -> dict[str, Any]:
 
 def _told(server: subprocess.Popen[str], asked: dict[str, Any]) -> dict[str, Any]:
     assert server.stdin is not None and server.stdout is not None
+    timer = Timer(_LIMIT_SECONDS + _STARTING_SECONDS, server.kill)
+    timer.start()
     try:
         server.stdin.write(json.dumps(asked) + "\n")
         server.stdin.flush()
         line = server.stdout.readline()
     except BrokenPipeError:
         line = ""
+    finally:
+        timer.cancel()
     if not line:
         _server.cache_clear()
         return {"failed": f"its process ended with exit code {_ended(server)}"}
@@ -87,45 +94,60 @@ def _ended(server: subprocess.Popen[str]) -> int:
 
 def _started(hash_seed: int) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONHASHSEED": str(hash_seed), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", _SERVE, json.dumps(sys.path)]
+    command = [sys.executable, "-c", _SERVE, json.dumps([sys.path, _FORKS])]
     return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-def main() -> None:
+def main(forks: bool = _FORKS) -> None:
     """Answer each request, a line of JSON on standard input, by a line of JSON on standard output."""
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what a component prints is no answer
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what a component prints is no answer
     for library in _LIBRARIES:
         with suppress(ImportError):
             importlib.import_module(library)
     for line in sys.stdin:
         asked = json.loads(line)
-        importlib.import_module(asked["function"].partition(":")[0])
-        answers.write((_forked(asked) if _FORKS else _computed(asked)) + "\n")
+        sys.path[:] = asked["path"]
+        answers.write((_forked(asked) if forks else _computed(asked)) + "\n")
         answers.flush()
 
 
 def _forked(asked: dict[str, Any]) -> str:
+    importlib.import_module(asked["function"].partition(":")[0])  # the kit's own: requests share it
     reads, writes = os.pipe()
     child = os.fork()  # this process has one thread and opens nothing that a child could disturb
     if not child:
         try:
+            os.setpgid(0, 0)
             with os.fdopen(writes, "w") as answer:
-                answer.write(_computed(asked))
+                answer.write(_computed(asked) + "\n")
         finally:
             os._exit(1)  # an answer is what counts
     os.close(writes)
-    with os.fdopen(reads) as answer:
-        told = _read(answer, child)
+    with os.fdopen(reads, "rb", buffering=0) as answer:
+        told = _line(answer.fileno(), child)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    return told or json.dumps({"failed": f"its process ended with exit code {code}"})
+    _end(child)  # and what it started
+    return told if told is not None else json.dumps({"failed": f"its process ended with exit code {code}"})
 
 
-def _read(answer: Any, child: int) -> str:
-    if select.select([answer], [], [], _LIMIT_SECONDS)[0]:
-        return str(answer.read())
-    os.kill(child, signal.SIGKILL)
-    return json.dumps({"failed": f"it took more than {_LIMIT_SECONDS:.0f} seconds"})
+def _end(group: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, signal.SIGKILL)
+
+
+def _line(answer: int, child: int) -> str | None:
+    """Return what a process writes up to the end of a line; None where it ends before. One that takes too long is ended."""
+    told, ends = b"", time.monotonic() + _LIMIT_SECONDS
+    while not told.endswith(b"\n"):
+        if not select.select([answer], [], [], max(0.0, ends - time.monotonic()))[0]:
+            _end(child)
+            return json.dumps({"failed": f"it took more than {_LIMIT_SECONDS:.0f} seconds"})
+        part = os.read(answer, 1 << 16)
+        if not part:
+            return None
+        told += part
+    return told.decode().strip()
 
 
 def _computed(asked: dict[str, Any]) -> str:

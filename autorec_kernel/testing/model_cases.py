@@ -105,7 +105,7 @@ def context_for(model: TrainedModel, features: Any, seed: int = 0, kernel: Any =
     return CompressionContext(TARGET, features, sample, _fine_tuned, rng, {"bytes": 1e6}, trainer)
 
 
-def _no_time(genotype: Mapping[str, Any], features: Any, epochs: int) -> TrainedModel:
+def _no_time(genotype: Mapping[str, Any], features: Any, epochs: int, begin: Any = None) -> TrainedModel:
     raise NotApplicable(f"{epochs} epochs are more than the time that is left")
 
 

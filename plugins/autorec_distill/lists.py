@@ -31,11 +31,19 @@ _REST = 3  # what these are divided by where the student begins with the values 
 _FEWEST = 30  # contexts below which a teacher says too little
 _ITEMS = 100_000  # most items of a catalogue that is computed, by a tower, in every step
 _TRIED, _STEPS = 16, 50  # users, and steps of each, on whom the answers of single steps are tried
+_OPTIONS = (
+    "schedule",
+    "warmup",
+    "plateau_patience",
+    "plateau_factor",
+    "clip_norm",
+    "precision",
+)  # of an evaluator, or of the one it builds on
 _N = TypeVar("_N", bound=Network)
 
 
 class Lists:
-    """Trains a copy of the blueprint with smaller widths on its own loss and on a teacher's lists (Tang and Wang 2018).
+    """Trains a copy of the blueprint with smaller widths or fewer layers on its own loss and on a teacher's lists (Tang and Wang 2018).
 
     The teacher's best items and their scores are taken once, for a sample of the positions, rows or users that training meets, and found
     again in each batch by a hash of the history that it shows. What they are compared by is an option (see `agreement`). Scores of both
@@ -47,7 +55,9 @@ class Lists:
         """Options."""
 
         size: Annotated[float, Float(0.1, 1.0)] = Field(0.5, gt=0, le=1, description="Share that is left of every width above 8.")
-        depth: Annotated[float, Float(0.25, 1.0)] = Field(1.0, gt=0, le=1, description="Share that is left of the layers.")
+        depth: float = Field(
+            1.0, gt=0, le=1, description="Share that is left of the layers, and of other whole numbers that are at most 8."
+        )
         epochs: int | None = Field(
             None,
             ge=1,
@@ -77,7 +87,7 @@ class Lists:
         self.config = config
 
     def propose(self, model: CompressedModel, target: Target) -> Iterable[ComponentConfig]:
-        """Yield a third of the layers, half of the widths and both, for a retriever that was found by a search and learned by gradient."""
+        """Yield a third of the layers, half of the widths, both, and a quarter of the widths, for a retriever that learned by gradient."""
         module = model.model.module
         if not getattr(module, "tasks", ()) and "genotype" in model.model.provenance and getattr(module, "trainable", False):
             yield self.config.model_copy(update={"size": 1.0, "depth": self.config.depth / 3})
@@ -99,7 +109,7 @@ class Lists:
             raise NotApplicable("a closed form learns nothing from a teacher")
         shrunk = smaller(genotype, self.config.size, context.features.schema, trainer.kernel, self.config.depth)
         if shrunk is None:
-            raise NotApplicable("no width of the model is above 8, and no layer can be left out")
+            raise NotApplicable("nothing of the model can be smaller: no width is above 8, or no layer can be left out")
         candidate = decode(shrunk, context.features.schema, trainer.kernel)
         network = _built(candidate, context, trainer, Taught)
         rest = _REST if begin(network, given.module) else 1
@@ -191,7 +201,8 @@ def _built(candidate: Candidate, context: CompressionContext, trainer: Trainer, 
 def _settings(candidate: Candidate, epochs: int, options: Mapping[str, Any]) -> FitSettings:
     """Return how the candidate is trained: as the recipe and its training genes say, as far as `fit` knows them, without an early end."""
     known = {one.name for one in fields(FitSettings)} - {"epochs", "patience", "sparse", "horizon", "factors"}
-    told = {name: value for name, value in {**options, **candidate.training}.items() if name in known}
+    options = {name: value for name, value in options.get("full", options).items() if name in _OPTIONS}
+    told = options | {name: value for name, value in candidate.training.items() if name in known}
     return FitSettings(**told, epochs=epochs, patience=0, sparse="off")  # a lesson reads whole tables
 
 

@@ -14,11 +14,12 @@ from autorec_kernel.features import FeatureSet
 from autorec_kernel.models.scoring import rank_block
 from autorec_kernel.records.model import TrainedModel
 
-__all__ = ["Ranked", "ranked", "spread_of"]
+__all__ = ["WHOLE", "Ranked", "ranked", "spread_of"]
 
 Teachers = Sequence[tuple[TrainedModel, float]]
 _CELLS = 4_000_000  # scores held at a time: 16 MB
 _LOWEST = -6e4  # what float16 holds
+WHOLE = 8192  # items up to which students are compared on all of them, and not on a sample
 _HIGHEST = 60.0  # of a logarithm: what a sum in float32 holds
 _FIRST = 512  # contexts that the spread of scores is taken from
 _made: WeakKeyDictionary[nn.Module, dict[tuple[object, ...], Ranked]] = WeakKeyDictionary()  # by the first teacher: students share them
@@ -33,7 +34,7 @@ class Ranked:
         items: int32 [P, k], item rows, best first; 0 = nothing more is left.
         scores: float16 [P, k], scores less the best one, in units of their spread.
         rest: float32 [P], log of the sum of exp(score / temperature) over all other items, on that scale. Items chosen before are among
-            them: a student that had to give these nothing would be taught to turn away from what its users like.
+            them up to `WHOLE` items: a student that had to give these nothing would be taught to turn away from what its users like.
         others: Items that a list leaves over.
     """
 
@@ -78,11 +79,14 @@ def _asked(teachers: Teachers, features: FeatureSet, contexts: Contexts, count: 
         order = np.argsort(-values, axis=1, kind="stable")
         best, values = np.take_along_axis(best, order, 1), np.take_along_axis(values, order, 1)
         unit = unit or _spread(values)
-        np.put_along_axis(block, best, -np.inf, 1)
-        tail = (block - values[:, :1]) / (unit * temperature)
+        real = np.isfinite(values)
+        top = np.where(real[:, :1], values[:, :1], 0.0)  # where nothing is left to list
+        others = block if features.schema.items <= WHOLE else fresh  # a few draws meet hardly anything of what was chosen before
+        np.put_along_axis(others, best, np.where(real, -np.inf, np.take_along_axis(others, best, 1)), 1)
+        tail = (others - top) / (unit * temperature)
         rest[part] = np.log(np.exp(tail.clip(max=_HIGHEST)).sum(1) + 1e-30)
-        items[part] = np.where(np.isfinite(values), best, 0)
-        scores[part] = np.maximum((values - values[:, :1]) / unit, _LOWEST)
+        items[part] = np.where(real, best, 0)
+        scores[part] = np.maximum((values - top) / unit, _LOWEST)
     return Ranked(contexts.keys, items, scores, rest, features.schema.items - 1 - count)
 
 

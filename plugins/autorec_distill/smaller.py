@@ -17,7 +17,7 @@ from autorec_kernel.space.config_genes import genes_of
 
 __all__ = ["begin", "smaller"]
 
-_WIDTH = 8  # whole numbers above it are widths, others numbers of layers, crosses or experts
+_WIDTH = 8  # whole numbers above it are widths; where none of a domain is, they are numbers of layers, crosses or experts
 
 
 def smaller(genotype: Mapping[str, Any], size: float, schema: FeatureSchema, kernel: Kernel, depth: float = 1.0) -> Genotype | None:
@@ -58,12 +58,15 @@ def _cut(domain: Domain, value: Any, size: float, depth: float) -> Any:
     """Return the member of a domain nearest below the wanted share, a multiple of 8 where all choices are wider; else the value itself."""
     if isinstance(domain, Ints):
         return tuple(_cut(domain.item, one, size, 1.0) for one in value[: max(domain.length.low, round(len(value) * depth))])
-    if isinstance(value, bool) or not isinstance(value, int) or (size if value > _WIDTH else depth) == 1:
+    if isinstance(value, bool) or not isinstance(value, int) or not isinstance(domain, (Int, Choice)):
         return value
-    wanted = max(1, round(value * (size if value > _WIDTH else depth)))
+    choices = [one for one in domain.values() if isinstance(one, int)] if isinstance(domain, Choice) else [domain.high]
+    share = size if value > _WIDTH else depth if max(choices, default=0) <= _WIDTH else 1.0
+    if share == 1:
+        return value
+    wanted = max(1, round(value * share))
     if isinstance(domain, Int):
         return domain.low + max(0, wanted - domain.low) // domain.step * domain.step
-    choices = [one for one in domain.values() if isinstance(one, int)] if isinstance(domain, Choice) else []
     narrow = max(_WIDTH, wanted // _WIDTH * _WIDTH) if choices and min(choices) > _WIDTH else value
     return max((one for one in choices if one <= wanted), default=narrow)
 

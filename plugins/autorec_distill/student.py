@@ -36,7 +36,9 @@ class Student:
         """Options."""
 
         size: Annotated[float, Float(0.1, 1.0)] = Field(0.5, gt=0, le=1, description="Share that is left of every width above 8.")
-        depth: Annotated[float, Float(0.25, 1.0)] = Field(1.0, gt=0, le=1, description="Share that is left of layers, crosses and experts.")
+        depth: float = Field(
+            1.0, gt=0, le=1, description="Share that is left of layers, crosses, experts: of whole numbers that are at most 8."
+        )
         epochs: int | None = Field(
             None, ge=1, le=1000, description="Passes over the training rows; None = as many as were best for the model, and three at least."
         )
@@ -73,7 +75,7 @@ class Student:
             raise NotApplicable(f"{rows:,} training rows are too few for a student, which needs {_FEWEST:,}")
         shrunk = smaller(genotype, self.config.size, context.features.schema, trainer.kernel, self.config.depth)
         if shrunk is None:
-            raise NotApplicable("no width of the model is above 8, and no layer can be left out")
+            raise NotApplicable("nothing of the model can be smaller: no width is above 8, or no layer can be left out")
         view = taught(context.features, trainer.teachers(), self.config.weight)
         epochs = self.config.epochs or max(_EPOCHS, int(model.model.provenance.get("epochs", 0)))
         trained = trainer.train(shrunk, view, epochs, partial(begin, given=module))

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from autorec_distill.agreement import Agreement, agreement, alike
 from autorec_distill.contexts import Batch, Keys
-from autorec_distill.ranked import Ranked
+from autorec_distill.ranked import WHOLE, Ranked
 from autorec_kernel.models import Network
 from autorec_kernel.models.histories import stepped
 from autorec_kernel.records.architecture import Node
@@ -20,7 +20,6 @@ from autorec_kernel.records.architecture import Node
 __all__ = ["Lesson", "Taught", "counts_back", "every_step"]
 
 _SAMPLED = 128  # items of a batch that stand for all that are not in a list, where these are many
-_WHOLE = 8192  # items up to which all are scored at once: a product is quicker than many look-ups
 _NEAR = 10  # items of a list whose vectors are compared
 _CLOSE = 1e-4
 
@@ -100,7 +99,7 @@ def _others(
 ) -> torch.Tensor:
     """Return scores [R, S] of what stands for all items outside the lists int64 [R, k]; -inf where one is in its list."""
     catalogue = lesson.ranked.catalogue
-    if lesson.kind == "listwise" and catalogue <= _WHOLE:  # all of them: of a few draws the sum of shares comes out too small
+    if lesson.kind == "listwise" and catalogue <= WHOLE:  # all of them: of a few draws the sum of shares comes out too small
         scores = score(torch.arange(1, catalogue, device=items.device).expand(len(items), -1))
         return functional.pad(scores, (1, 0)).scatter(1, items, -torch.inf)[:, 1:]
     drawn = torch.randint(1, catalogue, (_SAMPLED,), device=items.device)
@@ -123,7 +122,7 @@ def _scorer(
     users = users.index_select(0, rows)
     parts = users.unbind(1) if users.dim() == 3 else (users,)  # of several vectors a user, the best one scores an item
 
-    if len(table) <= _WHOLE:
+    if len(table) <= WHOLE:  # a product is quicker than many look-ups
         all_of = torch.stack([part @ table.T for part in parts]).amax(0)
         return lambda items: all_of.gather(1, items)
 

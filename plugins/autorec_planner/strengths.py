@@ -45,11 +45,16 @@ def halved(probes: Sequence[Probe], scales: Mapping[str, Int | Float]) -> Settin
     Returns:
         None where no two that were built differ in one number alone, or nothing lies between.
     """
-    option, rows = _varied(sorted((row for row in probes if row.bytes), key=lambda row: -row.bytes), scales)
-    scale: Any = scales.get(option)
-    if len(rows) < 2 or not all(scale.contains(row.setting.config[option]) for row in rows):
+    rows = sorted((row for row in probes if row.bytes), key=lambda row: -row.bytes)
+    found = (_between(option, group, scales[option], rows) for option, group in _varied(rows, scales))
+    return next((setting for setting in found if setting is not None), None)
+
+
+def _between(option: str, rows: Sequence[Probe], scale: Any, known: Sequence[Probe]) -> Setting | None:
+    """Return the setting halfway, of rows that differ in one option, the mildest first; None where it is known or nothing lies between."""
+    if not all(scale.contains(row.setting.config[option]) for row in rows):
         return None
-    places = [scale.unit(row.setting.config[option]) for row in rows]  # the mildest first
+    places = [scale.unit(row.setting.config[option]) for row in rows]
     mild, hard = (0.0, 1.0) if places[0] < places[-1] else (1.0, 0.0)
     for row, place in zip(rows, places, strict=True):
         if row.reason:
@@ -60,18 +65,19 @@ def halved(probes: Sequence[Probe], scales: Mapping[str, Int | Float]) -> Settin
     value = float(f"{value:.{_DIGITS}g}") if isinstance(value, float) else value
     if not scale.contains(value) or any(abs(scale.unit(value) - place) < _ALIKE for place in places):
         return None
-    return replace(rows[0].setting, config={**rows[0].setting.config, option: value})
+    found = replace(rows[0].setting, config={**rows[0].setting.config, option: value})
+    return None if any(row.setting.config == found.config for row in known) else found
 
 
-def _varied(rows: Sequence[Probe], scales: Mapping[str, Int | Float]) -> tuple[str, list[Probe]]:
-    """Return a number of the domains, and the most probes, in their order, whose settings differ in it alone."""
+def _varied(rows: Sequence[Probe], scales: Mapping[str, Int | Float]) -> list[tuple[str, list[Probe]]]:
+    """Return the groups of probes that differ in one number of the domains alone: those with both verdicts first, then the largest."""
     groups: dict[tuple[str, str], list[Probe]] = {}
     for option in sorted(scales):
         for row in rows:
             rest = {key: value for key, value in row.setting.config.items() if key != option}
             groups.setdefault((option, repr(sorted(rest.items()))), []).append(row)
-    (option, _), found = max(groups.items(), key=lambda entry: len(entry[1]), default=(("", ""), list[Probe]()))
-    return option, found
+    found = [(option, group) for (option, _), group in groups.items() if len(group) > 1]
+    return sorted(found, key=lambda one: (len({bool(row.reason) for row in one[1]}) < 2, -len(one[1])))
 
 
 def _hope(rows: Sequence[Probe], name: str) -> tuple[bool, str]:

@@ -106,3 +106,27 @@ def test_the_deadline_reaches_the_training_itself_and_what_it_cut_is_not_taken(p
         found.train({"n": 0}, None, 2)  # type: ignore[arg-type]
     free = trainer_of(work, None, quick, quick[0], [(0, 1.0)], lambda *told: "model")  # type: ignore[arg-type]
     assert free.train({"n": 0}, None, 2) == "cut short" and seen == [ends, None]  # type: ignore[arg-type,comparison-overlap]
+
+
+@pytest.mark.parametrize("knows", [True, False])
+def test_first_weights_reach_an_evaluator_that_takes_them(place: Any, monkeypatch: pytest.MonkeyPatch, knows: bool) -> None:
+    class Plain:
+        __slots__ = ("begin",) if knows else ()
+
+        def refit(self, genotype: Any, details: Any, context: Any) -> Any:
+            return getattr(self, "begin", "none")
+
+    def made(*told: Any, **options: Any) -> Any:
+        found = Plain()
+        if knows:
+            found.begin = "its own"
+        return found
+
+    monkeypatch.setattr(trainer.judge, "context_for", lambda *told: None)
+    monkeypatch.setattr(trainer, "evaluator_of", lambda kernel, recipe: "kit/plain")
+    work = place(trials=3, evaluator_options={"schedule": "cosine"})
+    work.kernel = SimpleNamespace(create=made)
+    found = trainer_of(work, None, TRIALS[:1], TRIALS[0], [(0, 1.0)], lambda *told: "model")  # type: ignore[arg-type]
+    assert found.options == {"schedule": "cosine"}
+    told = [found.train({"n": 0}, None, 2, begin) for begin in (None, "weights")]  # type: ignore[arg-type]
+    assert told == (["its own", "weights"] if knows else ["none", "none"])

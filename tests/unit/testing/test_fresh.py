@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -65,7 +68,11 @@ def test_each_request_meets_a_process_of_its_own() -> None:
 
 def test_where_nothing_can_be_forked_each_request_starts_a_process_with_its_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fresh, "_FORKS", False)
-    assert ask("told", 2)[:3] == ["Plain", 1, "2"]
+    started = []
+    begin = fresh._started
+    monkeypatch.setattr(fresh, "_started", lambda seed: (started.append(begin(seed)), started[-1])[1])
+    answer = ask("told", 2)
+    assert answer[:3] == ["Plain", 1, "2"] and answer[3] == started[0].pid
 
 
 @pytest.mark.parametrize(
@@ -90,16 +97,29 @@ def test_what_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
             ask("waits")
 
 
-def waits(component: Any, config: Any) -> None:
-    import time
+def test_what_a_component_starts_and_leaves_behind_holds_nobody_up() -> None:
+    began = time.monotonic()
+    left = ask("starts")
+    assert time.monotonic() - began < 30
+    time.sleep(0.2)
+    stat = Path(f"/proc/{left}/stat")  # of who was killed and is not yet buried
+    assert not Path("/proc").is_dir() or not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"
 
+
+def starts(component: Any, config: Any) -> int:
+    process = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,), daemon=True)
+    process.start()
+    return int(process.pid or 0)
+
+
+def waits(component: Any, config: Any) -> None:
     time.sleep(60)
 
 
 def _hurried() -> subprocess.Popen[str]:
     code = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from autorec_kernel.testing import fresh; "
     code += "fresh._LIMIT_SECONDS = 0.2; fresh._LIBRARIES = (); "
-    command = [sys.executable, "-c", code + "fresh.main()", fresh.json.dumps(sys.path)]
+    command = [sys.executable, "-c", code + "fresh.main(True)", fresh.json.dumps(sys.path)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 

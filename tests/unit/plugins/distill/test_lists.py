@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from autorec_distill.agreement import Agreement, agreement, alike
-from autorec_distill.contexts import Keys, contexts_of
+from autorec_distill.contexts import Contexts, Keys, contexts_of
 from autorec_distill.lists import Lists, _tried, _vectors
 from autorec_distill.ranked import ranked
 from autorec_distill.smaller import begin, smaller
@@ -264,6 +264,30 @@ def test_what_was_chosen_before_is_in_no_list_where_nothing_is_chosen_twice(kern
             unit = (scores[lists.items[at][-1]] - scores[lists.items[at][0]]) / float(lists.scores[at, -1])
             rest = np.exp((np.delete(scores, [0, *lists.items[at]]) - scores[lists.items[at][0]]) / unit).sum()
             assert np.isclose(np.exp(lists.rest[at]), rest, rtol=2e-2)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_what_few_draws_would_never_meet_is_left_out(
+    kernel: Kernel, teacher: TrainedModel, monkeypatch: pytest.MonkeyPatch, whole: bool
+) -> None:
+    monkeypatch.setattr("autorec_distill.ranked.WHOLE", 10**6 if whole else 10)
+    once = walks(60, 3).drop_duplicates(["user_id", "item_id"])
+    features = build_features(open_dataset(once, task="recommend", protocol="leave-one-out"), kernel, task="recommend", seed=0)
+    seen = np.arange(1, ITEMS - 4)  # more than leave a full list
+    offsets = np.array([0, 3, 3 + len(seen), 3 + len(seen) + ITEMS])
+    contexts = Contexts(
+        np.arange(3), np.zeros(3, np.int64), offsets, np.concatenate([[1, 2, 3], seen, np.arange(1, ITEMS + 1)]).astype(np.int32)
+    )
+    lists = ranked([(replace(teacher, module=copy.deepcopy(teacher.module)), 1.0)], features, contexts, 10, 1.0)
+    assert np.isfinite(lists.rest).all() and np.isfinite(lists.scores).all()
+    assert [int((row > 0).sum()) for row in lists.items] == [10, 5, 0]
+    assert (lists.rest[1] > -5) == whole  # all others were chosen before: they have a share, or nothing is said of them
+    vectors = teacher.module.item_vectors().numpy()
+    scores = rank_block(teacher.module, features.state(), np.zeros(1, np.int64), (np.array([0, len(seen)]), seen), vectors)[0]
+    unit = (scores[lists.items[1][4]] - scores[lists.items[1][0]]) / float(lists.scores[1, 4])
+    if whole:
+        expected = np.exp((scores[seen] - scores[lists.items[1][0]]) / unit).sum()
+        assert np.isclose(np.exp(lists.rest[1]), expected, rtol=2e-2)
 
 
 def test_teachers_of_different_scales_are_heard_by_their_weights(kernel: Kernel, many: FeatureSet, teacher: TrainedModel) -> None:

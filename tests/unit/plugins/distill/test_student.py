@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from autorec_distill.labels import taught
-from autorec_distill.smaller import smaller
+from autorec_distill.smaller import _cut, smaller
 from autorec_distill.student import Student
 from autorec_kernel.contracts.deploy import CompressionContext, NotApplicable, Target, Trainer
 from autorec_kernel.contracts.evaluator import EvaluationContext, Rung
@@ -25,7 +25,7 @@ from autorec_kernel.models import row_metrics
 from autorec_kernel.models.scoring import predict_tasks
 from autorec_kernel.records.model import CompressedModel, TrainedModel
 from autorec_kernel.search.genes import assemble_space, chosen_among, decode, offers
-from autorec_kernel.space import Genotype
+from autorec_kernel.space import Bool, Choice, Genotype, Int, Ints
 
 pytestmark = pytest.mark.plugins
 USERS, ITEMS = 120, 60
@@ -123,6 +123,23 @@ def test_layers_are_left_out(kernel: Kernel, features: FeatureSet, blueprint: st
     genotype = genotype_of(kernel, features, blueprint, **{f"{blueprint}.{name}": value for name, value in genes.items()})
     found = smaller(genotype, 1.0, features.schema, kernel, 1 / 3)
     assert found is not None and dict(found) == {**genotype, **{f"{blueprint}.{name}": value for name, value in left.items()}}
+
+
+@pytest.mark.parametrize(
+    ("domain", "value", "left"),
+    [
+        (Int(1, 4), 3, 1),
+        (Int(1, 8), 8, 3),
+        (Int(4, 128), 8, 8),  # a rank
+        (Choice(4, 8, 16, 32), 8, 8),  # a width
+        (Choice(1, 2, 4), 4, 1),
+        (Choice("a", "b"), "a", "a"),
+        (Bool(), True, True),
+        (Ints(Int(8, 64), length=Int(2, 4)), (64, 32, 16, 8), (64, 32)),
+    ],
+)
+def test_what_counts_as_layers(domain: Any, value: Any, left: Any) -> None:
+    assert _cut(domain, value, 1.0, 1 / 3) == left
 
 
 def test_a_model_without_layers_has_no_student_of_fewer(kernel: Kernel, features: FeatureSet) -> None:

@@ -53,7 +53,21 @@ def test_two_options_that_differ_have_no_middle() -> None:
     assert halved(rows, {**SHARE, **STEPS}) is None
 
 
-def test_of_settings_in_two_options_those_count_that_differ_in_one() -> None:
-    rows = [probe(900, size=1.0, depth=0.33), probe(800, size=0.5, depth=1.0), probe(500, "lost", size=0.25, depth=1.0)]
-    found = halved(rows, {"depth": Float(0.25, 1.0), **SIZE})
-    assert found is not None and found.config == {"size": 0.375, "depth": 1.0}
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([(900, "", 1.0, 0.33), (800, "", 0.5, 1.0), (500, "lost", 0.25, 1.0)], (0.375, 1.0)),
+        ([(800, "", 0.5, 1.0), (500, "lost", 0.25, 1.0), (400, "lost", 0.25, 0.33)], (0.375, 1.0)),  # as a student proposes them
+        ([(900, "", 1.0, 0.33), (800, "", 0.5, 1.0), (700, "lost", 0.5, 0.33), (500, "lost", 0.25, 1.0)], (0.75, 0.33)),
+        ([(800, "", 0.5, 1.0), (700, "lost", 0.25, 0.33)], None),  # both differ
+    ],
+)
+def test_of_settings_in_two_options_those_count_that_differ_in_one(rows: list[Any], expected: Any) -> None:
+    found = halved([probe(weight, reason, size=size, depth=depth) for weight, reason, size, depth in rows], SIZE)
+    assert (None if found is None else (found.config["size"], found.config["depth"])) == expected
+
+
+def test_an_exhausted_group_hides_no_other() -> None:
+    rows = [probe(900, share=0.5, steps=8), probe(800, "lost", share=0.51, steps=8), probe(700, "lost", share=0.5, steps=64)]
+    found = halved(rows, {**SHARE, **STEPS})
+    assert found is not None and found.config == {"share": 0.5, "steps": 23}

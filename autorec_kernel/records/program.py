@@ -193,7 +193,7 @@ def run_program(program: Program, columns: Mapping[str, ColumnData], context: Re
     values = {name: columns[name] for name in program.inputs if name in columns}
     context = replace(context, lengths=_reached(program.steps, context.lengths)) if context.lengths else context
     single = {name: value for name, value in values.items() if len(value) == 1 < context.rows and context.histories is None}
-    many = values.keys() - single.keys() if context.histories is None else {*program.inputs}
+    many = values.keys() - single.keys() if context.histories is None else set(program.inputs)
     one = Frame(program.arrays, program.tables, replace(context, rows=1, places=None), single, program._cache)
     frame = replace(one, context=context, values={name: values[name] for name in values if name not in single}, found={})
     with np.errstate(all="ignore"):  # overflow of hostile numbers is cut at the end
@@ -201,7 +201,7 @@ def run_program(program: Program, columns: Mapping[str, ColumnData], context: Re
             if many.isdisjoint(step.inputs):
                 _run(one, step)
                 continue
-            frame.values.update({name: _spread(single[name], context.rows) for name in step.inputs if name in single.keys() - frame.values})
+            frame.values |= {n: _spread(single[n], context.rows) for n in step.inputs if n in single and n not in frame.values}
             _run(frame, step)
             many.add(step.output)
     done = {name: _finished(frame.values[name] if name in many else single[name]) for name in program.outputs}

@@ -126,7 +126,7 @@ class ServingState:
         user_keys = spread(users, rows, self.users.size + self.more_users.size - 1)
         item_keys = spread(items, rows, self.items.size + self.more_items.size - 1)
         user_rows, item_rows = np.where(user_keys < self.users.size, user_keys, 0), np.where(item_keys < self.items.size, item_keys, 0)
-        alone = given is None and users is not None and len(users) == 1 < rows
+        alone = given is None and rows > 1 and bool((user_keys == user_keys[0]).all())
         ask = Request(rows, user_rows, item_rows, user_keys, item_keys, given, columns or {}, clock, alone)
         return {name: self._input(self.schema[name], ask, lengths or {}) for name in names}
 

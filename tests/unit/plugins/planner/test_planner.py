@@ -231,7 +231,7 @@ def test_odd_options_of_a_plugin_cost_no_plan(plan: Any) -> None:
         calls: ClassVar[list[str]] = []
 
     found = plan(deadline=time.monotonic() + 60, a=Odd, b=fake({"cut": 100}))
-    assert [row["config"].get("share") for row in found.facts["probes"]] == [0.5, 0.75, 0.5]
+    assert [row["config"].get("share") for row in found.facts["probes"]] == [0.5, 0.5, 0.75]
     assert taken(found) == ["a", "b"]
 
 
@@ -266,7 +266,7 @@ def test_equal_requests_give_equal_plans_and_all_of_it_is_json(plan: Any) -> Non
     first, second = plan(**components), plan(**components)
     assert first.steps == second.steps
     facts = json.loads(json.dumps(dict(first.facts), allow_nan=False))
-    assert [row["bytes"] for row in facts["probes"]] == [990, 970, 995]
+    assert [row["bytes"] for row in facts["probes"]] == [990, 995, 970]
     assert facts["finalists"][-1]["steps"] == [] and facts["finalists"][facts["chosen"]]["bytes"] == 965
 
 

@@ -98,14 +98,14 @@ def test_what_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_a_component_starts_and_leaves_behind_holds_nobody_up() -> None:
-    left = ask("starts")  # it would be waited for for ten minutes, and the test be ended by its time limit
+    left = ask("starts")  # were it waited for, the time limit of the test would end this
     time.sleep(0.2)
     stat = Path(f"/proc/{left}/stat")  # of who was killed and is not yet buried
     assert not Path("/proc").is_dir() or not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"
 
 
 def starts(component: Any, config: Any) -> int:
-    process = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,), daemon=True)
+    process = multiprocessing.get_context("fork").Process(target=time.sleep, args=(3600,), daemon=True)
     process.start()
     return int(process.pid or 0)
 

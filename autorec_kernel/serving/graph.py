@@ -14,6 +14,7 @@ __all__ = ["ITEMS", "PACKED", "Graph", "fit_length"]
 
 ITEMS = "@items"  # output float32 [N, D] of a factorised retriever, which depends on no input
 PACKED = "\x1f"  # between the names of features whose columns are one input of the graph, side by side
+_FEW = 16  # ids up to which a list is compared more quickly than an array
 _NEGATIVE = 1 << 63  # the least that a negative int64 is as uint64
 
 
@@ -43,7 +44,7 @@ class Graph:
         ports = self._session.get_inputs()
         self._wanted = {one.name: [one.name] if one.name in self.inputs else one.name.split(PACKED) for one in ports}
         sizes = {port: [spec.get("sizes", {}).get(part) or _NEGATIVE for part in parts] for port, parts in self._wanted.items()}
-        self._sizes = {port: np.array(found, np.uint64) if len(found) > 1 else np.uint64(found[0]) for port, found in sizes.items()}
+        self._sizes = {port: np.array(found, np.uint64) if len(found) > 1 else found[0] for port, found in sizes.items()}
         axes = {part: one.shape[:1] for one in ports for part in self._wanted[one.name]}
         rows = [entry.shape[:1] for entry in self._session.get_outputs() if entry.shape[:1] in axes.values()]
         self.once = {name for name, axis in axes.items() if rows and axis not in rows}
@@ -95,6 +96,8 @@ class Graph:
         if value.dtype.kind not in "iu":
             return np.ascontiguousarray(value, dtype=np.float32)
         value = np.ascontiguousarray(value, dtype=np.int64)
+        if len(parts) == 1 and 0 < value.size <= _FEW and min(few := value.ravel().tolist()) >= 0 and max(few) < self._sizes[port]:
+            return value
         wrong = value.view(np.uint64) >= self._sizes[port]  # a negative one is the largest
         if np.count_nonzero(wrong):
             place = int(np.argwhere(wrong)[0][-1]) if len(parts) > 1 else 0

@@ -1,4 +1,4 @@
-"""`fold`: constants are computed, arithmetic on shapes is shortened, equal parts are kept once; every number stays bit for bit."""
+"""`fold`: constants are computed, arithmetic on shapes is shortened, equal parts are kept once; no bit of an answer changes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 from autorec_kernel.config import ComponentConfig
 from autorec_kernel.contracts.deploy import CompressionContext, NotApplicable, Target
 from autorec_kernel.records.model import CompressedModel
+from autorec_rewrite.bags import bags_counted
 from autorec_rewrite.check import check_equal
 from autorec_rewrite.net import bytes_of, net_of
 from autorec_rewrite.tidy import tidied
@@ -43,7 +44,7 @@ class Fold:
             NotApplicable: Nothing is left to fold, or an answer would change.
         """
         net = net_of(model)
-        small = tidied(net, model)
+        small = tidied(bags_counted(tidied(net, model), model), model)
         graph = bytes_of(small)
         if len(small.nodes) >= len(net.nodes) or len(graph) >= len(model.graph or b""):
             raise NotApplicable("nothing is left to fold: the export did all of it")

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from autorec_rewrite.joins import joined, nested
 from autorec_rewrite.net import Net, node, option
 from autorec_rewrite.probe import Shapes
 
@@ -98,47 +99,4 @@ def _straight(entry: onnx.NodeProto, made: Made, net: Net, shapes: Shapes, store
     return [node("Reshape", [before.input[0], entry.input[1]], entry.output[0])]
 
 
-def _joined(
-    entry: onnx.NodeProto, made: Made, net: Net, shapes: Shapes, stored: dict[str, np.ndarray]
-) -> list[onnx.NodeProto] | str | None:
-    """Return a Concat in which slices that lie side by side are one slice, or the whole value."""
-    if entry.op_type != "Concat" or entry.output[0] not in shapes.dims:
-        return None
-    axis = option(entry, "axis", 0) % max(1, len(shapes.dims[entry.output[0]]))
-    parts: list[tuple[str, str, int, int]] = []
-    for name in entry.input:
-        source, start, end = _slice_of(name, axis, made, net, shapes)
-        if parts and source and parts[-1][1] == source and parts[-1][3] == start:
-            parts[-1] = ("", source, parts[-1][2], end)
-        else:
-            parts.append((name, source, start, end))
-    if len(parts) == len(entry.input):
-        return None
-    inputs: list[str] = []
-    nodes: list[onnx.NodeProto] = []
-    for name, source, start, end in parts:
-        if not name and shapes.dims[source][axis] != end - start:
-            name = f"{entry.output[0]}.{start}"
-            bounds = {f"{name}.{key}": np.array([value], np.int64) for key, value in (("start", start), ("end", end), ("axis", axis))}
-            nodes.append(node("Slice", [source, *bounds], name))
-            stored |= bounds
-        inputs.append(name or source)
-    return inputs[0] if len(inputs) == 1 else [*nodes, node("Concat", inputs, entry.output[0], axis=axis)]
-
-
-def _slice_of(name: str, axis: int, made: Made, net: Net, shapes: Shapes) -> tuple[str, int, int]:
-    """Return (source, start, end) of a slice by constants on one axis; "" where a value is none."""
-    entry = made.get(name)
-    if entry is None or entry.op_type != "Slice" or len(entry.input) < 4 or entry.input[0] not in shapes.dims:
-        return "", 0, 0
-    starts, ends, axes = (net.whole(source) for source in entry.input[1:4])
-    steps = net.whole(entry.input[4]) if len(entry.input) > 4 and entry.input[4] else [1]
-    size = shapes.dims[entry.input[0]]
-    if not (starts and ends and axes) or steps != [1] or len(axes) != 1 or axes[0] % len(size) != axis or not isinstance(size[axis], int):
-        return "", 0, 0
-    limit = int(size[axis])  # type: ignore[arg-type]
-    start, end = (value + limit if value < 0 else min(value, limit) for value in (starts[0], ends[0]))
-    return entry.input[0], start, end
-
-
-MOVES: tuple[Move, ...] = (_picked, _dropped, _undone, _masked_twice, _turned, _straight, _joined)
+MOVES: tuple[Move, ...] = (_picked, _dropped, _undone, _masked_twice, _turned, _straight, joined, nested)

@@ -15,8 +15,10 @@ from autorec_kernel.contracts.deploy import CompressionContext, NotApplicable, T
 from autorec_kernel.deploy.export import graph_spec
 from autorec_kernel.records.model import CompressedModel
 from autorec_kernel.serving.graph import PACKED, Graph
+from autorec_rewrite.joins import flattened, nested
 from autorec_rewrite.net import Net, bytes_of, makers, net_of, node, option, readers, with_nodes
-from autorec_rewrite.probe import feeds
+from autorec_rewrite.probe import feeds, probed
+from autorec_rewrite.tidy import applied
 
 __all__ = ["PackedInputs"]
 
@@ -26,6 +28,8 @@ _SEED = 20_261_123
 
 class PackedInputs:
     """Makes one input of the numeric columns that a Concat joins, and one of the ids that it stacks; offsets are added in one step.
+
+    Lists of fields that are flattened afterwards are joined as flat rows, beside the numbers that they were joined with later.
 
     A session takes about a microsecond and a half for each input, more than most nodes. The new input is named after its features, with
     `PACKED` between the names, and a `Graph` fills it; features that the graph reads elsewhere too keep an input of their own.
@@ -53,10 +57,12 @@ class PackedInputs:
             NotApplicable: No two inputs are joined, or an answer would change.
         """
         net = net_of(model)
-        runs = list(_runs(net))
-        if not runs:
+        if not any(True for _ in _runs(net)):
             raise NotApplicable("no two inputs are joined by the graph")
-        graph = _packed(net, runs)
+        flat = net
+        for move in (flattened, nested):
+            flat = applied(flat, probed(flat, model), move)
+        graph = _packed(flat, list(_runs(flat)))
         _check(model, net, graph)
         return replace(model, graph=graph)
 

@@ -13,7 +13,7 @@ from autorec_rewrite.moves import MOVES, Move
 from autorec_rewrite.net import Net, bytes_of, makers, node, readers, with_nodes
 from autorec_rewrite.probe import Shapes, Size, probed, run, told_once
 
-__all__ = ["Sizes", "tidied"]
+__all__ = ["Sizes", "applied", "tidied"]
 
 _ROUNDS = 8
 _TINY = 256  # bytes up to which a constant costs less than the nodes that make it
@@ -183,11 +183,12 @@ class Sizes:
 def _moved(net: Net, shapes: Shapes) -> Net:
     """Apply the moves, each to the graph that the one before it left."""
     for move in MOVES:
-        net = _apply(net, shapes, move)
+        net = applied(net, shapes, move)
     return net
 
 
-def _apply(net: Net, shapes: Shapes, move: Move) -> Net:
+def applied(net: Net, shapes: Shapes, move: Move) -> Net:
+    """Return the graph with a move made wherever it can be."""
     made = makers(net)
     names: dict[str, str] = {}
     nodes: list[onnx.NodeProto] = []

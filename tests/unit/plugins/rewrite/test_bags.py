@@ -1,0 +1,121 @@
+"""`rewrite/fold` on bags and joined fields: the table counts, the answers stay bit for bit, and what must be left alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+
+from autorec_kernel.contracts.deploy import NotApplicable
+from autorec_kernel.records.features import Feature
+from autorec_kernel.records.model import CompressedModel
+from autorec_rewrite.fold import Fold
+from autorec_rewrite.joins import flattened, nested
+from autorec_rewrite.net import bytes_of, net_of
+from autorec_rewrite.probe import probed
+from autorec_rewrite.tidy import applied
+from tests.unit.plugins.rewrite.rewrite_kit import answer, context, hand_made, operators, rewritten
+
+FOLD = Fold(Fold.Config())
+RNG = np.random.default_rng(4)
+IDS = np.array([[3, 1, 0], [0, 0, 0], [2, 2, 4]], np.int64)
+GENRES = Feature("genres", "bag", "item", vocabulary="items.genres", size=5)
+
+
+def node(kind: str, inputs: list[str], out: str, **options: Any) -> Any:
+    return helper.make_node(kind, inputs, [out], **options)
+
+
+def bag(rows: int = 12, *, size: int = 5, mean: bool = True, padding: int = 0, more: tuple[Any, ...] = ()) -> CompressedModel:
+    """Return the masked mean or sum of rows of a table that others' rows stand in too."""
+    nodes = [node("Add", ["genres", "first"], "place"), node("Gather", ["table", "place"], "rows")]
+    nodes += [
+        node("Equal", ["genres", "padding"], "empty"),
+        node("Not", ["empty"], "real"),
+        node("Cast", ["real"], "ones", to=TensorProto.FLOAT),
+    ]
+    nodes += [node("Unsqueeze", ["ones", "last"], "mask"), node("Mul", ["rows", "mask"], "masked")]
+    nodes += [node("ReduceSum", ["masked", "one"], "total", keepdims=0)]
+    if mean:
+        nodes += [node("ReduceSum", ["mask", "one"], "count", keepdims=0), node("Clip", ["count", "least"], "some")]
+    nodes += [node("Div", ["total", "some"], "y") if mean else node("Identity", ["total"], "y"), *more]
+    stored = {"table": RNG.normal(size=(rows, 4)).astype(np.float32), "first": np.array(6), "padding": np.array(padding)}
+    stored |= {"last": np.array([-1]), "one": np.array([1]), "least": np.float32(1)}
+    outputs = {"y": ["A", 4], **{entry.output[0]: ["A", "W", 4] for entry in more}}
+    return hand_made(nodes, stored, {"genres": ["A", "W"]}, outputs, [replace(GENRES, size=size)])
+
+
+def floats(model: CompressedModel) -> list[np.ndarray]:
+    """Return the tables of a graph."""
+    net = net_of(model)
+    return [value for name in net.stored if (value := net.array(name)) is not None and value.dtype == np.float32 and value.ndim == 2]
+
+
+@pytest.mark.parametrize(
+    ("mean", "left"), [(True, ["Gather", "ReduceSum", "Split", "Clip", "Div"]), (False, ["Gather", "ReduceSum", "Identity"])]
+)
+def test_a_small_bag_counts_itself(mean: bool, left: list[str]) -> None:
+    model = bag(mean=mean)
+    small = rewritten(FOLD, model)
+    assert operators(small) == left
+    np.testing.assert_array_equal(answer(small, {"genres": IDS}), answer(model, {"genres": IDS}))
+    (table,) = floats(small)
+    (whole,) = floats(model)
+    np.testing.assert_array_equal(table[1:, :4], whole[7:11])
+    assert table.shape == (5, 4 + mean)
+    assert not table[0].any()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"padding": 2},
+        {"rows": 310, "size": 300},  # quantisation makes such a table smaller, and would spoil its counts
+        {"more": (helper.make_node("Identity", ["masked"], ["each"]),)},
+    ],
+    ids=["another id is masked", "large", "others read the rows"],
+)
+def test_what_is_no_small_bag_stays(changed: dict[str, Any]) -> None:
+    with pytest.raises(NotApplicable, match="nothing is left"):
+        FOLD.compress(bag(**changed), context())
+
+
+def fields(flat: int = 12) -> CompressedModel:
+    """Return two ids and a bag that are looked up, listed, flattened and joined with numbers."""
+    nodes = [node("Unsqueeze", [name, "one"], f"{name}1") for name in "ab"] + [node("Concat", ["a1", "b1"], "ids", axis=1)]
+    nodes += [node("Gather", ["table", "ids"], "rows"), node("Gather", ["table", "genres"], "each")]
+    nodes += [node("ReduceSum", ["each", "one"], "sum", keepdims=0), node("Unsqueeze", ["sum", "one"], "listed")]
+    nodes += [node("Slice", ["rows", "zero", "one", "one"], "left"), node("Slice", ["rows", "one", "two", "one"], "right")]
+    nodes += [node("Concat", ["left", "listed", "right"], "fields", axis=1), node("Reshape", ["fields", "sizes"], "flat")]
+    nodes += [node("Concat", ["flat", "price", "age"], "y", axis=1)] if flat == 12 else [node("Identity", ["flat"], "y")]
+    numbers = {"zero": [0], "one": [1], "two": [2], "sizes": [-1, flat]}
+    stored = {"table": RNG.normal(size=(5, 4)).astype(np.float32), **{name: np.array(value) for name, value in numbers.items()}}
+    given: dict[str, Any] = {"a": ["A"], "b": ["A"], "genres": ["A", "W"], "price": ["A", 1], "age": ["A", 1]}
+    ids = [Feature(name, "id", "item", vocabulary=name, size=5) for name in ("a", "b")]
+    floats = [Feature(name, "numeric", "row", width=1) for name in ("price", "age")]
+    return hand_made(nodes, stored, given, {"y": ["A", 14 if flat == 12 else flat]}, [*ids, GENRES, *floats])
+
+
+def flat(model: CompressedModel) -> CompressedModel:
+    net = net_of(model)
+    for move in (flattened, nested):
+        net = applied(net, probed(net, model), move)
+    return replace(model, graph=bytes_of(net))
+
+
+def test_fields_are_joined_as_rows_beside_the_numbers() -> None:
+    model = fields()
+    found = flat(model)
+    assert operators(found).count("Concat") == 2  # of the ids, and of everything
+    assert not {"Unsqueeze"} & set(operators(found)[operators(found).index("Gather") :])
+    inputs = {"a": np.array([1, 4, 0]), "b": np.array([2, 0, 3]), "genres": IDS, "price": RNG.normal(size=(3, 1)).astype(np.float32)}
+    inputs["age"] = 2 * inputs["price"]
+    np.testing.assert_array_equal(answer(found, inputs), answer(model, inputs))
+
+
+def test_fields_that_are_not_flattened_row_by_row_stay_a_list() -> None:
+    model = fields(flat=4)
+    assert sorted(operators(flat(model))) == sorted(operators(model))

@@ -43,7 +43,7 @@ class EvaluationSet:
 
     @property
     def histories(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return (offsets, items), the form that `FeatureSet.user_inputs` takes."""
+        """Return (offsets, items), the form that `FeatureSet.pair_inputs` takes."""
         return self.history_offsets, self.history_items
 
     @property

@@ -146,7 +146,7 @@ class FeatureSet:
             rows: int64 [A] event rows; the candidate takes the place of the event's item, at the event's moment.
             candidates: int64 [A, C] item rows.
             users: int64 [A] user rows instead of `rows`.
-            histories: With `users`, as in `user_inputs`.
+            histories: With `users`: item rows of each, oldest first (`EvaluationSet.histories`), instead of what is stored.
         """
         if candidates is None or (rows is None) == (users is None):
             raise UsageError("pair_inputs needs candidates, and either rows or users")
@@ -164,23 +164,6 @@ class FeatureSet:
             elif feature.depends in ("item", "pair"):
                 found[feature.name] = self._scattered(feature, pieces, items, lengths or {})
         return {name: found[name] for name in names}
-
-    def user_inputs(
-        self,
-        names: Iterable[str],
-        users: np.ndarray,
-        upto: Upto = "train",
-        *,
-        histories: Histories | None = None,
-        lengths: Lengths | None = None,
-    ) -> dict[str, np.ndarray]:
-        """Return feature name → values of users at the end of training (`upto="valid"`: and validation).
-
-        Args:
-            users: int64 [A] user rows.
-            histories: Item rows of each user, oldest first (`EvaluationSet.histories`), instead of what is stored.
-        """
-        return self.state(upto).inputs(names, users=np.asarray(users, dtype=np.int64), histories=histories, lengths=lengths)
 
     def state(self, upto: Upto = "train") -> ServingState:
         """Return the serving state at the end of training (`upto="valid"`: and validation)."""

@@ -194,7 +194,8 @@ class AsOfTable:
 
     def _known(self, keys: np.ndarray) -> np.ndarray:
         keys = np.asarray(keys, dtype=np.int64)
-        return np.where((keys >= 0) & (keys < self.keys), keys, 0)
+        strange = keys.view(np.uint64) >= self.keys  # a negative one is the largest
+        return np.where(strange, 0, keys) if np.count_nonzero(strange) else keys
 
     def _state(self, start: np.ndarray, end: np.ndarray, length: int) -> np.ndarray:
         if self.kind == "sequence":

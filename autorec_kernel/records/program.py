@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,7 +18,7 @@ from autorec_kernel.records.steps import STEPS
 from autorec_kernel.records.table import ColumnData, Ragged, take_column
 from autorec_kernel.records.vocabulary import Vocabulary
 
-__all__ = ["Program", "ReadContext", "Step", "read_by", "run_program"]
+__all__ = ["Program", "ReadContext", "Step", "load_programs", "read_by", "run_program"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ class Program:
             full.add(name)
         return folded
 
-    def computed(self, names: Iterable[str], columns: Mapping[str, Any]) -> dict[str, Any]:
+    def computed(self, names: Iterable[str], columns: Mapping[str, Any], *, latest: bool = False) -> dict[str, Any]:
         """Return the values of the steps among `names`, as they are inside the program: float64 with NaN, or int64."""
         names = set(names)
         wanted, steps = set(names), []
@@ -107,13 +108,32 @@ class Program:
         asked = [step.output for step in reversed(steps) if step.output in names]
 
         def run(columns: dict[str, Any], rows: int) -> dict[str, Any]:
-            frame = Frame(self.arrays, self.tables, ReadContext(rows), columns, self._cache)
+            frame = Frame(self.arrays, self.tables, ReadContext(rows, latest=latest), columns, self._cache)
             with np.errstate(all="ignore"):
                 for step in reversed(steps):
                     _run(frame, step)
             return {name: frame.values[name] for name in asked}
 
         return in_blocks(run, given, len(next(iter(columns.values()))))
+
+    def parted(self, *groups: Mapping[str, Any]) -> tuple[Program, list[dict[str, Any]]]:
+        """Return the program that is left where what it makes of each group of columns alone is given, tables read at their end.
+
+        Beside it, for each group, the values that are given: those which other steps read, or which are outputs.
+        """
+        left, found = self, list[dict[str, Any]]()
+        for columns in groups:
+            alone, steps = set(columns), list[Step]()
+            for step in left.steps:
+                read = step.inputs[:1] if step.op == "as_of" else step.inputs  # of a table at its end no clock is asked
+                if step.op != "words" and alone.issuperset(read):
+                    alone.add(step.output)
+                else:
+                    steps.append(step)
+            wanted = {*self.outputs, *(name for step in steps for name in step.inputs)} & alone - set(left.inputs)
+            left = replace(left, inputs=(*left.inputs, *sorted(wanted)), steps=tuple(steps))
+            found.append(self.computed(wanted, columns, latest=True))
+        return left, found
 
     def _reads(self, names: Iterable[str]) -> set[str]:
         """Return the tables that values are made of."""
@@ -170,6 +190,19 @@ class Program:
             return cls(tuple(meta["inputs"]), steps, tuple(meta["outputs"]), own, tables)
         except (KeyError, TypeError, ContractError) as error:
             raise BundleError(f"a feature program is damaged: {error}") from error
+
+
+def load_programs(stored: Sequence[Mapping[str, Any]], arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[Program, str]]:
+    """Read programs, each once: features of one op share theirs, and a request runs it once."""
+    programs, found = dict[Any, Program](), dict[str, tuple[Program, str]]()
+    for number, meta in enumerate(stored):
+        prefix = f"program.{number}."
+        text = json.dumps({name: value for name, value in meta.items() if name not in ("feature", "output")}, sort_keys=True)
+        own = tuple((name.removeprefix(prefix), id(array)) for name, array in sorted(arrays.items()) if name.startswith(prefix))
+        if (text, own) not in programs:
+            programs[text, own] = Program.load(meta, arrays, prefix)
+        found[meta["feature"]] = programs[text, own], meta["output"]
+    return found
 
 
 def read_by(table: AsOfTable) -> set[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -13,7 +12,7 @@ from autorec_kernel.errors import BundleError, ContractError
 from autorec_kernel.records.asked import Request, rows_asked, spread
 from autorec_kernel.records.features import Feature, FeatureSchema
 from autorec_kernel.records.lists import offsets_of, take_lists
-from autorec_kernel.records.program import Program, ReadContext, run_program
+from autorec_kernel.records.program import Program, ReadContext, load_programs, run_program
 from autorec_kernel.records.table import Coded, ColumnData
 from autorec_kernel.records.vocabulary import Vocabulary
 
@@ -21,6 +20,7 @@ __all__ = ["Histories", "ServingState", "csr", "repeated", "typed", "without_pad
 
 Histories = Sequence[np.ndarray] | tuple[np.ndarray, np.ndarray]
 VERSION = 2
+_MOST = 50_000  # users and items of whom what features make of them alone is kept
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,6 +57,7 @@ class ServingState:
     more_items: Vocabulary = field(default_factory=lambda: Vocabulary.of(()))
     later: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.int64))
     _cache: dict[str, Coded] = field(default_factory=dict, repr=False)
+    _ahead: dict[int, tuple[Program, list[dict[str, Any]]]] = field(default_factory=dict, repr=False, init=False)
 
     def __post_init__(self) -> None:
         events = len(self.seen_items)
@@ -173,7 +174,7 @@ class ServingState:
         try:
             arrays = {**arrays, **{name: arrays[first] for name, first in meta["same"].items()}}
             tables = {name: arrays[f"feature.{index}"] for index, name in enumerate(meta["tables"])}
-            programs = _load_programs(meta["programs"], arrays)
+            programs = load_programs(meta["programs"], arrays)
             plain: dict[str, Any] = {name: arrays[name] for name in _PLAIN}
             ids: dict[str, Any] = {name: Vocabulary.load(arrays, f"{name}.") for name in _IDS}
             schema = FeatureSchema.from_json(meta["schema"])
@@ -201,8 +202,25 @@ class ServingState:
         memo = (id(program), *steps.items())
         if memo not in ask.found:
             context = ReadContext(ask.rows, latest=True, histories=ask.histories, lengths=steps)
-            ask.found[memo] = run_program(program, {**self._columns(program.inputs, ask), **ask.columns}, context)
+            left, taken = (program, {}) if steps else self._stored(program, ask)
+            ask.found[memo] = run_program(left, {**self._columns(left.inputs, ask), **ask.columns, **taken}, context)
         return typed(np.asarray(ask.found[memo][output]), feature)
+
+    def _stored(self, program: Program, ask: Request) -> tuple[Program, dict[str, ColumnData]]:
+        """Return what is left of a program for a request, and what it makes of its user or items alone: that is worked out once for all."""
+        sizes = {"user": self.users.size + self.more_users.size - 1, "item": self.items.size + self.more_items.size - 1}
+        if not ask.alone or max(sizes.values()) > _MOST or not ask.columns.keys().isdisjoint(self.columns.values()):
+            return program, {}
+        if id(program) not in self._ahead:
+            groups = []
+            for entity, keys in ((name, np.arange(size)) for name, size in sizes.items()):
+                users, items = (np.where(keys < known.size, keys, 0) for known in (self.users, self.items))
+                names = (f"@{entity}", f"@{entity}_key", self.columns.get(entity, ""))
+                groups.append(self._columns(names, Request(len(keys), users, items, keys, keys, None, {}, None)))
+            self._ahead[id(program)] = program.parted(*groups)
+        left, stored = self._ahead[id(program)]
+        places = zip(stored, (ask.user_keys[:1], ask.item_keys), strict=True)
+        return left, {name: value[keys] for values, keys in places for name, value in values.items()}
 
     def _columns(self, names: Iterable[str], ask: Request) -> dict[str, ColumnData]:
         """Return the columns that follow from entity rows and clock, those of `names` that are needed; what is of all rows alike once."""
@@ -237,19 +255,6 @@ class ServingState:
 
 _IDS = ("users", "items", "more_users", "more_items")
 _PLAIN = ("popularity", "seen_offsets", "seen_items", "seen_positive")
-
-
-def _load_programs(stored: Sequence[Mapping[str, Any]], arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[Program, str]]:
-    """Read programs, each once: features of one op share theirs, and a request runs it once."""
-    programs, found = dict[Any, Program](), dict[str, tuple[Program, str]]()
-    for number, meta in enumerate(stored):
-        prefix = f"program.{number}."
-        text = json.dumps({name: value for name, value in meta.items() if name not in ("feature", "output")}, sort_keys=True)
-        own = tuple((name.removeprefix(prefix), id(array)) for name, array in sorted(arrays.items()) if name.startswith(prefix))
-        if (text, own) not in programs:
-            programs[text, own] = Program.load(meta, arrays, prefix)
-        found[meta["feature"]] = programs[text, own], meta["output"]
-    return found
 
 
 def without_padding(inputs: Mapping[str, np.ndarray], schema: FeatureSchema) -> dict[str, np.ndarray]:

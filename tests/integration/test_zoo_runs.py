@@ -102,7 +102,7 @@ def test_a_bundle_of_two_towers_recommends_what_brute_force_over_stored_item_vec
     recommender = Recommender(folder)
     stored = recommender.graph.items()
     assert stored is not None and stored.shape == (features.schema.items, 16)
-    inputs = features.user_inputs(network.inputs, np.arange(1, features.schema.users))
+    inputs = features.state().inputs(network.inputs, users=np.arange(1, features.schema.users))
     with torch.no_grad():
         (queries,) = network.serve(*(torch.from_numpy(np.asarray(inputs[name])) for name in network.inputs))
     for user in range(1, features.schema.users):

@@ -115,6 +115,6 @@ def test_the_sets_of_real_splits_never_exclude_what_is_to_be_found(build: Callab
 def test_test_histories_hold_validation_and_equal_what_the_state_after_it_reads(build: Callable[..., FeatureSet]) -> None:
     features = build("recommend", opened=True)
     found = features.evaluation("test")
-    stored = features.user_inputs(["history"], found.users, "valid")["history"]
-    handed = features.user_inputs(["history"], found.users, histories=found.histories)["history"]
+    stored = features.state("valid").inputs(["history"], users=found.users)["history"]
+    handed = features.state().inputs(["history"], users=found.users, histories=found.histories)["history"]
     assert np.array_equal(stored, handed)

@@ -92,7 +92,7 @@ def test_rolling_counts_do_not_see_events_of_the_same_moment(build: Build) -> No
 
 def test_recommend_reads_validation_and_test_rows_at_the_cut(build: Build) -> None:
     features = build("recommend", opened=True)
-    cut = features.user_inputs(["history", "user.count"], features.user_rows)
+    cut = features.state().inputs(["history", "user.count"], users=features.user_rows)
     for split in ("valid", "test"):
         rows = features.rows(split)  # type: ignore[arg-type]
         found = features.row_inputs(["history", "user.count"], rows)
@@ -106,7 +106,7 @@ def test_training_and_serving_give_the_same_bytes(build: Build, task: str) -> No
     wanted = [f.name for f in features.schema.features if f.depends in ("user", "item")]
     users, items = np.arange(41), np.arange(41) % 31
     state = features.state().inputs(wanted, users=users, items=items)
-    by_user = features.user_inputs([n for n in wanted if features.schema[n].depends == "user"], users)
+    by_user = features.state().inputs([n for n in wanted if features.schema[n].depends == "user"], users=users)
     by_item = features.state().inputs([n for n in wanted if features.schema[n].depends == "item"], items=items)
     assert all({**by_user, **by_item}[name].tobytes() == state[name].tobytes() for name in wanted)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from autorec_kernel.records.as_of import AsOfTable, Measure
 from autorec_kernel.records.features import Feature, FeatureSchema
 from autorec_kernel.records.program import Program, Step
 from autorec_kernel.records.serving_state import ServingState, csr, repeated
+from autorec_kernel.records.steps import STEPS
 from autorec_kernel.records.vocabulary import Vocabulary
 from autorec_kernel.testing.data import coded
 
@@ -123,6 +125,61 @@ def test_many_rows_equal_one_by_one() -> None:
     for i in range(4):
         alone = state().inputs(names, users=users[i : i + 1], items=items[i : i + 1])
         assert all(np.array_equal(alone[name][0], together[name][i]) for name in names)
+
+
+def paired() -> ServingState:
+    """Return a state with features of a user, of an item and of both that one program makes, and ids that training never saw."""
+    tables = {
+        entity: AsOfTable.sums(EVENTS, size, key=f"@{entity}", measures=(Measure(), Measure("@positive"))).trimmed(1)
+        for entity, size in (("user", 3), ("item", 4))
+    }
+    ids = {f"v.{name}": array for name, array in Vocabulary.of(["z", "x"]).arrays().items()}
+    steps = (
+        Step("as_of", ("@user_key", "@clock"), "u", {"table": "user", "column": 1}),
+        Step("log1p", ("u",), "of user"),
+        Step("as_of", ("@item_key", "@clock"), "i", {"table": "item"}),
+        Step("lookup", ("what",), "row", {"vocabulary": "v"}),
+        Step("gather", ("row",), "vector", {"table": "vectors"}),
+        Step("minus", ("i", "of user"), "of both"),
+        Step("calendar", ("@clock",), "hour", {"part": "hour"}),
+        Step("plus", ("of both", "hour"), "with the hour"),
+        Step("fill", ("i",), "filled", {"value": 0.5}),
+    )
+    outputs = ("of user", "vector", "filled", "of both", "with the hour")
+    program = Program(
+        ("@user_key", "@item_key", "what", "@clock"), steps, outputs, {**ids, "vectors": np.arange(9.0).reshape(3, 3)}, tables
+    )
+    kinds = ("user", "item", "item", "pair", "pair")
+    features = tuple(Feature(name, "numeric", kind, width=1 + 2 * (name == "vector")) for name, kind in zip(outputs, kinds, strict=True))
+    given = state()
+    strangers = {"more_users": Vocabulary.of(["eve"]), "more_items": Vocabulary.of(["new"])}
+    return replace(
+        given, schema=FeatureSchema(features, users=3, items=4), tables={}, programs={n: (program, n) for n in outputs}, **strangers
+    )
+
+
+@pytest.mark.parametrize("clock", [None, 7 * 3_600_000_000_000])
+def test_what_is_made_of_one_key_alone_is_worked_out_once_for_all_keys(clock: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    found, names, items = paired(), [feature.name for feature in paired().schema.features], np.array([3, 0, 4, 1, 1, 2])
+    ran: list[tuple[str, int]] = []
+    for op in ("as_of", "gather", "minus"):
+        step = STEPS[op]
+        monkeypatch.setitem(STEPS, op, lambda frame, *more, op=op, step=step: ran.append((op, frame.context.rows)) or step(frame, *more))  # type: ignore[index, misc]
+    for user in (1, 3, 0, 2):
+        together = found.inputs(names, users=np.array([user]), items=items, clock=clock)
+        single = [found.inputs(names, users=np.array([user]), items=items[[i]], clock=clock) for i in range(len(items))]
+        for name in names:
+            np.testing.assert_array_equal(together[name], np.concatenate([one[name] for one in single]))
+    many = [one for one in ran if one[1] > 1]
+    assert [one for one in many if one[0] != "minus"] == [("as_of", 4), ("as_of", 5), ("gather", 5)]  # users and items, strangers too
+    assert [one for one in many if one[0] == "minus"] == [("minus", 6)] * 4
+
+
+def test_a_stated_id_column_is_read_and_not_what_was_worked_out() -> None:
+    stated, found = {"what": coded(["x", "z"])}, paired()
+    before = found.inputs(["vector"], users=np.array([1]), items=np.array([3, 1]))["vector"]
+    assert before.tolist() == [[3, 4, 5], [6, 7, 8]]
+    assert found.inputs(["vector"], users=np.array([1]), items=np.array([3, 1]), columns=stated)["vector"].tolist() == before[::-1].tolist()
 
 
 def test_the_state_survives_json_and_plain_arrays() -> None:

@@ -69,6 +69,12 @@ def test_a_small_bag_counts_itself(mean: bool, left: list[str]) -> None:
     assert not table[0].any()
 
 
+def test_a_table_may_take_more_bytes_than_the_masks_did() -> None:
+    model = bag(rows=70, size=60, more=(node("Gather", ["table", "genres"], "each"),))  # the other rows are read too
+    small = FOLD.compress(model, context())
+    assert len(small.graph or b"") > len(model.graph or b"") and len(operators(small)) == 6
+
+
 @pytest.mark.parametrize(
     "changed",
     [

@@ -13,20 +13,28 @@ from autorec_kernel.testing.table import CHECKS
 
 PLUGINS = sorted(point.name for point in entry_points(group="autorec.plugins") if point.dist and point.dist.name == "autorec-kernel")
 
-LONG = {  # seven seconds and more each, whose kinds and packages are met by quicker ones
+LONG = {  # four seconds and more each, whose kinds and packages are met by quicker ones
     "blueprint:baselines/ials",
     "blueprint:zoo/ple",
+    "compressor:prune/history",
+    "compressor:prune/magnitude",
     "compressor:prune/width",
     "executor:workers/local",
     "feature-op:features/groups",
     "feature-op:features/leanings",
     "model-block:blocks/als-items",
     "model-block:blocks/attention-gru",
+    "model-block:blocks/capsules",
     "model-block:blocks/continued-gru",
+    "model-block:blocks/dilated-convolution",
+    "model-block:blocks/encoder",
+    "model-block:blocks/experts",
     "model-block:blocks/fold-in",
     "model-block:blocks/gru",
     "model-block:blocks/lstm",
     "model-block:cascade/rerank",
+    "search-strategy:bayes/tpe",
+    "search-strategy:progressive/progressive",
     "search-strategy:reinforce/controller",
     "search-strategy:search/auto",
 }

@@ -50,7 +50,7 @@ def bundled(network: Any, features: Any, folder: Path, task: str) -> Recommender
 
 RETRIEVERS = (
     *("baselines/popularity", "baselines/item-knn", "baselines/ease", "baselines/recency-ease"),
-    *("zoo/mf", "zoo/sasrec", "zoo/mind", "zoo/gru4rec"),
+    *("zoo/mf", "zoo/sasrec", "zoo/mind", pytest.param("zoo/gru4rec", marks=pytest.mark.slow)),
 )
 RANKERS = ("baselines/logistic-regression", "zoo/deepfm", "zoo/dcnv2", "zoo/din")
 

@@ -14,6 +14,7 @@ from autorec_kernel.serving.requests import concat
 from tests.integration.test_bundle_answers import bundled, trained
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("blueprint", ["cascade/reranked"])
 def test_a_bundle_recommends_what_the_cascade_ranks_first(tmp_path: Path, blueprint: str) -> None:
     network, features, _ = trained(Kernel.discover(), blueprint, "recommend")

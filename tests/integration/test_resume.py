@@ -86,6 +86,7 @@ def test_a_crash_while_one_bundle_takes_the_place_of_another_is_repaired_by_resu
     crashing(tmp_path / "run", reference, "result.json:2", "swap:1", "swap:1", "swap:2", "member:2")
 
 
+@pytest.mark.slow
 def test_resuming_a_finished_run_changes_nothing(tmp_path: Path, reference: Any) -> None:
     table, undisturbed, _ = reference
     out = shutil.copytree(undisturbed, tmp_path / "run")
@@ -95,6 +96,7 @@ def test_resuming_a_finished_run_changes_nothing(tmp_path: Path, reference: Any)
     assert differences(undisturbed, out) == []
 
 
+@pytest.mark.slow
 def test_a_second_run_in_the_same_folder_stops_at_once(tmp_path: Path, reference: Any) -> None:
     table, _, _ = reference
     out = tmp_path / "run"

@@ -20,6 +20,7 @@ from autorec_kernel.errors import UnknownNameError
 from autorec_kernel.features import FeatureSet
 from autorec_kernel.serving import Recommender
 
+pytestmark = pytest.mark.slow  # a whole run of twenty seconds
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "reference" / "result.schema.json").read_text(encoding="utf-8"))
 LABELS = ("click", "buy", "minutes")
 NAMES = {"auc:click", "log_loss:click", "auc:buy", "log_loss:buy", "rmse:minutes", "mae:minutes"}

@@ -41,6 +41,7 @@ def test_an_installed_template_is_listed_with_its_distribution(site: Path, tmp_p
     assert row[:5] == ["model-block", "template/gate", "ok", "autorec-plugin-template", "0.1.0"]
 
 
+@pytest.mark.slow
 def test_an_installed_template_keeps_its_contract(site: Path, tmp_path: Path) -> None:
     _run(["-c", ENTRY, "plugins", "check", "template"], tmp_path, site)
 

@@ -136,6 +136,7 @@ def test_a_trial_that_takes_too_much_memory_is_ended_and_the_parent_stays_small(
     assert psutil.Process().memory_info().rss - before < 50 * 2**20
 
 
+@pytest.mark.slow
 def test_what_earlier_trials_leaked_is_not_held_against_a_trial(submit: Submit) -> None:
     found = [submit("keeps-much", trial, memory_bytes=CAP + 300 * 2**20).result(WAIT) for trial in range(3)]
     assert [one.status for one in found] == ["complete"] * 3
@@ -242,6 +243,7 @@ def test_a_relative_run_folder_is_understood_from_here(shared: LocalWorkers, run
     assert shared.submit(task_of(Path(run.name), "report")).result(WAIT).details["rows"] == 336
 
 
+@pytest.mark.slow
 def test_results_do_not_depend_on_workers_or_order(run: Path) -> None:
     tasks = [task_of(run, "waits", trial) for trial in range(12)]
     told = []
@@ -317,6 +319,7 @@ def test_a_cancelled_task_is_not_run(shared: LocalWorkers, run: Path) -> None:
     assert shared.submit(task_of(run, "quick")).result(WAIT).status == "complete"
 
 
+@pytest.mark.slow
 def test_pools_leave_no_threads_and_no_descriptors_behind(run: Path) -> None:
     def state() -> tuple[int, int]:
         return threading.active_count(), psutil.Process().num_fds() if hasattr(psutil.Process, "num_fds") else 0

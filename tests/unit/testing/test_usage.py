@@ -125,6 +125,7 @@ def test_six_of_ten_blocks_of_the_zoo_serve_two_or_more_blueprints(users: dict[s
     assert share_of_shared(zoo) >= 0.6, f"blocks with fewer than two users: {alone}"
 
 
+@pytest.mark.slow
 def test_the_command_line_prints_users_as_text_and_as_json(
     users: dict[str, tuple[str, ...]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

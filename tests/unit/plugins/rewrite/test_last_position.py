@@ -234,7 +234,7 @@ MODELS = {  # blueprint → largest share of the work that is left
     "zoo/gru4rec": 0.90,
     "zoo/bst": 0.30,
 }
-QUICK = {"zoo/sasrec", "zoo/stamp"}
+QUICK = {"zoo/stamp"}
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in MODELS])

@@ -67,6 +67,7 @@ def searched(folder: Path, table: Path, evaluator: str, *, results: int | None =
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("evaluator", sorted(OPTIONS))
 def test_a_run_is_replayed_bit_for_bit_without_any_artefact_and_after_a_stop(tmp_path: Path, table: Path, evaluator: str) -> None:
     whole = searched(tmp_path / "whole", table, evaluator)

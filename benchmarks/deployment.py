@@ -62,8 +62,9 @@ CASES = {
         {
             "task": "recommend",
             "protocol": "leave-one-out",
-            "fixed": {"zoo/sasrec.max_len": 200, "zoo/sasrec.dropout_rate": 0.2, "zoo/sasrec.loss": "softmax"},
-            "evaluator_options": {"epochs": 12, "patience": 5, "batch_size": 256, "schedule": "cosine", "warmup": 0.05},
+            "fixed": {"zoo/sasrec.max_len": 200, "zoo/sasrec.hidden_size": 64, "zoo/sasrec.num_layers": 2, "zoo/sasrec.loss": "softmax"},
+            "rungs": (0.15, 1.0),
+            "evaluator_options": {"epochs": 18, "patience": 5, "batch_size": 256, "schedule": "cosine", "warmup": 0.05},
             "defaults": {"retriever.training.learning_rate": 0.002},
         },
         sides=False,

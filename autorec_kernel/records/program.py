@@ -266,6 +266,6 @@ def _finished(value: Any) -> np.ndarray | Ragged:
     array = np.asarray(value)
     if array.dtype.kind != "f":
         return array.astype(np.int64)
-    clipped = np.clip(array, -1e30, 1e30)
-    safe: np.ndarray = np.where(np.isnan(clipped), 0.0, clipped).astype(np.float32)
+    safe: np.ndarray = np.minimum(np.maximum(array, -1e30), 1e30).astype(np.float32)
+    safe[np.isnan(safe)] = 0.0
     return safe.reshape(len(safe), 1) if safe.ndim == 1 else safe

@@ -129,7 +129,8 @@ class ServingState:
         user_rows, item_rows = np.where(user_keys < self.users.size, user_keys, 0), np.where(item_keys < self.items.size, item_keys, 0)
         alone = given is None and rows > 1 and bool((user_keys == user_keys[0]).all())
         ask = Request(rows, user_rows, item_rows, user_keys, item_keys, given, columns or {}, clock, alone)
-        return {name: self._input(self.schema[name], ask, lengths or {}) for name in names}
+        known = {feature.name: feature for feature in self.schema.features}
+        return {name: self._input(known.get(name) or self.schema[name], ask, lengths or {}) for name in names}
 
     def reads(self, names: Iterable[str]) -> set[str]:
         """Return the columns that features are computed from when they are asked for; what is stored reads none."""
@@ -220,7 +221,7 @@ class ServingState:
             self._ahead[id(program)] = program.parted(*groups)
         left, stored = self._ahead[id(program)]
         places = zip(stored, (ask.user_keys[:1], ask.item_keys), strict=True)
-        return left, {name: value[keys] for values, keys in places for name, value in values.items()}
+        return left, {name: value.take(keys, axis=0) for values, keys in places for name, value in values.items()}
 
     def _columns(self, names: Iterable[str], ask: Request) -> dict[str, ColumnData]:
         """Return the columns that follow from entity rows and clock, those of `names` that are needed; what is of all rows alike once."""

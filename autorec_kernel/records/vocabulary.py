@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import repeat
+from typing import Any
 
 import numpy as np
 
@@ -54,8 +56,8 @@ class Vocabulary:
 
     def row_of(self, ids: Iterable[str | None]) -> np.ndarray:
         """Return int64 [n], 0 for a text that is not there."""
-        index = self._texts()
-        return np.fromiter((index.get(text, 0) if text is not None else 0 for text in ids), dtype=np.int64)
+        index: Mapping[Any, int] = self._texts()
+        return np.fromiter(map(index.get, ids, repeat(0)), dtype=np.int64)
 
     def ids_of(self, rows: Iterable[int] | np.ndarray) -> list[str]:
         """Return the texts of rows; "" for row 0 and for rows that do not exist."""

@@ -120,7 +120,7 @@ class RowScorer(Scorer):
         histories = [request.history] * len(items) if request.given and self._rest else None
         rest = self._read(self._rest, np.array([request.row]), items, histories)
         repeated = {name: value if name in self.graph.once else np.repeat(value, len(items), axis=0) for name, value in user.items()}
-        inputs = {**repeated, **{name: value[items] for name, value in self._items.items()}, **rest}
+        inputs = {**repeated, **{name: value.take(items, axis=0) for name, value in self._items.items()}, **rest}
         return self.graph.run(inputs)[self.graph.outputs[0]].reshape(len(items), -1)[:, 0]
 
     def _read(self, names: list[str], users: np.ndarray | None, items: np.ndarray | None, given: Histories | None) -> dict[str, np.ndarray]:

@@ -34,7 +34,7 @@ def bags_counted(net: Net, model: CompressedModel) -> Net:
     made, read = makers(net), readers(net)
     sizes = {feature.name: feature.size for feature in model.model.features.features}
     found = {entry.output[0]: bag for entry in net.nodes if (bag := _bag(entry, net, made, read, sizes)) is not None}
-    gone = {name for bag in found.values() for name in (bag.total, bag.count)}
+    gone = {name for bag in found.values() for name in (bag.total, bag.count) if name}
     nodes, stored = [entry for entry in net.nodes if not gone & set(entry.output)], dict[str, np.ndarray]()
     for name, bag in found.items():
         rows, axis, parts = f"{name}.rows", f"{name}.axis", [bag.total, bag.count]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from typing import ClassVar, Literal
 
@@ -11,10 +12,12 @@ from autorec_kernel.contracts.deploy import CompressionContext, NotApplicable, T
 from autorec_kernel.records.model import CompressedModel
 from autorec_rewrite.bags import bags_counted
 from autorec_rewrite.check import check_equal
-from autorec_rewrite.net import bytes_of, net_of
+from autorec_rewrite.net import Net, bytes_of, net_of
 from autorec_rewrite.tidy import tidied
 
 __all__ = ["Fold"]
+
+_DONE = "nothing is left to fold: the export did all of it"
 
 
 class Fold:
@@ -46,10 +49,16 @@ class Fold:
         net = net_of(model)
         plain = tidied(net, model)
         counted = bags_counted(plain, model)
-        small = tidied(counted, model)
-        graph = bytes_of(small)
-        larger = len(graph) >= len(model.graph or b"") and counted is plain  # the table of a bag may be larger than its masks were
-        if len(small.nodes) >= len(net.nodes) or larger:
-            raise NotApplicable("nothing is left to fold: the export did all of it")
-        check_equal(net, small, model, context, tolerance=0.0)
-        return replace(model, graph=graph)
+        if counted is not plain:
+            with suppress(NotApplicable):  # where a processor adds in another order, bags stay as they are
+                return _proved(net, tidied(counted, model), model, context)
+        if len(bytes_of(plain)) >= len(model.graph or b""):
+            raise NotApplicable(_DONE)
+        return _proved(net, plain, model, context)
+
+
+def _proved(net: Net, small: Net, model: CompressedModel, context: CompressionContext) -> CompressedModel:
+    if len(small.nodes) >= len(net.nodes):
+        raise NotApplicable(_DONE)
+    check_equal(net, small, model, context, tolerance=0.0)
+    return replace(model, graph=bytes_of(small))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from autorec_kernel.contracts.deploy import NotApplicable
 from autorec_kernel.records.features import Feature
@@ -15,7 +15,7 @@ from autorec_kernel.records.model import CompressedModel
 from autorec_rewrite.fold import Fold
 from autorec_rewrite.joins import flattened, nested
 from autorec_rewrite.net import bytes_of, net_of
-from autorec_rewrite.probe import probed
+from autorec_rewrite.probe import probed, run
 from autorec_rewrite.tidy import applied
 from tests.unit.plugins.rewrite.rewrite_kit import answer, context, hand_made, operators, rewritten
 
@@ -29,7 +29,9 @@ def node(kind: str, inputs: list[str], out: str, **options: Any) -> Any:
     return helper.make_node(kind, inputs, [out], **options)
 
 
-def bag(rows: int = 12, *, size: int = 5, mean: bool = True, padding: int = 0, more: tuple[Any, ...] = ()) -> CompressedModel:
+def bag(
+    rows: int = 12, *, size: int = 5, mean: bool = True, padding: int = 0, more: tuple[Any, ...] = (), each: Any = None
+) -> CompressedModel:
     """Return the masked mean or sum of rows of a table that others' rows stand in too."""
     nodes = [node("Add", ["genres", "first"], "place"), node("Gather", ["table", "place"], "rows")]
     nodes += [
@@ -44,7 +46,7 @@ def bag(rows: int = 12, *, size: int = 5, mean: bool = True, padding: int = 0, m
     nodes += [node("Div", ["total", "some"], "y") if mean else node("Identity", ["total"], "y"), *more]
     stored = {"table": RNG.normal(size=(rows, 4)).astype(np.float32), "first": np.array(6), "padding": np.array(padding)}
     stored |= {"last": np.array([-1]), "one": np.array([1]), "least": np.float32(1)}
-    outputs = {"y": ["A", 4], **{entry.output[0]: ["A", "W", 4] for entry in more}}
+    outputs = {"y": ["A", 4], **({more[-1].output[0]: each or ["A", "W", 4]} if more else {})}
     return hand_made(nodes, stored, {"genres": ["A", "W"]}, outputs, [replace(GENRES, size=size)])
 
 
@@ -73,6 +75,21 @@ def test_a_table_may_take_more_bytes_than_the_masks_did() -> None:
     model = bag(rows=70, size=60, more=(node("Gather", ["table", "genres"], "each"),))  # the other rows are read too
     small = FOLD.compress(model, context())
     assert len(small.graph or b"") > len(model.graph or b"") and len(operators(small)) == 6
+
+
+def test_a_node_with_an_unread_output_stays_beside_a_sum() -> None:
+    weights = [numpy_helper.from_array(RNG.normal(size=size).astype(np.float32)) for size in ((1, 6, 4), (1, 6, 2))]
+    more = [node("Constant", [], name, value=value) for name, value in zip("wr", weights, strict=True)]
+    more += [
+        node("Constant", [], "first axis", value=numpy_helper.from_array(np.array([0]))),
+        node("Unsqueeze", ["total", "first axis"], "step"),
+    ]
+    more += [helper.make_node("GRU", ["step", "w", "r"], ["", "state"], hidden_size=2), node("Squeeze", ["state", "first axis"], "each")]
+    model = bag(mean=False, more=tuple(more), each=["A", 2])
+    small = rewritten(FOLD, model)
+    assert operators(small) == ["Gather", "ReduceSum", "Identity", "Unsqueeze", "GRU", "Squeeze"]
+    before, after = (run(one.graph or b"", {"genres": IDS}) for one in (model, small))
+    assert all(np.array_equal(value, after[name]) for name, value in before.items()) and len(before) == 2
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ __all__ = ["Histories", "ServingState", "csr", "repeated", "typed", "without_pad
 
 Histories = Sequence[np.ndarray] | tuple[np.ndarray, np.ndarray]
 VERSION = 2
+_KEPT = 16 << 20  # bytes of a program
 _MOST = 50_000  # users and items of whom what features make of them alone is kept
 
 
@@ -218,7 +219,9 @@ class ServingState:
                 users, items = (np.where(keys < known.size, keys, 0) for known in (self.users, self.items))
                 names = (f"@{entity}", f"@{entity}_key", self.columns.get(entity, ""))
                 groups.append(self._columns(names, Request(len(keys), users, items, keys, keys, None, {}, None)))
-            self._ahead[id(program)] = program.parted(*groups)
+            left, stored = program.parted(*groups)
+            kept = sum(value.nbytes for values in stored for value in values.values()) <= _KEPT
+            self._ahead[id(program)] = (left, stored) if kept else (program, [{}, {}])
         left, stored = self._ahead[id(program)]
         places = zip(stored, (ask.user_keys[:1], ask.item_keys), strict=True)
         return left, {name: value.take(keys, axis=0) for values, keys in places for name, value in values.items()}

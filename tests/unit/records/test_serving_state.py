@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from autorec_kernel.errors import BundleError, ContractError
+from autorec_kernel.records import serving_state
 from autorec_kernel.records.as_of import AsOfTable, Measure
 from autorec_kernel.records.features import Feature, FeatureSchema
 from autorec_kernel.records.program import Program, Step
@@ -175,6 +176,19 @@ def test_what_is_made_of_one_key_alone_is_worked_out_once_for_all_keys(clock: in
     assert [one for one in many if one[0] == "minus"] == [("minus", 6)] * 4
 
 
+def test_what_would_take_too_much_memory_is_worked_out_for_each_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, names, items = paired(), [feature.name for feature in paired().schema.features], np.array([3, 0, 4])
+    before = found.inputs(names, users=np.array([1]), items=items)
+    ((_, kept),) = found._ahead.values()
+    assert sorted(kept[0]) == ["of user"] and sorted(kept[1]) == ["filled", "i", "vector"]
+    monkeypatch.setattr(serving_state, "_KEPT", 64)
+    fresh = replace(found)
+    assert fresh._ahead == {}  # as after folding: nothing old is read
+    after = fresh.inputs(names, users=np.array([1]), items=items)
+    assert [parts for _, parts in fresh._ahead.values()] == [[{}, {}]]
+    assert all(np.array_equal(before[name], after[name]) for name in names)
+
+
 def test_a_stated_id_column_is_read_and_not_what_was_worked_out() -> None:
     stated, found = {"what": coded(["x", "z"])}, paired()
     before = found.inputs(["vector"], users=np.array([1]), items=np.array([3, 1]))["vector"]
@@ -234,6 +248,7 @@ import sys
 for name in ("torch", "pandas", "scipy", "pydantic", "autorec_features", "autorec_kernel.features"):
     sys.modules[name] = None
 import json, numpy as np
+from autorec_kernel.records import serving_state
 from autorec_kernel.records.serving_state import ServingState
 folder = sys.argv[1]
 state = ServingState.load(json.load(open(folder + "/meta.json")), dict(np.load(folder + "/state.npz", allow_pickle=False)))

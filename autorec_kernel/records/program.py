@@ -123,14 +123,15 @@ class Program:
         """
         left, found = self, list[dict[str, Any]]()
         for columns in groups:
-            alone, steps = set(columns), list[Step]()
+            alone, made, steps = set(columns) & set(left.inputs), set[str](), list[Step]()
             for step in left.steps:
                 read = step.inputs[:1] if step.op == "as_of" else step.inputs  # of a table at its end no clock is asked
-                if step.op != "words" and alone.issuperset(read):
+                if step.op != "words" and not step.params.get("length") and alone.issuperset(read):  # of all keys, lists take too much
                     alone.add(step.output)
+                    made.add(step.output)
                 else:
                     steps.append(step)
-            wanted = {*self.outputs, *(name for step in steps for name in step.inputs)} & alone - set(left.inputs)
+            wanted = {*self.outputs, *(name for step in steps for name in step.inputs)} & made
             left = replace(left, inputs=(*left.inputs, *sorted(wanted)), steps=tuple(steps))
             found.append(self.computed(wanted, columns, latest=True))
         return left, found

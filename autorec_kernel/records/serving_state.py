@@ -21,6 +21,7 @@ __all__ = ["Histories", "ServingState", "csr", "repeated", "typed", "without_pad
 Histories = Sequence[np.ndarray] | tuple[np.ndarray, np.ndarray]
 VERSION = 2
 _KEPT = 16 << 20  # bytes of a program
+_MANY = 64  # rows of one user from which it is worth while
 _MOST = 50_000  # users and items of whom what features make of them alone is kept
 
 
@@ -211,20 +212,22 @@ class ServingState:
     def _stored(self, program: Program, ask: Request) -> tuple[Program, dict[str, ColumnData]]:
         """Return what is left of a program for a request, and what it makes of its user or items alone: that is worked out once for all."""
         sizes = {"user": self.users.size + self.more_users.size - 1, "item": self.items.size + self.more_items.size - 1}
-        if not ask.alone or max(sizes.values()) > _MOST or not ask.columns.keys().isdisjoint(self.columns.values()):
+        keys = {"@user", "@user_key", "@item", "@item_key", self.columns.get("user", ""), self.columns.get("item", "")}
+        known = id(program) in self._ahead or ask.rows >= _MANY
+        if not (ask.alone and known) or max(sizes.values()) > _MOST or not keys.isdisjoint(ask.columns):
             return program, {}
         if id(program) not in self._ahead:
             groups = []
-            for entity, keys in ((name, np.arange(size)) for name, size in sizes.items()):
-                users, items = (np.where(keys < known.size, keys, 0) for known in (self.users, self.items))
+            for entity, every in ((name, np.arange(size)) for name, size in sizes.items()):
+                users, items = (np.where(every < ids.size, every, 0) for ids in (self.users, self.items))
                 names = (f"@{entity}", f"@{entity}_key", self.columns.get(entity, ""))
-                groups.append(self._columns(names, Request(len(keys), users, items, keys, keys, None, {}, None)))
+                groups.append(self._columns(names, Request(len(every), users, items, every, every, None, {}, None)))
             left, stored = program.parted(*groups)
             kept = sum(value.nbytes for values in stored for value in values.values()) <= _KEPT
             self._ahead[id(program)] = (left, stored) if kept else (program, [{}, {}])
         left, stored = self._ahead[id(program)]
         places = zip(stored, (ask.user_keys[:1], ask.item_keys), strict=True)
-        return left, {name: value.take(keys, axis=0) for values, keys in places for name, value in values.items()}
+        return left, {name: value.take(rows, axis=0) for values, rows in places for name, value in values.items()}
 
     def _columns(self, names: Iterable[str], ask: Request) -> dict[str, ColumnData]:
         """Return the columns that follow from entity rows and clock, those of `names` that are needed; what is of all rows alike once."""

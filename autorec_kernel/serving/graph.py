@@ -44,7 +44,7 @@ class Graph:
         ports = self._session.get_inputs()
         self._wanted = {one.name: [one.name] if one.name in self.inputs else one.name.split(PACKED) for one in ports}
         sizes = {port: [spec.get("sizes", {}).get(part) or _NEGATIVE for part in parts] for port, parts in self._wanted.items()}
-        self._sizes = {port: np.array(found, np.uint64) if len(found) > 1 else found[0] for port, found in sizes.items()}
+        self._sizes = {port: np.array(found, np.uint64) if len(found) > 1 else int(np.uint64(found[0])) for port, found in sizes.items()}
         axes = {part: one.shape[:1] for one in ports for part in self._wanted[one.name]}
         rows = [entry.shape[:1] for entry in self._session.get_outputs() if entry.shape[:1] in axes.values()]
         self.once = {name for name, axis in axes.items() if rows and axis not in rows}

@@ -33,7 +33,8 @@ def bags_counted(net: Net, model: CompressedModel) -> Net:
     """
     made, read = makers(net), readers(net)
     sizes = {feature.name: feature.size for feature in model.model.features.features}
-    found = {entry.output[0]: bag for entry in net.nodes if (bag := _bag(entry, net, made, read, sizes)) is not None}
+    bags = {one.name: sizes[one.name] for one in net.model.graph.input if len(one.type.tensor_type.shape.dim) == 2 and one.name in sizes}
+    found = {entry.output[0]: bag for entry in net.nodes if (bag := _bag(entry, net, made, read, bags)) is not None}
     gone = {name for bag in found.values() for name in (bag.total, bag.count) if name}
     nodes, stored = [entry for entry in net.nodes if not gone & set(entry.output)], dict[str, np.ndarray]()
     for name, bag in found.items():
@@ -52,7 +53,7 @@ def _bag(
     net: Net,
     made: dict[str, onnx.NodeProto],
     read: dict[str, list[onnx.NodeProto]],
-    sizes: dict[str, int],
+    bags: dict[str, int],
 ) -> _Bag | None:
     """Return the bag whose looked-up rows a Mul masks; None where it is none, or others read the rows."""
     if entry.op_type != "Mul":
@@ -60,9 +61,9 @@ def _bag(
     for rows, mask in (entry.input, entry.input[::-1]):
         ids, (source, first, table) = _masks(mask, net, made), _looked_up(rows, net, made)
         totals, counts = read.get(entry.output[0], []), [one for one in read.get(mask, []) if one is not entry]
-        if not ids or ids != source or ids not in net.inputs or table is None or len(totals) != 1 or len(counts) > 1:
+        if not ids or ids != source or ids not in bags or table is None or len(totals) != 1 or len(counts) > 1:
             continue
-        own = table[first : first + sizes.get(ids, 0)].copy()
+        own = table[first : first + bags[ids]].copy()
         alone = all(_sums(one, net) for one in (*totals, *counts)) and not {entry.output[0], mask} & set(net.outputs)
         if not alone or not len(own) or own.nbytes + 4 * len(own) > _SMALL or not np.isfinite(own).all():
             continue

@@ -52,7 +52,7 @@ def _slice_of(name: str, axis: int, made: Made, net: Net, shapes: Shapes) -> tup
     if not (starts and ends and axes) or steps != [1] or len(axes) != 1 or axes[0] % len(size) != axis or not isinstance(size[axis], int):
         return "", 0, 0
     limit = int(size[axis])  # type: ignore[arg-type]
-    start, end = (value + limit if value < 0 else min(value, limit) for value in (starts[0], ends[0]))
+    start, end = (max(0, value + limit) if value < 0 else min(value, limit) for value in (starts[0], ends[0]))
     return entry.input[0], start, end
 
 

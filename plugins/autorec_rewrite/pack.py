@@ -62,7 +62,9 @@ class PackedInputs:
         flat = net
         for move in (flattened, nested):
             flat = applied(flat, probed(flat, model), move)
-        graph = _packed(flat, list(_runs(flat)))
+        packed, plain = (sum(len(run.features) for run in _runs(one)) for one in (flat, net))
+        best = flat if packed >= plain else net  # a field that is listed twice stands twice in the flat rows
+        graph = _packed(best, list(_runs(best)))
         _check(model, net, graph)
         return replace(model, graph=graph)
 

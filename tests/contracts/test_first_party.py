@@ -33,8 +33,6 @@ LONG = {  # four seconds and more each, whose kinds and packages are met by quic
     "model-block:blocks/gru",
     "model-block:blocks/lstm",
     "model-block:cascade/rerank",
-    "search-strategy:bayes/tpe",
-    "search-strategy:progressive/progressive",
     "search-strategy:reinforce/controller",
     "search-strategy:search/auto",
 }

@@ -319,7 +319,6 @@ def test_a_cancelled_task_is_not_run(shared: LocalWorkers, run: Path) -> None:
     assert shared.submit(task_of(run, "quick")).result(WAIT).status == "complete"
 
 
-@pytest.mark.slow
 def test_pools_leave_no_threads_and_no_descriptors_behind(run: Path) -> None:
     def state() -> tuple[int, int]:
         return threading.active_count(), psutil.Process().num_fds() if hasattr(psutil.Process, "num_fds") else 0

@@ -162,6 +162,7 @@ def paired() -> ServingState:
 @pytest.mark.parametrize("clock", [None, 7 * 3_600_000_000_000])
 def test_what_is_made_of_one_key_alone_is_worked_out_once_for_all_keys(clock: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
     found, names, items = paired(), [feature.name for feature in paired().schema.features], np.array([3, 0, 4, 1, 1, 2])
+    monkeypatch.setattr(serving_state, "_MANY", 2)
     ran: list[tuple[str, int]] = []
     for op in ("as_of", "gather", "minus"):
         step = STEPS[op]
@@ -177,6 +178,7 @@ def test_what_is_made_of_one_key_alone_is_worked_out_once_for_all_keys(clock: in
 
 
 def test_what_would_take_too_much_memory_is_worked_out_for_each_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving_state, "_MANY", 2)
     found, names, items = paired(), [feature.name for feature in paired().schema.features], np.array([3, 0, 4])
     before = found.inputs(names, users=np.array([1]), items=items)
     ((_, kept),) = found._ahead.values()
@@ -187,6 +189,20 @@ def test_what_would_take_too_much_memory_is_worked_out_for_each_request(monkeypa
     after = fresh.inputs(names, users=np.array([1]), items=items)
     assert [parts for _, parts in fresh._ahead.values()] == [[{}, {}]]
     assert all(np.array_equal(before[name], after[name]) for name in names)
+
+
+def test_a_step_may_be_named_like_an_id_column(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving_state, "_MANY", 2)
+    steps = (Step("calendar", ("@clock",), "what", {"part": "hour"}), Step("plus", ("what", "@item_key"), "sum"))
+    program = Program(("@clock", "@item_key"), steps, ("what", "sum"))
+    features = tuple(Feature(name, "numeric", "pair") for name in ("what", "sum"))
+    found = replace(
+        state(), schema=FeatureSchema(features, users=3, items=4), tables={}, programs={n: (program, n) for n in ("what", "sum")}
+    )
+    answers = found.inputs(["what", "sum"], users=np.array([1]), items=np.array([3, 1]), clock=6 * 3_600_000_000_000)
+    assert answers["what"].tolist() == [[7], [7]] and answers["sum"].tolist() == [[10], [8]]
+    stated = found.inputs(["sum"], users=np.array([1]), items=np.array([3, 1]), columns={"@item_key": np.array([5, 6])}, clock=0)
+    assert stated["sum"].tolist() == [[6], [7]]
 
 
 def test_a_stated_id_column_is_read_and_not_what_was_worked_out() -> None:

@@ -106,6 +106,15 @@ def test_what_is_no_small_bag_stays(changed: dict[str, Any]) -> None:
         FOLD.compress(bag(**changed), context())
 
 
+def test_an_id_that_is_masked_is_no_bag() -> None:
+    nodes = [node("Gather", ["table", "genres"], "rows"), node("Equal", ["genres", "zero"], "empty"), node("Not", ["empty"], "real")]
+    nodes += [node("Cast", ["real"], "ones", to=TensorProto.FLOAT), node("Unsqueeze", ["ones", "last"], "mask")]
+    nodes += [node("Mul", ["rows", "mask"], "masked"), node("ReduceSum", ["masked", "one"], "y", keepdims=0)]
+    stored = {"table": RNG.normal(size=(5, 4)).astype(np.float32), "zero": np.array(0), "last": np.array([-1]), "one": np.array([1])}
+    with pytest.raises(NotApplicable, match="nothing is left"):
+        FOLD.compress(hand_made(nodes, stored, {"genres": ["A"]}, {"y": ["A"]}, [replace(GENRES, kind="id")]), context())
+
+
 def fields(flat: int = 12) -> CompressedModel:
     """Return two ids and a bag that are looked up, listed, flattened and joined with numbers."""
     nodes = [node("Unsqueeze", [name, "one"], f"{name}1") for name in "ab"] + [node("Concat", ["a1", "b1"], "ids", axis=1)]

@@ -13,7 +13,7 @@ from autorec_kernel.testing.table import CHECKS
 
 PLUGINS = sorted(point.name for point in entry_points(group="autorec.plugins") if point.dist and point.dist.name == "autorec-kernel")
 
-LONG = {  # four seconds and more each, whose kinds and packages are met by quicker ones
+LONG = {  # four seconds and more each; quicker ones meet their kinds and packages, but for `executor`, `reinforce` and `workers`
     "blueprint:baselines/ials",
     "blueprint:zoo/ple",
     "compressor:prune/history",

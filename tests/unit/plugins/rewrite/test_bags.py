@@ -12,9 +12,11 @@ from onnx import TensorProto, helper, numpy_helper
 from autorec_kernel.contracts.deploy import NotApplicable
 from autorec_kernel.records.features import Feature
 from autorec_kernel.records.model import CompressedModel
+from autorec_kernel.serving.graph import PACKED
 from autorec_rewrite.fold import Fold
 from autorec_rewrite.joins import flattened, nested
 from autorec_rewrite.net import bytes_of, net_of
+from autorec_rewrite.pack import PackedInputs
 from autorec_rewrite.probe import probed, run
 from autorec_rewrite.tidy import applied
 from tests.unit.plugins.rewrite.rewrite_kit import answer, context, hand_made, operators, rewritten
@@ -151,3 +153,41 @@ def test_fields_are_joined_as_rows_beside_the_numbers() -> None:
 def test_fields_that_are_not_flattened_row_by_row_stay_a_list() -> None:
     model = fields(flat=4)
     assert sorted(operators(flat(model))) == sorted(operators(model))
+
+
+def packed(model: CompressedModel, *inputs: str) -> list[str]:
+    """Return the operators of the packed model, whose answers `compress` compares."""
+    model.model.module.inputs, model.model.module.serving_outputs = inputs, ("y",)
+    return operators(PackedInputs(PackedInputs.Config()).compress(model, context()))
+
+
+def test_packing_joins_fields_as_rows() -> None:
+    left = packed(fields(), "a", "b", "genres", "price", "age")
+    assert left.count("Concat") == 1 and "Unsqueeze" not in left
+
+
+def doubled(start: int = 0) -> CompressedModel:
+    """Return a field that is listed twice, or a slice of a list beside it, flattened and joined with two numbers."""
+    nodes = [node("Gather", ["table", "genres"], "each"), node("ReduceSum", ["each", "one"], "sum", keepdims=0)]
+    nodes += [node("Unsqueeze", ["sum", "one"], "listed"), node("Gather", ["table", "two"], "rows")]
+    nodes += [node("Unsqueeze", ["sum", "one"], "again"), node("Concat", ["listed", "again"], "list", axis=1)]
+    nodes += [
+        node("Slice", ["list", "start", "end", "one"], "cut"),
+        node("Concat", ["listed", "cut" if start else "again"], "fields", axis=1),
+    ]
+    nodes += [node("Reshape", ["fields", "sizes"], "flat"), node("Concat", ["flat", "price", "age"], "y", axis=1)]
+    width = 12 if start else 8
+    numbers = {"one": [1], "two": [1, 2], "start": [start], "end": [9], "sizes": [-1, width]}
+    stored = {"table": RNG.normal(size=(5, 4)).astype(np.float32), **{name: np.array(value) for name, value in numbers.items()}}
+    floats = [Feature(name, "numeric", "row", width=1) for name in ("price", "age")]
+    given: dict[str, Any] = {"genres": ["A", "W"], "price": ["A", 1], "age": ["A", 1]}
+    used = [entry for entry in nodes if entry.output[0] != "rows" and (start or entry.output[0] != "cut")]
+    return hand_made(used, stored, given, {"y": ["A", width + 2]}, [GENRES, *floats])
+
+
+@pytest.mark.parametrize("start", [0, -6, -(2**63)], ids=["twice", "before the list", "far before"])
+def test_numbers_are_packed_whatever_stands_beside_them(start: int) -> None:
+    model = doubled(start)
+    model.model.module.inputs, model.model.module.serving_outputs = ("genres", "price", "age"), ("y",)
+    found = PackedInputs(PackedInputs.Config()).compress(model, context())
+    assert net_of(found).inputs == ["genres", PACKED.join(("price", "age"))]

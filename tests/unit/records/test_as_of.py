@@ -52,6 +52,14 @@ def test_a_sum_is_what_happened_strictly_before(rows: list[tuple[int, int, float
     assert found[:, 2] == pytest.approx(expected[:, 2], abs=1e-5)
 
 
+def test_many_measures_are_read_as_few_are() -> None:
+    events = columns([(key, key, value, 1) for key in range(1, KEYS) for value in (0.25, -3.5, 7.0)])
+    keys, times = queries()
+    many = AsOfTable.sums(events, KEYS, key="@user", measures=MEASURES * 3)
+    np.testing.assert_array_equal(many.read(keys, times), np.hstack([sums(events).read(keys, times)] * 3))
+    np.testing.assert_array_equal(many.latest(keys), np.hstack([sums(events).latest(keys)] * 3))
+
+
 @settings(max_examples=150, deadline=None)
 @given(EVENTS, st.integers(1, 6))
 def test_a_sequence_is_the_last_items_before_oldest_first_padded_on_the_right(rows: list[tuple[int, int, float, int]], length: int) -> None:

@@ -30,6 +30,12 @@ EVENTS = {
 }
 
 
+LATER = {  # the same, and one more user and item twice
+    **{name: np.append(EVENTS[name], [value, value]) for name, value in (("@user", 3), ("@item", 4), ("@positive", 1))},
+    **{name: np.arange(6) for name in ("@order", "@clock")},
+}
+
+
 def state() -> ServingState:
     counts = AsOfTable.sums(EVENTS, 3, key="@user", measures=(Measure(),))
     items = AsOfTable.sequence(EVENTS, 3, where="@positive").trimmed(4)
@@ -131,8 +137,8 @@ def test_many_rows_equal_one_by_one() -> None:
 def paired() -> ServingState:
     """Return a state with features of a user, of an item and of both that one program makes, and ids that training never saw."""
     tables = {
-        entity: AsOfTable.sums(EVENTS, size, key=f"@{entity}", measures=(Measure(), Measure("@positive"))).trimmed(1)
-        for entity, size in (("user", 3), ("item", 4))
+        entity: AsOfTable.sums(LATER, size, key=f"@{entity}", measures=(Measure(), Measure("@positive"))).trimmed(1)
+        for entity, size in (("user", 4), ("item", 5))  # a stranger each
     }
     ids = {f"v.{name}": array for name, array in Vocabulary.of(["z", "x"]).arrays().items()}
     steps = (

@@ -11,7 +11,7 @@ from autorec_kernel.errors import AutoRecError
 from autorec_kernel.kernel import Kernel
 from autorec_kernel.models import DeviceProfile, estimate_cost
 from autorec_kernel.records.features import FeatureSchema
-from autorec_kernel.search.genes import PIPELINE, decode
+from autorec_kernel.search.genes import PIPELINE, SHARE, decode
 from autorec_kernel.space import Choice, Domain, Genotype, Int, Ints
 from autorec_kernel.space.config_genes import genes_of
 
@@ -20,12 +20,19 @@ __all__ = ["begin", "smaller"]
 _WIDTH = 8  # whole numbers above it are widths; where none of a domain is, they are numbers of layers, crosses or experts
 
 
-def smaller(genotype: Mapping[str, Any], size: float, schema: FeatureSchema, kernel: Kernel, depth: float = 1.0) -> Genotype | None:
-    """Return the genotype with every width cut to `size` of it, every number and list of layers to `depth`.
+def smaller(
+    genotype: Mapping[str, Any], size: float, schema: FeatureSchema, kernel: Kernel, depth: float = 1.0, features: float = 1.0
+) -> Genotype | None:
+    """Return the genotype with every width cut to `size` of it, every number and list of layers to `depth`, ranked features to `features`.
 
     A gene is cut only if the model has fewer parameters then and reads as much of a history as before. None where none is cut, or no layer
-    is where some should be.
+    or feature is where some should be.
     """
+    if features < 1:
+        fewer = Genotype({**genotype, SHARE: features * float(genotype.get(SHARE, 1.0))})
+        if not schema.ranked or _size(fewer, schema, kernel)[0] >= _size(Genotype(genotype), schema, kernel)[0]:
+            return None
+        return smaller(fewer, size, schema, kernel, depth) or fewer
     role = str(genotype[PIPELINE])
     name = str(genotype[role])
     domains = {gene.name: gene.domain for gene in genes_of(kernel.load("blueprint", name).Config, name, role, (name,))}

@@ -24,7 +24,7 @@ _FEWEST = 5_000  # training rows below which a student learns too little for a v
 
 
 class Student:
-    """Trains a copy of the blueprint with fewer or smaller layers and embeddings on soft labels (Hinton et al. 2015, section 2).
+    """Trains a copy of the blueprint with fewer or smaller layers, embeddings and features on soft labels (Hinton et al. 2015, section 2).
 
     The label of a row is (1 - w) y + w p, where p is the weighted mean of the teachers' predictions in label scale: for cross-entropy and
     for squared error the gradient is that of the mixture of both losses. Teachers are the greedy ensemble of the search's trials, so a
@@ -39,6 +39,9 @@ class Student:
         depth: float = Field(
             1.0, gt=0, le=1, description="Share that is left of layers, crosses, experts: of whole numbers that are at most 8."
         )
+        features: float = Field(
+            1.0, gt=0, le=1, description="Share that is left of the ranked features, best first; ids of users and items stay."
+        )
         epochs: int | None = Field(
             None, ge=1, le=1000, description="Passes over the training rows; None = as many as were best for the model, and three at least."
         )
@@ -51,11 +54,18 @@ class Student:
         self.config = config
 
     def propose(self, model: CompressedModel, target: Target) -> Iterable[ComponentConfig]:
-        """Yield half and a quarter of the widths for a ranker that was found by a search, the latter also with a third of the layers."""
-        if getattr(model.model.module, "tasks", ()) and "genotype" in model.model.provenance:
-            yield self.config
-            yield self.config.model_copy(update={"size": self.config.size / 2})
-            yield self.config.model_copy(update={"size": self.config.size / 2, "depth": self.config.depth / 3})
+        """Yield half and a quarter of the widths for a ranker that was found by a search, the latter also with a third of the layers.
+
+        Where a selector ranked the features, a student of few layers is tried with the better half of them first: to make and to hand them
+        over takes longer than such a network does.
+        """
+        found = model.model
+        if not (getattr(found.module, "tasks", ()) and "genotype" in found.provenance):
+            return
+        small = self.config.model_copy(update={"size": self.config.size / 2})
+        shallow = small.model_copy(update={"depth": self.config.depth / 3})
+        fewest = shallow.model_copy(update={"features": self.config.features / 2})
+        yield from (self.config, *((fewest,) if getattr(found.features, "ranked", None) else ()), small, shallow)
 
     def compress(self, model: CompressedModel, context: CompressionContext) -> CompressedModel:
         """Return a student in place of the model, without a graph; the given network stays as it is.
@@ -73,9 +83,10 @@ class Student:
         rows = len(context.features.rows("train"))
         if rows < _FEWEST:
             raise NotApplicable(f"{rows:,} training rows are too few for a student, which needs {_FEWEST:,}")
-        shrunk = smaller(genotype, self.config.size, context.features.schema, trainer.kernel, self.config.depth)
+        config, schema = self.config, context.features.schema
+        shrunk = smaller(genotype, config.size, schema, trainer.kernel, config.depth, config.features)
         if shrunk is None:
-            raise NotApplicable("nothing of the model can be smaller: no width is above 8, or no layer can be left out")
+            raise NotApplicable("nothing of the model can be smaller: no width is above 8, or no layer or feature can be left out")
         view = taught(context.features, trainer.teachers(), self.config.weight)
         epochs = self.config.epochs or max(_EPOCHS, int(model.model.provenance.get("epochs", 0)))
         trained = trainer.train(shrunk, view, epochs, partial(begin, given=module))

@@ -60,10 +60,12 @@ def listed_microseconds(graph: bytes, batch: int, steps: int) -> float:
     model = onnx.ModelProto.FromString(graph)
     constant = {tensor.name: int(np.prod(tensor.dims)) for tensor in model.graph.initializer}
     rows = _rows(graph, steps)
-    total = _FLOOR + _NODE * len(model.graph.node) + _INPUT * len(model.graph.input)
+    total = _FLOOR + _INPUT * len(model.graph.input)
     for node in model.graph.node:  # nodes stand in the order in which they are computed
-        if node.op_type in ("Transpose", "Cast", "DequantizeLinear") and node.input and node.input[0] in constant:
-            constant[node.output[0]] = constant[node.input[0]]  # folded when the model loads
+        if node.input and all(name in constant for name in node.input if name):  # folded when the model loads
+            constant |= dict.fromkeys(node.output, max(constant[name] for name in node.input if name))
+            continue
+        total += _NODE
         if node.op_type in _PRODUCTS:
             read, multiplied = _PRICES.get(node.op_type, _PRICES["float"])
             weights = _weights(node, constant)

@@ -19,4 +19,5 @@ def autorec_compressors() -> tuple[ComponentSpec, ...]:
         ComponentSpec("int4-weights", "autorec_quantize.weights:Int4Weights", "Large matrices in four bits with a scale a block."),
         ComponentSpec("int8-dynamic", "autorec_quantize.dynamic:DynamicInt8", "Eight-bit matrix products with scales found at run time."),
         ComponentSpec("int8-tables", "autorec_quantize.tables:Int8Tables", "Embedding tables in eight bits with one scale a row."),
+        ComponentSpec("int8-weights", "autorec_quantize.stored:Int8Weights", "Weights stored in eight bits and multiplied in float32."),
     )

@@ -9,6 +9,7 @@ import onnx
 from onnx import helper
 
 from autorec_rewrite.joins import joined, nested
+from autorec_rewrite.masks import is_logical, masked_late, row_of_triangle
 from autorec_rewrite.net import Net, node, option
 from autorec_rewrite.probe import Shapes
 
@@ -67,12 +68,7 @@ def _masked_twice(entry: onnx.NodeProto, made: Made, net: Net, shapes: Shapes, s
     before = made.get(entry.input[0]) if entry.op_type == "Mul" else None
     if before is None or before.op_type != "Mul" or entry.input[1] not in before.input:
         return None
-    cast = made.get(entry.input[1])
-    source = made.get(cast.input[0]) if cast is not None and cast.op_type == "Cast" else None
-    while source is not None and source.op_type in ("Unsqueeze", "Squeeze", "Reshape"):
-        source = made.get(source.input[0])
-    logical = ("Not", "And", "Or", "Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual")
-    return str(before.output[0]) if source is not None and source.op_type in logical else None
+    return str(before.output[0]) if is_logical(entry.input[1], made) else None
 
 
 def _turned(entry: onnx.NodeProto, made: Made, net: Net, shapes: Shapes, stored: dict[str, np.ndarray]) -> list[onnx.NodeProto] | None:
@@ -99,4 +95,15 @@ def _straight(entry: onnx.NodeProto, made: Made, net: Net, shapes: Shapes, store
     return [node("Reshape", [before.input[0], entry.input[1]], entry.output[0])]
 
 
-MOVES: tuple[Move, ...] = (_picked, _dropped, _undone, _masked_twice, _turned, _straight, joined, nested)
+MOVES: tuple[Move, ...] = (
+    _picked,
+    _dropped,
+    _undone,
+    _masked_twice,
+    masked_late,
+    row_of_triangle,
+    _turned,
+    _straight,
+    joined,
+    nested,
+)

@@ -18,6 +18,7 @@ from autorec_kernel.records.model import CompressedModel, TrainedModel
 from autorec_kernel.serving.wire import check_graph
 from autorec_quantize.half import Float16
 from autorec_quantize.nibbles import Int4Tables, quantise_nibbles
+from autorec_quantize.stored import Int8Weights, quantise_outputs
 from autorec_quantize.weights import Int4Weights, quantise_blocks
 
 CONTEXT = CompressionContext(Target("edge"), None, {}, lambda model, share: model, np.random.default_rng(0))  # type: ignore[arg-type]
@@ -220,3 +221,57 @@ def test_small_matrices_and_shared_ones_stay() -> None:
         instance.compress(model_of(nodes, {"t": values}, np.arange(3), 300), CONTEXT)
     with pytest.raises(NotApplicable, match="no exported graph"):
         instance.compress(CompressedModel(tower().model, None), CONTEXT)
+
+
+@pytest.mark.parametrize("axis", [-1, -2])
+def test_weights_in_eight_bits_are_within_half_a_step_of_their_output(axis: int) -> None:
+    weights = table(40, 24) * np.linspace(0, 9, 24, dtype=np.float32)
+    integers, scale = quantise_outputs(weights, axis)
+    assert integers.dtype == np.int8 and scale.shape == ((40, 1) if axis == -1 else (1, 24))
+    assert (np.abs(integers * scale - weights) <= scale / 2 + 1e-7).all()
+    assert (np.abs(integers).max(axis)[np.abs(weights).max(axis) > 0] == 127).all()
+
+
+@pytest.mark.parametrize(
+    ("node", "weights", "x"),
+    [
+        (helper.make_node("MatMul", ["x", "w"], ["y"]), table(48, 32), table(3, 48)),
+        (helper.make_node("Gemm", ["x", "w"], ["y"], transB=1), table(32, 48), table(3, 48)),
+        (helper.make_node("MatMul", ["x", "w"], ["y"]), table(96, 32).reshape(2, 48, 32), table(6, 48).reshape(2, 3, 48)),
+    ],
+    ids=["product", "turned", "stack"],
+)
+def test_weights_are_stored_in_a_quarter_of_their_bytes_and_multiplied_in_float32(
+    node: onnx.NodeProto, weights: np.ndarray, x: np.ndarray
+) -> None:
+    plain = model_of([node], {"w": weights}, x, 32)
+    small = compressed(Int8Weights, plain)
+    check_graph(small.graph or b"", "m")
+    assert ([*weights.shape], TensorProto.INT8) in tables_of(small) and not {"MatMulInteger", "DynamicQuantizeLinear"} & {*operators(small)}
+    scales = [dims for dims, kind in tables_of(small) if kind == TensorProto.FLOAT]
+    assert int(np.prod(scales[0])) == weights.size // 48  # one an output, and none a summand
+    integers, scale = quantise_outputs(weights, -1 if node.op_type == "Gemm" else -2)
+    wide = integers * scale
+    np.testing.assert_allclose(answer(small, x), x @ (wide.T if node.op_type == "Gemm" else wide), atol=1e-6)
+    assert len(small.graph or b"") < len(plain.graph or b"") - 2 * weights.size
+
+
+def test_onnxruntime_widens_stored_weights_once_when_it_loads(tmp_path: Any) -> None:
+    plain = model_of([helper.make_node("MatMul", ["x", "w"], ["y"])], {"w": table(48, 32)}, table(3, 48), 32)
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath, options.log_severity_level = str(tmp_path / "folded.onnx"), 4
+    onnxruntime.InferenceSession(compressed(Int8Weights, plain).graph, options, providers=["CPUExecutionProvider"])
+    assert [node.op_type for node in onnx.load(tmp_path / "folded.onnx").graph.node] == ["MatMul"]
+
+
+def test_constants_that_are_small_or_read_by_more_than_products_stay_in_float32() -> None:
+    twice = [helper.make_node("MatMul", ["x", "w"], ["p"]), helper.make_node("Add", ["p", "w"], ["y"])]
+    for plain in (
+        model_of([helper.make_node("MatMul", ["x", "w"], ["y"])], {"w": table(48, 16)}, table(3, 48), 16),
+        model_of(twice, {"w": table(48, 48)}, table(48, 48), 48),
+        model_of([helper.make_node("MatMul", ["x", "w"], ["y"])], {"w": table(4, 400)}, table(3, 4), 400),
+        model_of([helper.make_node("MatMul", ["x", "w"], ["y"])], {"w": np.full((48, 32), np.inf, np.float32)}, table(3, 48), 32),
+    ):
+        assert list(Int8Weights(Int8Weights.Config()).propose(plain, CONTEXT.target)) == []
+        with pytest.raises(NotApplicable, match="no product has a constant of 1024 numbers"):
+            compressed(Int8Weights, plain)

@@ -148,6 +148,27 @@ def test_a_model_without_layers_has_no_student_of_fewer(kernel: Kernel, features
     assert smaller(genotype, 0.5, features.schema, kernel, 0.5) is None
 
 
+def test_a_student_reads_the_best_of_the_ranked_features(kernel: Kernel, features: FeatureSet) -> None:
+    """Half of four is two; a genotype that reads half already is left a quarter; nothing else is cut, and ids of users and items stay."""
+    names = [one.name for one in features.schema.features if one.kind == "numeric"][:4]
+    assert len(names) == 4
+    schema = replace(features.schema, ranked=tuple(names[::-1]))
+    genotype = genotype_of(kernel, features, "zoo/dcnv2")
+    read = []
+    for share in (1.0, 0.5):
+        found = smaller({**genotype, "features.share": share}, 1.0, schema, kernel, 1.0, 0.5)
+        assert found is not None and dict(found) == {**genotype, "features.share": share / 2}
+        read.append({one.name for one in decode(found, schema, kernel).features.features})
+    assert {one.name for one in schema.features} - read[0] == {*names[:2]} and read[0] - read[1] == {names[2]}
+    both = smaller(genotype, 0.5, schema, kernel, 1.0, 0.5)
+    assert both is not None and both["features.share"] == 0.5 and both != {**genotype, "features.share": 0.5}
+
+
+def test_features_that_nobody_ranked_are_not_cut(kernel: Kernel, features: FeatureSet) -> None:
+    genotype = genotype_of(kernel, features, "zoo/dcnv2")
+    assert smaller(genotype, 0.5, replace(features.schema, ranked=None), kernel, 1.0, 0.5) is None
+
+
 def test_a_student_begins_with_the_values_that_it_has_in_common_with_the_model(features: FeatureSet, run: Any) -> None:
     begun: list[Any] = []
 
@@ -228,7 +249,11 @@ def test_what_cannot_have_a_student_is_told_why(features: FeatureSet, run: Any, 
 
 
 def test_halves_and_quarters_are_proposed_to_rankers_alone(run: Any) -> None:
-    found = [config.model_dump() for config in Student(Student.Config()).propose(CompressedModel(run.model), Target("edge"))]
-    assert [(one["size"], round(one["depth"], 2)) for one in found] == [(0.5, 1.0), (0.25, 1.0), (0.25, 0.33)]
-    lists = TrainedModel(run.model.architecture, SimpleNamespace(tasks=()), run.model.features, {}, {"genotype": {}})
-    assert not list(Student(Student.Config()).propose(CompressedModel(lists), Target("edge")))
+    def proposed(model: TrainedModel) -> list[tuple[float, float, float]]:
+        found = [config.model_dump() for config in Student(Student.Config()).propose(CompressedModel(model), Target("edge"))]
+        return [(one["size"], round(one["depth"], 2), one["features"]) for one in found]
+
+    ranked, unranked = (replace(run.model, features=replace(run.model.features, ranked=names)) for names in (("item.count",), None))
+    assert proposed(unranked) == [(0.5, 1.0, 1.0), (0.25, 1.0, 1.0), (0.25, 0.33, 1.0)]
+    assert proposed(ranked) == [(0.5, 1.0, 1.0), (0.25, 0.33, 0.5), (0.25, 1.0, 1.0), (0.25, 0.33, 1.0)]
+    assert proposed(TrainedModel(run.model.architecture, SimpleNamespace(tasks=()), run.model.features, {}, {"genotype": {}})) == []

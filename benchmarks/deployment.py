@@ -1,13 +1,14 @@
 """Tuned models compressed for a target, against the same model in torch (eager, float32) and in onnxruntime (float32).
 
 `teacher` tunes one blueprint alone (its default and ten trials of TPE) and makes a whole run of it, compressed by what trains nothing;
-`compress` plans its compression for a target with every compressor, without a search; `small` tunes the blueprint anew among models so
-small that what trains nothing makes them as small as what `compress` found; `table` gathers what the certificates say: bytes, latency
-at one row and at the target's batch, loss with its paired interval on the test rows, verdict; `judge` compares what `compress` and
-`small` serve on the test rows, in pairs. Every ratio is of figures taken in turns in one process.
+`compress` plans its compression for a target with every compressor, or with those that train nothing, without a search; `small` tunes
+the blueprint anew among models so small that what trains nothing makes them as small as what `compress` found; `table` gathers what the
+certificates say: bytes, latency at one row and at the target's batch, loss with its paired interval on the test rows, verdict; `judge`
+compares what `compress` and `small` serve on the test rows, in pairs. Every ratio is of figures taken in turns in one process.
 
     python -m benchmarks.deployment teacher dcnv2 DATA RUNS
     python -m benchmarks.deployment compress dcnv2 DATA RUNS --minutes 10 --target edge
+    python -m benchmarks.deployment compress sasrec DATA RUNS --untrained --max-drop 0.002
     python -m benchmarks.deployment small dcnv2 DATA RUNS
     python -m benchmarks.deployment table dcnv2 autorec sasrec DATA RUNS
     python -m benchmarks.deployment judge dcnv2 autorec sasrec DATA RUNS
@@ -157,6 +158,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10.0, help="of a compression")
     parser.add_argument("--target", default="edge")
     parser.add_argument("--max-drop", type=float, help="of a compression, in place of the target's")
+    parser.add_argument("--untrained", action="store_true", help="compress without the plugins that train")
     parser.add_argument("--max-latency-ms", type=float, help="of a compression, in place of the target's")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
@@ -172,10 +174,10 @@ def main() -> None:
         elif given.part == "judge":
             print(json.dumps(judged(given, name)), flush=True)
         elif given.part == "compress":
-            to = given.runs / name / "compressed" / given.target
+            to = given.runs / name / "compressed" / f"{given.target}{'-untrained' * given.untrained}"
             limits = {key: value for key in ("max_drop", "max_latency_ms") if (value := getattr(given, key)) is not None}
             kernel, told = (
-                Kernel.discover(blocked=("baselines",)),
+                Kernel.discover(blocked=UNTRAINED if given.untrained else ("baselines",)),
                 {"seconds": 60 * given.minutes, "target": given.target, "limits": limits},
             )
             stored(to, partial(compress, given.runs / name, kernel, to, **told))

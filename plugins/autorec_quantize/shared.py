@@ -9,21 +9,24 @@ from onnx import helper, numpy_helper
 __all__ = ["look_up", "share_tables", "untie_tables"]
 
 
-def look_up(node: onnx.NodeProto, integers: str, scale: str, *, flat: bool = False) -> list[onnx.NodeProto]:
-    """Return the nodes that replace a row look-up: int8 [R, D] rows times float32 [R, 1] scales; [R] where `flat`, for a list of rows."""
+def look_up(node: onnx.NodeProto, integers: str, scale: str, *, flat: bool = False, half: bool = False) -> list[onnx.NodeProto]:
+    """Return the nodes that replace a row look-up: int8 [R, D] rows times scales [R, 1]; [R] where `flat`, for a list of rows.
+
+    Args:
+        half: Whether scales are stored as float16.
+    """
     rows, out = node.input[1], node.output[0]
-    if flat:
-        return [
-            helper.make_node("Gather", [integers, rows], [f"{out}.integers"], axis=0),
-            helper.make_node("Gather", [scale, rows], [f"{out}.scale"], axis=0),
-            helper.make_node("DequantizeLinear", [f"{out}.integers", f"{out}.scale"], [out], axis=0),
-        ]
-    return [
+    read = f"{out}.stored" if half else f"{out}.scale"
+    made = [
         helper.make_node("Gather", [integers, rows], [f"{out}.integers"], axis=0),
-        helper.make_node("Cast", [f"{out}.integers"], [f"{out}.float"], to=onnx.TensorProto.FLOAT),
-        helper.make_node("Gather", [scale, rows], [f"{out}.scale"], axis=0),
-        helper.make_node("Mul", [f"{out}.float", f"{out}.scale"], [out]),
+        helper.make_node("Gather", [scale, rows], [read], axis=0),
     ]
+    if half:
+        made.append(helper.make_node("Cast", [read], [f"{out}.scale"], to=onnx.TensorProto.FLOAT))
+    if flat:
+        return [*made, helper.make_node("DequantizeLinear", [f"{out}.integers", f"{out}.scale"], [out], axis=0)]
+    made.append(helper.make_node("Cast", [f"{out}.integers"], [f"{out}.float"], to=onnx.TensorProto.FLOAT))
+    return [*made, helper.make_node("Mul", [f"{out}.float", f"{out}.scale"], [out])]
 
 
 def share_tables(model: onnx.ModelProto, tied: dict[str, str]) -> onnx.ModelProto:

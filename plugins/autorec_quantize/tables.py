@@ -32,6 +32,7 @@ class Int8Tables:
         smallest: Annotated[int, Int(1024, 1048576, log=True)] = Field(
             4096, ge=0, le=2**40, description="Numbers below which a table stays as it is."
         )
+        half: bool = Field(False, description="Scales as float16: two bytes a row fewer, and a node more for each look-up.")
 
     form: ClassVar[Literal["module", "graph"]] = "graph"
 
@@ -39,9 +40,11 @@ class Int8Tables:
         self.config = config
 
     def propose(self, model: CompressedModel, target: Target) -> Iterable[ComponentConfig]:
-        """Yield the defaults where the graph holds a table that is large enough."""
+        """Yield the defaults where the graph holds a table that is large enough, and shorter scales for targets that count bytes first."""
         if model.graph is not None and looked_up(graph_of(model), self.config.smallest, _NARROWEST):
             yield self.config
+            if target.prefer == "bytes" and not self.config.half:
+                yield self.config.model_copy(update={"half": True})
 
     def compress(self, model: CompressedModel, context: CompressionContext) -> CompressedModel:
         """Return the model with eight-bit tables; the same graph gives the same bytes.
@@ -53,25 +56,33 @@ class Int8Tables:
         tables = looked_up(plain, self.config.smallest, _NARROWEST)
         if not tables:
             raise NotApplicable(f"no table of {self.config.smallest} numbers or more is only looked up")
-        return smaller(model, normalise(_rewritten(plain, tables)))
+        return smaller(model, normalise(_rewritten(plain, tables, self.config.half)))
 
 
-def quantise_rows(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return int8 [R, D] and float32 [R, 1] with table ≈ integers * scale; the error is at most half a scale, a row of zeros stays zero."""
+def quantise_rows(table: np.ndarray, *, half: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Return int8 [R, D] and scales [R, 1] with table ≈ integers * scale; the error is at most half a scale, a row of zeros stays zero.
+
+    Args:
+        half: Whether scales are float16, rounded up, where float16 can hold them; else they are float32.
+    """
     largest = np.abs(table).max(axis=1, keepdims=True)
     scale = np.where(largest > 0, largest / 127.0, 1.0).astype(np.float32)
-    return np.clip(np.rint(table / scale), -127, 127).astype(np.int8), scale
+    short = scale.astype(np.float16) if half and scale.max(initial=0.0) < np.finfo(np.float16).max / 2 else scale
+    if short.dtype == np.float16:
+        short = np.where(short < scale, np.nextafter(short, np.float16(np.inf)), short)  # no number of a row is cut off
+    return np.clip(np.rint(table / short.astype(np.float32)), -127, 127).astype(np.int8), short
 
 
-def _rewritten(model: onnx.ModelProto, tables: dict[str, onnx.TensorProto]) -> onnx.ModelProto:
-    flat, stored = _listed(model, tables), dict[str, np.ndarray]()
+def _rewritten(model: onnx.ModelProto, tables: dict[str, onnx.TensorProto], half: bool) -> onnx.ModelProto:
+    flat, stored, short = _listed(model, tables), dict[str, np.ndarray](), set[str]()
     for name, tensor in tables.items():
-        integers, scale = quantise_rows(numpy_helper.to_array(tensor).astype(np.float32))
+        integers, scale = quantise_rows(numpy_helper.to_array(tensor).astype(np.float32), half=half)
         stored |= {f"{name}.integers": integers, f"{name}.scale": scale[:, 0] if name in flat else scale}
+        short |= {name} if scale.dtype == np.float16 else set()
 
     def replaced(node: onnx.NodeProto) -> list[onnx.NodeProto]:
         table = node.input[0]
-        return look_up(node, f"{table}.integers", f"{table}.scale", flat=table in flat)
+        return look_up(node, f"{table}.integers", f"{table}.scale", flat=table in flat, half=table in short)
 
     return with_look_ups(model, tables, stored, replaced)
 

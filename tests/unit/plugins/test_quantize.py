@@ -109,7 +109,7 @@ class TestEach:
     def test_it_keeps_the_contract(self, component: Any, model: CompressedModel) -> None:
         instance = component(component.Config())
         assert isinstance(instance, Compressor)
-        assert list(instance.propose(model, CONTEXT.target)) == [component.Config()]
+        assert list(instance.propose(model, CONTEXT.target))[0] == component.Config()
         with pytest.raises(UsageError, match="smallest"):
             parse_config(component.Config, {"smalest": 1}, where="x")
 
@@ -215,13 +215,31 @@ def test_a_list_of_rows_is_dequantised_by_one_node_and_histories_by_their_own(mo
     assert np.abs(stored[(500, 16)] * stored[(500,)][:, None] - table).max() <= 0.5001 * stored[(500,)].max()
 
 
-def test_rows_are_quantised_within_half_a_step() -> None:
+def test_scales_of_two_bytes_save_two_bytes_a_row_and_answer_alike(model: CompressedModel) -> None:
+    plain, short = (Int8Tables(Int8Tables.Config(half=half)).compress(model, CONTEXT) for half in (False, True))
+    kinds = {tuple(t.dims): t.data_type for t in onnx.ModelProto.FromString(short.graph or b"").graph.initializer}
+    assert kinds[(500,)] == onnx.TensorProto.FLOAT16 and kinds[(500, 16)] == onnx.TensorProto.INT8
+    assert 900 < len(plain.graph or b"") - len(short.graph or b"") < 1100  # of 500 rows, less a node
+    assert error(short.graph, model) < 1.05 * error(plain.graph, model) < 0.05
+    targets = Target("edge", prefer="bytes"), Target("cloud", prefer="quality")
+    proposed = [Int8Tables(Int8Tables.Config()).propose(model, target) for target in targets]
+    assert [[one.model_dump()["half"] for one in found] for found in proposed] == [[False, True], [False]]
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_rows_are_quantised_within_half_a_step(half: bool) -> None:
     rng = np.random.default_rng(0)
     table = rng.normal(size=(50, 9)).astype(np.float32) * rng.uniform(1e-3, 1e3, (50, 1)).astype(np.float32)
     table[7] = 0
-    integers, scale = quantise_rows(table)
-    assert (integers.dtype, scale.dtype, scale.shape) == (np.int8, np.float32, (50, 1))
+    integers, scale = quantise_rows(table, half=half)
+    assert (integers.dtype, scale.dtype, scale.shape) == (np.int8, np.float16 if half else np.float32, (50, 1))
+    scale = scale.astype(np.float32)
     assert (np.abs(integers * scale - table) <= scale * 0.5001).all()
     assert not (integers[7] * scale[7]).any()
-    np.testing.assert_array_equal(quantise_rows(-table)[0], -integers)
-    np.testing.assert_array_equal(quantise_rows(integers * scale)[0], integers)
+    np.testing.assert_array_equal(quantise_rows(-table, half=half)[0], -integers)
+    if not half:
+        np.testing.assert_array_equal(quantise_rows(integers * scale)[0], integers)
+
+
+def test_scales_that_float16_cannot_hold_stay() -> None:
+    assert quantise_rows(np.full((2, 8), 1e8, np.float32), half=True)[1].dtype == np.float32

@@ -109,7 +109,7 @@ class TestEach:
     def test_it_keeps_the_contract(self, component: Any, model: CompressedModel) -> None:
         instance = component(component.Config())
         assert isinstance(instance, Compressor)
-        assert list(instance.propose(model, CONTEXT.target))[0] == component.Config()
+        assert next(iter(instance.propose(model, CONTEXT.target))) == component.Config()
         with pytest.raises(UsageError, match="smallest"):
             parse_config(component.Config, {"smalest": 1}, where="x")
 

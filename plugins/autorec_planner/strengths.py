@@ -14,6 +14,7 @@ __all__ = ["halved", "refined"]
 
 _HALVINGS = 2  # of each compressor
 _DIGITS = 3
+_UNREAD = "between its settings none was tried, for its options cannot be read"
 _ALIKE = 0.02  # of a domain: strengths closer than this are not told apart
 
 
@@ -29,9 +30,11 @@ def refined(shop: Workshop, found: Sequence[Probe]) -> list[Probe]:
     for _ in range(_HALVINGS):
         for name in sorted({row.setting.component for row in rows}, key=lambda name: _hope(rows, name)):
             own = [row for row in rows if row.setting.component == name]
-            setting = _next(shop, name, own) if any(row.bytes for row in own) else None
-            if setting is not None and shop.in_time(training=True):
-                rows.append(probed_alone(shop, setting, start))
+            found = _next(shop, name, own) if any(row.bytes for row in own) else None
+            if isinstance(found, Probe):
+                rows.append(found)
+            elif found is not None and shop.in_time(training=True):
+                rows.append(probed_alone(shop, found, start))
     return rows
 
 
@@ -85,11 +88,14 @@ def _hope(rows: Sequence[Probe], name: str) -> tuple[bool, str]:
     return not any(row.verdict and not row.reason for row in rows if row.setting.component == name), name
 
 
-def _next(shop: Workshop, name: str, own: Sequence[Probe]) -> Setting | None:
+def _next(shop: Workshop, name: str, own: Sequence[Probe]) -> Setting | Probe | None:
+    """Return what to try next; a row that tells why nothing is, once, where the options of a plugin's compressor cannot be read."""
+    if any(row.reason.startswith(_UNREAD) for row in own):
+        return None
     try:
         return halved(own, _scales(shop, name))
-    except Exception:  # a plugin's code: its domains are its own, and its proposals stand
-        return None
+    except Exception as error:  # a plugin's code: its domains are its own, and its proposals stand
+        return Probe(replace(own[0].setting, config={}), f"{_UNREAD}: {type(error).__name__}: {error}"[:300])
 
 
 def _scales(shop: Workshop, name: str) -> dict[str, Int | Float]:

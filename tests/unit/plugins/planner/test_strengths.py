@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from autorec_kernel.space import Float, Int
+from autorec_planner import strengths
 from autorec_planner.probes import Probe
-from autorec_planner.strengths import halved
+from autorec_planner.strengths import halved, refined
 from autorec_planner.workshop import Setting
 
 SHARE = {"share": Float(0.1, 0.9)}
@@ -71,3 +73,27 @@ def test_an_exhausted_group_hides_no_other() -> None:
     rows = [probe(900, share=0.5, steps=8), probe(800, "lost", share=0.51, steps=8), probe(700, "lost", share=0.5, steps=64)]
     found = halved(rows, {**SHARE, **STEPS})
     assert found is not None and found.config == {"share": 0.5, "steps": 23}
+
+
+def test_options_that_cannot_be_read_are_told_once_and_stop_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One compressor's domain is odd; the other one's strengths are tried all the same."""
+    tried = []
+
+    def alone(shop: Any, setting: Setting, start: Any) -> Probe:
+        tried.append(setting)
+        return Probe(setting, bytes=700)
+
+    def scales(shop: Any, name: str) -> Mapping[str, Any]:
+        if name == "p/odd":
+            raise ZeroDivisionError("a domain of nothing")
+        return SHARE
+
+    monkeypatch.setattr(strengths, "probed_alone", alone)
+    monkeypatch.setattr(strengths, "graph_of", lambda *given: None)
+    monkeypatch.setattr(strengths, "_scales", scales)
+    request = SimpleNamespace(deadline=1.0, start=None, target=SimpleNamespace(threads=1))
+    rows = [probe(800, share=0.5), probe(600, "lost", share=0.75), Probe(Setting("p/odd", {"x": 1}, "graph"), bytes=500)]
+    found = refined(SimpleNamespace(request=request, in_time=lambda training: True), rows)  # type: ignore[arg-type]
+    told = [row for row in found if row.setting.component == "p/odd" and row.reason]
+    assert [row.setting.config for row in told] == [{}] and "ZeroDivisionError: a domain of nothing" in told[0].reason
+    assert [setting.config["share"] for setting in tried] == [0.625, 0.688]

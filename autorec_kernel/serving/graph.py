@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ ITEMS = "@items"  # output float32 [N, D] of a factorised retriever, which depen
 PACKED = "\x1f"  # between the names of features whose columns are one input of the graph, side by side
 _FEW = 16  # ids up to which a list is compared more quickly than an array
 _NEGATIVE = 1 << 63  # the least that a negative int64 is as uint64
+_KIND, _FLOAT = attrgetter("dtype"), np.dtype(np.float32)
 
 
 class Graph:
@@ -90,7 +92,7 @@ class Graph:
             raise BundleError(f"the model failed: {str(error)[:300]}", where=self.name) from error
 
     def _feed(self, port: str, parts: list[np.ndarray]) -> np.ndarray:
-        value = np.asarray(parts[0]) if len(parts) == 1 else np.concatenate(parts, 1) if np.ndim(parts[0]) > 1 else np.array(parts).T
+        value = np.asarray(parts[0]) if len(parts) == 1 else _beside(parts) if np.ndim(parts[0]) > 1 else np.array(parts).T
         if port in self.lengths and value.ndim == 2:
             value = fit_length(value, self.lengths[port])
         if value.dtype.kind not in "iu":
@@ -104,6 +106,16 @@ class Graph:
             least, name = np.ravel(self._sizes[port])[place], self._wanted[port][place]
             raise BundleError(f"input {name!r} holds an id outside 0..{least - 1}", where=self.name)
         return value
+
+
+def _beside(parts: list[np.ndarray]) -> np.ndarray:
+    """Return columns [A, w] side by side; those of one row are joined as bytes, in half the time."""
+    if len(parts[0]) == 1 and list(map(_KIND, parts)).count(_FLOAT) == len(parts):
+        try:
+            return np.frombuffer(b"".join(parts), np.float32).reshape(1, -1)
+        except TypeError:  # some are not contiguous
+            pass
+    return np.concatenate(parts, 1)
 
 
 def fit_length(history: np.ndarray, length: int) -> np.ndarray:

@@ -72,7 +72,7 @@ def nested(entry: onnx.NodeProto, made: Made, net: Net, shapes: Shapes, stored: 
 def flattened(entry: onnx.NodeProto, made: Made, net: Net, shapes: Shapes, stored: dict[str, np.ndarray]) -> list[onnx.NodeProto] | None:
     """Return a Concat of rows for a Concat of lists of fields [A, K, D] that is reshaped to rows [A, K D].
 
-    A field that was put into a list of its own stays a row; of a list, slices of its flat form are taken.
+    A field that was put into a list of its own stays a row; of a list, its flat form is taken, or slices of that.
     """
     before = made.get(entry.input[0]) if entry.op_type == "Reshape" else None
     start, end = (shapes.dims.get(name, ()) for name in (entry.input[0], entry.output[0])) if before is not None else ((), ())
@@ -87,15 +87,19 @@ def flattened(entry: onnx.NodeProto, made: Made, net: Net, shapes: Shapes, store
             parts.append(one.input[0])
             single += 1
             continue
-        whole = shapes.dims.get(source, ())
-        if not source or len(whole) != 3 or not isinstance(whole[1], int) or not _read_once(name, net):
+        whole = shapes.dims.get(source or name, ())
+        if len(whole) != 3 or not isinstance(whole[1], int) or not _read_once(name, net):
             return None
-        flat, cut = f"{source}.flat", f"{name}.flat"
+        flat, cut = f"{source or name}.flat", f"{name}.flat"
+        stored[f"{flat}.sizes"] = np.array([-1, whole[1] * width], np.int64)
+        nodes[flat] = node("Reshape", [source or name, f"{flat}.sizes"], flat)
+        parts.append(cut)
+        if not source:
+            continue
         ends = ("start", first * width), ("end", last * width), ("axis", 1)
         bounds = {f"{cut}.{key}": np.array([value], np.int64) for key, value in ends}
-        stored |= {f"{flat}.sizes": np.array([-1, whole[1] * width], np.int64), **bounds}
-        nodes |= {flat: node("Reshape", [source, f"{flat}.sizes"], flat), cut: node("Slice", [flat, *bounds], cut)}
-        parts.append(cut)
+        stored |= bounds
+        nodes[cut] = node("Slice", [flat, *bounds], cut)
     return [*nodes.values(), node("Concat", parts, entry.output[0], axis=1)] if single else None
 
 

@@ -150,6 +150,22 @@ def test_fields_are_joined_as_rows_beside_the_numbers() -> None:
     np.testing.assert_array_equal(answer(found, inputs), answer(model, inputs))
 
 
+def test_a_list_beside_a_field_is_flattened_whole() -> None:
+    nodes = [node("Unsqueeze", ["a", "one"], "a1"), node("Unsqueeze", ["b", "one"], "b1")]
+    nodes += [node("Concat", ["a1", "b1"], "ids", axis=1), node("Gather", ["table", "ids"], "rows")]
+    nodes += [node("Gather", ["table", "genres"], "bag"), node("ReduceSum", ["bag", "one"], "summed", keepdims=0)]
+    nodes += [node("Unsqueeze", ["summed", "one"], "listed"), node("Concat", ["rows", "listed"], "fields", axis=1)]
+    nodes += [node("Reshape", ["fields", "sizes"], "flat"), node("Concat", ["flat", "price"], "y", axis=1)]
+    stored = {"table": RNG.normal(size=(5, 4)).astype(np.float32), "one": np.array([1]), "sizes": np.array([-1, 12])}
+    given: dict[str, Any] = {"a": ["A"], "b": ["A"], "genres": ["A", "W"], "price": ["A", 1]}
+    ids = [Feature(name, "id", "item", vocabulary=name, size=5) for name in ("a", "b")]
+    model = hand_made(nodes, stored, given, {"y": ["A", 13]}, [*ids, GENRES, Feature("price", "numeric", "row", width=1)])
+    found = flat(model)
+    assert operators(found).count("Concat") == 2 and operators(found).count("Unsqueeze") == 2  # those of the ids are left
+    inputs = {"a": np.array([1, 4, 0]), "b": np.array([2, 0, 3]), "genres": IDS, "price": RNG.normal(size=(3, 1)).astype(np.float32)}
+    np.testing.assert_array_equal(answer(found, inputs), answer(model, inputs))
+
+
 def test_fields_that_are_not_flattened_row_by_row_stay_a_list() -> None:
     model = fields(flat=4)
     assert sorted(operators(flat(model))) == sorted(operators(model))

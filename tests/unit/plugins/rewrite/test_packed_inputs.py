@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from autorec_kernel.contracts.deploy import NotApplicable
 from autorec_kernel.errors import BundleError
 from autorec_kernel.kernel import Kernel
-from autorec_kernel.serving.graph import PACKED, Graph
+from autorec_kernel.serving.graph import PACKED, Graph, _beside
 from autorec_kernel.testing.contracts import CompressorContract
 from autorec_rewrite.net import Net
 from autorec_rewrite.pack import PackedInputs, _packed, _runs
@@ -153,3 +153,17 @@ def test_a_ranker_of_many_features_has_few_inputs_left(kernel: Kernel) -> None:
     assert {part for value in after.input for part in value.name.split(PACKED)} == {value.name for value in before.input}
     with pytest.raises(NotApplicable, match="no two inputs"):
         PackedInputs(PackedInputs.Config()).compress(small, context(sample=sample))
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("kind", ["float32", "float64", "strided", "turned"])
+def test_columns_side_by_side_are_those_that_were_handed_in(rows: int, kind: str) -> None:
+    rng = np.random.default_rng(0)
+    parts = [rng.normal(size=(rows, width)).astype(np.float32) for width in (1, 3, 1)]
+    if kind == "float64":
+        parts[1] = parts[1].astype(np.float64)
+    elif kind == "strided":
+        parts[1] = np.repeat(parts[1], 2, axis=1)[:, ::2]
+    elif kind == "turned":
+        parts[1] = np.ascontiguousarray(parts[1].T).T
+    np.testing.assert_array_equal(_beside(parts), np.concatenate(parts, 1))

@@ -30,11 +30,11 @@ def refined(shop: Workshop, found: Sequence[Probe]) -> list[Probe]:
     for _ in range(_HALVINGS):
         for name in sorted({row.setting.component for row in rows}, key=lambda name: _hope(rows, name)):
             own = [row for row in rows if row.setting.component == name]
-            found = _next(shop, name, own) if any(row.bytes for row in own) else None
-            if isinstance(found, Probe):
-                rows.append(found)
-            elif found is not None and shop.in_time(training=True):
-                rows.append(probed_alone(shop, found, start))
+            tried = _next(shop, name, own) if any(row.bytes for row in own) else None
+            if isinstance(tried, Probe):
+                rows.append(tried)
+            elif tried is not None and shop.in_time(training=True):
+                rows.append(probed_alone(shop, tried, start))
     return rows
 
 

@@ -1,19 +1,23 @@
-"""Attention of a single query without keys and values: q · (x W + b)ᵀ = (q Wᵀ) xᵀ + q b, and a (x W + b) = (a x) W + (Σ a) b."""
+"""Attention of a single query without keys and values: q · (x W + b)ᵀ = (q Wᵀ) xᵀ + q b, and a (x W + b) = (a x) W + (Σ a) b.
+
+Behind a softmax over the steps q b is gone, which moves all scores alike, and Σ a = 1.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
 
-from autorec_rewrite.net import Net, makers, node, readers, with_nodes
+from autorec_rewrite.net import Net, makers, node, option, readers, with_nodes
 from autorec_rewrite.probe import Shapes
 
 __all__ = ["absorbed"]
 
 _MOVES = ("Reshape", "Squeeze", "Transpose", "Unsqueeze")
+_MASKED = -1e4  # scores below which nothing is left of a softmax's share
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,9 +49,11 @@ def absorbed(net: Net, shapes: Shapes) -> Net:
         if states is None:
             nodes.append(entry)
         elif isinstance(shapes.dims[entry.input[0]][-1], int):
-            nodes += _of_keys(entry, states, shapes, stored)
+            alike = _softened(entry.output[0], net, shapes, read)
+            nodes += _of_keys(entry, replace(states, bias=None) if alike else states, shapes, stored)
         else:
-            nodes += _of_values(entry, states, shapes, stored)
+            source = made.get(entry.input[0])
+            nodes += _of_values(entry, states, shapes, stored, whole=source is not None and _is_softmax(source, shapes))
     return with_nodes(net, nodes, stored) if stored else net
 
 
@@ -88,6 +94,25 @@ def _states(
     return None
 
 
+def _softened(name: str, net: Net, shapes: Shapes, read: Mapping[str, Sequence[onnx.NodeProto]]) -> bool:
+    """Return whether nothing but a softmax over the last axis reads a value, with sums, masks and products by a number between them."""
+    while name not in net.outputs and len(read.get(name, ())) == 1:
+        one = read[name][0]
+        if one.op_type == "Softmax":
+            return _is_softmax(one, shapes)
+        others = [array.item() for other in one.input if (array := net.array(other)) is not None and array.size == 1]
+        scaled = bool(others) and (one.op_type == "Mul" or (one.op_type == "Div" and one.input[0] == name))
+        masked = one.op_type == "Where" and one.input[0] != name and bool(others) and others[0] <= _MASKED
+        if not (one.op_type == "Add" or scaled or masked):
+            return False
+        name = one.output[0]
+    return False
+
+
+def _is_softmax(entry: onnx.NodeProto, shapes: Shapes) -> bool:
+    return entry.op_type == "Softmax" and option(entry, "axis", -1) in (-1, len(shapes.dims.get(entry.input[0], ())) - 1)
+
+
 def _of_keys(entry: onnx.NodeProto, states: _States, shapes: Shapes, stored: dict[str, np.ndarray]) -> list[onnx.NodeProto]:
     """Return the nodes of (q Wᵀ) xᵀ + q b under the name of the product."""
     query, out, many = entry.input[0], entry.output[0], len(shapes.dims[entry.input[0]]) == 4
@@ -105,18 +130,21 @@ def _of_keys(entry: onnx.NodeProto, states: _States, shapes: Shapes, stored: dic
     return nodes
 
 
-def _of_values(entry: onnx.NodeProto, states: _States, shapes: Shapes, stored: dict[str, np.ndarray]) -> list[onnx.NodeProto]:
-    """Return the nodes of (a x) W + (Σ a) b under the name of the product."""
+def _of_values(
+    entry: onnx.NodeProto, states: _States, shapes: Shapes, stored: dict[str, np.ndarray], *, whole: bool
+) -> list[onnx.NodeProto]:
+    """Return the nodes of (a x) W + (Σ a) b under the name of the product; Σ a = 1 where `whole`."""
     weights, out, many = entry.input[0], entry.output[0], len(shapes.dims[entry.input[0]]) == 4
     stored[f"{out}.weights"] = _float(states.weights if many else states.weights[0])
     nodes = _over_steps(weights, states.given, f"{out}.mixed", stored, many=many)
     nodes.append(node("MatMul", [f"{out}.mixed", f"{out}.weights"], f"{out}.product"))
     if states.bias is not None:
         stored[f"{out}.bias"] = _float(states.bias[:, None] if many else states.bias)
-        stored["axis.last"] = np.array([-1], np.int64)
-        nodes.append(node("ReduceSum", [weights, "axis.last"], f"{out}.total"))
-        nodes.append(node("Mul", [f"{out}.total", f"{out}.bias"], f"{out}.offset"))
-        nodes.append(node("Add", [f"{out}.product", f"{out}.offset"], f"{out}.sum"))
+        if not whole:
+            stored["axis.last"] = np.array([-1], np.int64)
+            nodes.append(node("ReduceSum", [weights, "axis.last"], f"{out}.total"))
+            nodes.append(node("Mul", [f"{out}.total", f"{out}.bias"], f"{out}.offset"))
+        nodes.append(node("Add", [f"{out}.product", f"{out}.bias" if whole else f"{out}.offset"], f"{out}.sum"))
     nodes[-1].output[0] = out
     return nodes
 

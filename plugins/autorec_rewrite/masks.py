@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 import onnx
-from onnx import helper
+from onnx import numpy_helper
 
-from autorec_rewrite.net import Net, node, option
-from autorec_rewrite.probe import Shapes
+from autorec_rewrite.net import Net, bytes_of, node, option
+from autorec_rewrite.probe import Shapes, run
 
 __all__ = ["is_logical", "masked_late", "row_of_triangle"]
 
@@ -33,25 +33,44 @@ def row_of_triangle(
         return None
     *steps, triangle = through
     whole, out = made[triangle.input[0]], entry.output[0]
-    value = net.array(whole.input[0])
-    if value is None or value.size != 1:
+    value, width = net.array(whole.input[0]), _width(whole.input[1], made, shapes)
+    if value is None or value.size != 1 or not width:
         return None
-    numbers = {"zero": np.array(0), "one": np.array(1), "last": np.array([-1])}
-    numbers |= {"value": value.reshape(()), "rest": np.zeros((), value.dtype)}
+    inside, outside = (_through(steps, number, net) for number in (value.reshape(()), np.zeros((), value.dtype)))
+    numbers = {"zero": np.array(0), "one": np.array(1), "last": np.array([-1]), "first": np.array([0]), "value": inside, "rest": outside}
     stored |= {f"{out}.{key}": number for key, number in numbers.items()}
-    names = [out, *(f"{out}.{place}" for place in range(len(steps)))]
     compared = "GreaterOrEqual" if option(triangle, "upper", 1) else "LessOrEqual"
-    nodes = [
-        node("Gather", [whole.input[1], f"{out}.one"], f"{out}.width", axis=0),
+    return [
+        node("Squeeze", [width, f"{out}.first"], f"{out}.width"),
         node("Range", [f"{out}.zero", f"{out}.width", f"{out}.one"], f"{out}.columns"),
         node("Unsqueeze", [entry.input[1], f"{out}.last"], f"{out}.row"),
         node(compared, [f"{out}.columns", f"{out}.row"], f"{out}.inside"),
-        node("Where", [f"{out}.inside", f"{out}.value", f"{out}.rest"], names[-1]),
+        node("Where", [f"{out}.inside", f"{out}.value", f"{out}.rest"], out),
     ]
-    for step, given, name in zip(reversed(steps), reversed(names[1:]), reversed(names[:-1]), strict=True):
-        kept = {one.name: helper.get_attribute_value(one) for one in step.attribute}
-        nodes.append(node(step.op_type, [one if _single(one, net) else given for one in step.input], name, **kept))
-    return nodes
+
+
+def _width(name: str, made: Made, shapes: Shapes) -> str:
+    """Return the value [1] that holds the second of two sizes; "" where they were not put together from single ones."""
+    sizes = made.get(name)
+    if sizes is None or sizes.op_type != "Concat" or len(sizes.input) != 2 or shapes.dims.get(sizes.input[1]) != (1,):
+        return ""
+    return str(sizes.input[1])
+
+
+def _through(steps: list[onnx.NodeProto], number: np.ndarray, net: Net) -> np.ndarray:
+    """Return what elementwise operators, the last first, make of one number."""
+    given = numpy_helper.from_array(number, steps[-1].output[0] + ".given") if steps else None
+    if given is None:
+        return number
+    entries = [onnx.NodeProto.FromString(step.SerializeToString()) for step in reversed(steps)]
+    first = next(place for place, name in enumerate(entries[0].input) if not _single(name, net))
+    entries[0].input[first] = given.name
+    model = onnx.ModelProto()
+    model.CopyFrom(net.model)
+    for field in ("input", "output"):
+        model.graph.ClearField(field)
+    model.graph.output.append(onnx.ValueInfoProto(name=steps[0].output[0]))
+    return next(iter(run(bytes_of(Net(model, tuple(entries), {**net.stored, given.name: given})), {}).values()))
 
 
 def _to_triangle(name: str, made: Made, net: Net, shapes: Shapes) -> list[onnx.NodeProto]:

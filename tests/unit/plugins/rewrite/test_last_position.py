@@ -29,6 +29,7 @@ RNG = np.random.default_rng(1)
 WEIGHTS: dict[str, np.ndarray] = {
     "table": RNG.normal(size=(ITEMS, WIDTH)).astype(np.float32),
     **{name: RNG.normal(size=(WIDTH, WIDTH)).astype(np.float32) / 3 for name in ("wq", "wk", "wv", "wo")},
+    "bias": RNG.normal(size=WIDTH).astype(np.float32),
     "scale": np.ones(WIDTH, np.float32),
     "zero": np.array(0, np.int64),
     "one": np.array([1], np.int64),
@@ -119,6 +120,31 @@ def matrices(model: CompressedModel, rows: int, steps: int) -> list[tuple[int, .
 
 class TestLastPosition(CompressorContract):
     component = LastPosition
+
+
+@pytest.mark.parametrize(("kind", "offsets"), [("Softmax", 0), ("Sigmoid", 1)])
+def test_what_moves_all_scores_of_a_softmax_alike_is_not_computed_and_its_shares_are_not_added_up(kind: str, offsets: int) -> None:
+    """An offset of keys adds the same to every score of a query; one of values is weighed with 1 in sum: not so behind a sigmoid."""
+    nodes = []
+    for entry in attention(True):
+        if entry.op_type == "Softmax":
+            nodes.append(node("Add", ["masked", "nothing"], "scored"))
+            nodes.append(node(kind, ["scored"], "weights"))
+        elif entry.output[0] in "kv":
+            nodes += [
+                node("MatMul", list(entry.input), f"{entry.output[0]}0"),
+                node("Add", [f"{entry.output[0]}0", "bias"], entry.output[0]),
+            ]
+        else:
+            nodes.append(entry)
+    model = model_of([*nodes, *gathered()])
+    found = rewritten(LAST, model)
+    kinds = [entry.op_type for entry in net_of(found).nodes]
+    assert kinds.count("ReduceSum") == offsets
+    assert kinds.count("MatMul") == 6 + offsets  # query, query x keys, scores, mixed states, x values, what follows; offset of the keys
+    ids = np.random.default_rng(3).integers(1, ITEMS, (6, 9))
+    ids[2, 4:] = 0
+    np.testing.assert_allclose(answer(found, {"ids": ids}), answer(model, {"ids": ids}), atol=1e-5)
 
 
 @pytest.mark.parametrize("keep", [variable, sliced, gathered])

@@ -12,8 +12,10 @@ from autorec_kernel.contracts.deploy import CompressionContext, NotApplicable, T
 from autorec_kernel.records.model import CompressedModel
 from autorec_rewrite.bags import bags_counted
 from autorec_rewrite.check import check_equal
+from autorec_rewrite.moves import offset
 from autorec_rewrite.net import Net, bytes_of, net_of
-from autorec_rewrite.tidy import tidied
+from autorec_rewrite.probe import probed
+from autorec_rewrite.tidy import applied, tidied
 
 __all__ = ["Fold"]
 
@@ -49,9 +51,10 @@ class Fold:
         net = net_of(model)
         plain = tidied(net, model)
         counted = bags_counted(plain, model)
-        if counted is not plain:
-            with suppress(NotApplicable):  # where a processor adds in another order, bags stay as they are
-                return _proved(net, tidied(counted, model), model, context)
+        for fewer in (applied(counted, probed(counted, model), offset), counted):
+            if len(fewer.nodes) < len(plain.nodes):
+                with suppress(NotApplicable):  # where a processor adds in another order, offsets stay as they are, or bags
+                    return _proved(net, tidied(fewer, model), model, context)
         if len(bytes_of(plain)) >= len(model.graph or b""):
             raise NotApplicable(_DONE)
         return _proved(net, plain, model, context)

@@ -13,7 +13,7 @@ from autorec_rewrite.masks import is_logical, masked_late, row_of_triangle
 from autorec_rewrite.net import Net, node, option
 from autorec_rewrite.probe import Shapes
 
-__all__ = ["MOVES", "Move"]
+__all__ = ["MOVES", "Move", "offset"]
 
 Made = Mapping[str, onnx.NodeProto]
 Move = Callable[[onnx.NodeProto, Made, Net, Shapes, dict[str, np.ndarray]], list[onnx.NodeProto] | str | None]
@@ -93,6 +93,23 @@ def _straight(entry: onnx.NodeProto, made: Made, net: Net, shapes: Shapes, store
     if before is None or sizes is None or 0 in sizes or before.op_type not in ("Reshape", "Squeeze", "Unsqueeze"):
         return None
     return [node("Reshape", [before.input[0], entry.input[1]], entry.output[0])]
+
+
+def offset(entry: onnx.NodeProto, made: Made, net: Net, shapes: Shapes, stored: dict[str, np.ndarray]) -> list[onnx.NodeProto] | None:
+    """Return x W + c for a product without an offset and the constant that is added to it, one number or one a column.
+
+    Whether the sum is the same bit for bit is up to the processor: the caller compares.
+    """
+    product = made.get(entry.input[0]) if entry.op_type == "Add" else None
+    constant = net.array(entry.input[1]) if product is not None else None
+    if product is None or constant is None or product.op_type != "Gemm" or any(product.input[2:]):
+        return None
+    read = sum(name == product.output[0] for one in net.nodes for name in one.input)
+    width = shapes.dims.get(product.output[0], (0, 0))[-1]
+    if read != 1 or product.output[0] in net.outputs or constant.shape not in ((), (1,), (width,)):
+        return None
+    kept = {one.name: helper.get_attribute_value(one) for one in product.attribute if one.name != "beta"}
+    return [node("Gemm", [*product.input[:2], entry.input[1]], entry.output[0], **kept)]
 
 
 MOVES: tuple[Move, ...] = (

@@ -15,6 +15,7 @@ from autorec_kernel.kernel import Kernel
 from autorec_kernel.records.model import CompressedModel
 from autorec_kernel.serving.graph import ITEMS
 from autorec_kernel.testing.contracts import CompressorContract
+from autorec_rewrite import fold
 from autorec_rewrite.fold import Fold
 from autorec_rewrite.net import net_of
 from autorec_rewrite.probe import feeds
@@ -169,3 +170,40 @@ def test_the_one_index_of_an_axis_is_no_look_up() -> None:
     nodes = [node("Relu", ["x"], "h"), node("Gather", ["h", "zero"], "first", axis=1), node("Gather", ["h", "zero"], "again", axis=1)]
     _, small = folded([*nodes, node("Add", ["first", "again"], "y")], {"zero": np.array(3)}, {"y": ["A"]})
     assert operators(small) == ["Relu", "Gather", "Add"], "one of eight columns stays a look-up"
+
+
+@pytest.mark.parametrize("offset", [0.5, [0.5], [0.1, 0.2, 0.3, 0.4]], ids=["a number", "one number", "one a column"])
+def test_a_constant_behind_a_product_is_its_offset(offset: Any) -> None:
+    nodes = [node("Gemm", ["x", "w"], "p", transB=1, alpha=2.0), node("Add", ["p", "c"], "y")]
+    stored = {"w": RNG.normal(size=(4, 8)).astype(np.float32), "c": np.array(offset, np.float32)}
+    _, small = folded(nodes, stored, {"y": ["A", 4]})
+    assert operators(small) == ["Gemm"]
+    assert len(net_of(small).nodes[0].input) == 3
+
+
+@pytest.mark.parametrize("case", ["an offset of its own", "read twice", "a column of rows"])
+def test_products_whose_sum_is_another_stay(case: str) -> None:
+    nodes = [node("Gemm", ["x", "w", "c"] if case == "an offset of its own" else ["x", "w"], "p")]
+    nodes += [node("Add", ["p", "d" if case == "a column of rows" else "c"], "q")]
+    nodes += [node("Add", ["q", "p"] if case == "read twice" else ["q", "q"], "y")]
+    stored = {"w": RNG.normal(size=(8, 4)).astype(np.float32), "c": np.ones(4, np.float32), "d": np.ones((1, 4), np.float32)}
+    used = {name: value for name, value in stored.items() if any(name in one.input for one in nodes)}
+    model = hand_made(nodes, used, {"x": ["A", 8]}, {"y": ["A", 4]})
+    with pytest.raises(NotApplicable, match="nothing is left"):
+        FOLD.compress(model, context())
+
+
+def test_where_a_processor_adds_an_offset_in_another_order_bags_are_counted_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is compared first is refused, what is compared next is not: the graph is folded without the offset."""
+    nodes = [node("Mul", ["x", "x"], "a"), node("ReduceSum", ["a", "axes"], "b"), node("Squeeze", ["b", "axes"], "s")]
+    nodes += [node("Unsqueeze", ["s", "axes"], "u"), node("Gemm", ["u", "w"], "p"), node("Add", ["p", "c"], "y")]
+    stored = {"axes": np.array([1]), "w": np.ones((1, 4), np.float32), "c": np.full(4, 0.3, np.float32)}
+    model, compared = hand_made(nodes, stored, {"x": ["A", 8]}, {"y": ["A", 4]}), list[list[str]]()
+
+    def equal(before: Any, after: Any, *rest: Any, **options: Any) -> None:
+        compared.append([entry.op_type for entry in after.nodes])
+        if "Add" not in compared[-1]:
+            raise NotApplicable("an answer changed")
+
+    monkeypatch.setattr(fold, "check_equal", equal)
+    assert "Add" in operators(FOLD.compress(model, context())) and "Add" not in compared[0]

@@ -110,9 +110,10 @@ def serving_sample(network: Any, features: FeatureSet, rows: int = 32) -> dict[s
 
 @dataclass(slots=True)
 class FineTuner:
-    """Trains a copy of a model further on the training rows, with the options of its search and half of its learning rate.
+    """Trains a copy of a model further on the training rows, with the options of its search.
 
-    The best epoch is kept: none, where the model was at its best.
+    The learning rate is that of the search, which brings back more of what a cut took than a lower one does (Renda, Frankle and Carbin
+    2020, "Comparing Rewinding and Fine-tuning in Neural Network Pruning"). The best epoch is kept: none, where the model was at its best.
 
     Args:
         judge: Quality on the validation rows; None = all epochs are kept.
@@ -159,8 +160,7 @@ def _settings(model: TrainedModel) -> FitSettings:
     genes = dict(model.provenance.get("genotype", {}))
     prefix = f"{genes.get('pipeline')}.training."
     told = {name.removeprefix(prefix): value for name, value in genes.items() if name.startswith(prefix)}
-    known = {name: value for name, value in told.items() if name in FitSettings.__dataclass_fields__}
-    return FitSettings(**{**known, "learning_rate": known.get("learning_rate", FitSettings().learning_rate) / 2})
+    return FitSettings(**{name: value for name, value in told.items() if name in FitSettings.__dataclass_fields__})
 
 
 def _candidate(model: CompressedModel) -> Candidate:

@@ -121,8 +121,8 @@ def test_fine_tuning_goes_on_with_the_options_of_the_search(start: Any, monkeypa
     FineTuner(features, 0)(model, 1.0)
     FineTuner(features, 0)(replace(model, provenance={}), 0.4)
     first, second = seen
-    assert (first.learning_rate, first.batch_size, first.epochs, first.patience) == (0.004, 64, epochs, 0)
-    assert (second.learning_rate, second.batch_size, second.epochs) == (0.0005, 1024, 2)
+    assert (first.learning_rate, first.batch_size, first.epochs, first.patience) == (0.008, 64, epochs, 0)
+    assert (second.learning_rate, second.batch_size, second.epochs) == (0.001, 1024, 2)
 
 
 @pytest.fixture

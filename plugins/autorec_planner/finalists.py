@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice, takewhile
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,11 @@ from autorec_planner.probes import Probe
 from autorec_planner.verdict import Verdict, judged
 from autorec_planner.workshop import StepFailed, Workshop, graph_of
 
-__all__ = ["Finalist", "Tried", "built", "chosen", "missed", "timed"]
+__all__ = ["Finalist", "Tried", "chosen", "finalists", "missed"]
 
 _CLEAR = 0.85  # share below which a measured figure is better for sure, whatever the machine does beside
 _SECONDS = 2.0  # of each measurement of all finalists
-_ROUNDS = 3  # measurements of which the least is held against the limit: a busy machine only adds
+_TURNS = 4  # times that finalists are built, as many as are wanted each, until one keeps to the limits
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,22 +64,38 @@ class Tried:
     rejected: int = 0
 
 
-def built(shop: Workshop, plans: Sequence[Draft], count: int, predictor: Calibration, tried: Tried) -> list[Finalist]:
-    """Build the best plans until `count` of them lose no more than they may.
+def finalists(shop: Workshop, plans: Sequence[Draft], count: int, predictor: Calibration, tried: Tried) -> list[Finalist]:
+    """Build and time the best plans, `count` at a time, until one of them keeps to the limits; the uncompressed model is the last one.
+
+    Plans that are predicted to keep to the limit of latency come first. Where none of the first ones does, more are built, a few times.
+    """
+    target = shop.request.target
+    better = list(takewhile(lambda plan: plan.steps, plans))
+    if target.max_latency_ms:
+        better.sort(key=lambda plan: predictor.milliseconds(plan.listed[1]) > target.max_latency_ms)
+    source, start = built(shop, better, predictor, tried), _uncompressed(shop)
+    found: list[Finalist] = []
+    for _ in range(_TURNS):
+        more = list(islice(source, count))
+        found = timed(shop, [*found[:-1], *more, start]) if more or not found else found
+        if not more or any(one.steps and not missed(one, target) for one in found):
+            break
+    return found
+
+
+def built(shop: Workshop, plans: Sequence[Draft], predictor: Calibration, tried: Tried) -> Iterator[Finalist]:
+    """Yield plans that lose no more than they may, built.
 
     The first one is built even when the probes took all of the time: what trained is there, and the rest is quick.
     A step that finds nothing left to change goes; of a plan that loses too much, the step that loses most alone goes, and the rest is
-    tried again. The uncompressed model is the last of those returned.
+    tried again.
     """
-    found: dict[tuple[str, ...], Finalist] = {}
-    seen: set[tuple[str, ...]] = set()
+    known, seen = set[tuple[str, ...]](), set[tuple[str, ...]]()
     for plan in plans:
-        if len(found) >= count or not plan.steps:
-            break
-        one = _built(shop, plan, seen, predictor, tried, late=not found)
-        if one is not None:
-            found.setdefault(_key(one.steps), one)
-    return [*found.values(), _uncompressed(shop)]
+        one = _built(shop, plan, seen, predictor, tried, late=not known)
+        if one is not None and _key(one.steps) not in known:
+            known.add(_key(one.steps))
+            yield one
 
 
 def _uncompressed(shop: Workshop) -> Finalist:

@@ -12,7 +12,7 @@ from autorec_kernel.config import ComponentConfig
 from autorec_kernel.contracts import Candidate, Checked, Evidence, Plan, PlanRequest, Target
 from autorec_kernel.records.model import CompressionStep
 from autorec_planner.cost import Calibration, calibrated
-from autorec_planner.finalists import Finalist, Tried, built, chosen, missed, timed
+from autorec_planner.finalists import Finalist, Tried, chosen, finalists, missed
 from autorec_planner.latency import measure_latency
 from autorec_planner.orders import drafts, in_order
 from autorec_planner.probes import Probe, probed
@@ -34,7 +34,9 @@ class AdditivePlanner:
     class Config(ComponentConfig):
         """Options."""
 
-        finalists: int = Field(4, ge=1, le=64, description="Plans that are built and timed.")
+        finalists: int = Field(
+            4, ge=1, le=64, description="Plans that are built and timed, and as many more while none keeps to the limits."
+        )
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -47,13 +49,13 @@ class AdditivePlanner:
         listed = shop.listed(start)
         predictor = _calibrated(probes, listed)
         plans = drafts(probes, start.bytes, listed, target)
-        finalists = timed(shop, built(shop, plans, self.config.finalists, predictor, tried))
-        best = chosen(finalists, target, shop)
+        found = finalists(shop, plans, self.config.finalists, predictor, tried)
+        best = chosen(found, target, shop)
         facts = {
             "planner": "additive",
             "probes": [probe.to_json() for probe in probes],
-            "finalists": [one.to_json() for one in finalists],
-            "chosen": finalists.index(best),
+            "finalists": [one.to_json() for one in found],
+            "chosen": found.index(best),
             "predicted_plans": len(plans),
             "measured_predictor": predictor.to_json(),
             "measured_rejected": tried.rejected,

@@ -23,6 +23,9 @@ from autorec_kernel.records.architecture import Architecture
 from autorec_kernel.records.model import CompressedModel, TrainedModel
 from autorec_kernel.space import Float
 from autorec_kernel.testing.contracts import PlannerContract
+from autorec_planner import finalists
+from autorec_planner.cost import Calibration
+from autorec_planner.orders import Draft
 from autorec_planner.planner import AdditivePlanner
 from autorec_planner.workshop import Workshop
 
@@ -281,6 +284,39 @@ def test_limits_are_kept_or_the_closest_plan_says_which_is_missed(plan: Any, lim
 def test_a_latency_that_nothing_reaches_is_missed(plan: Any) -> None:
     found = plan(a=fake({"cut": 100}), target=replace(DEVICE, max_latency_ms=1e-6))
     assert set(found.missed) == {"max_latency_ms"} and found.missed["max_latency_ms"]["measured"] > 1e-6
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(0.0, ["a", "b"]), (5.0, ["b"])])
+def test_where_the_first_plans_are_too_slow_more_are_built(plan: Any, monkeypatch: pytest.MonkeyPatch, limit: float, expected: Any) -> None:
+    """One finalist at a time: whatever holds `a` saves more bytes and takes nine milliseconds."""
+
+    def timed(shop: Any, found: Any) -> list[Any]:
+        taken = [9.0 if "a" in [step.setting.component for step in one.steps] else 1.0 for one in found]
+        figures = [{"cpu_ms": value, "p50_ms": value} for value in taken]
+        return [replace(one, times={"one": row, "batch": row}) for one, row in zip(found, figures, strict=True)]
+
+    monkeypatch.setattr(finalists, "timed", timed)
+    found = plan(a=fake({"cut": 600}), b=fake({"cut": 300}), finalists=1, target=replace(DEVICE, max_latency_ms=limit))
+    assert taken(found) == expected and found.missed == {}
+
+
+def test_plans_that_are_predicted_to_be_quick_enough_are_built_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[float] = []
+
+    def built(shop: Any, plans: Any, *rest: Any) -> Iterator[Any]:
+        order.extend(plan.listed[1] for plan in plans)
+        return iter(())
+
+    monkeypatch.setattr(finalists, "built", built)
+    monkeypatch.setattr(finalists, "timed", lambda shop, found: found)
+    monkeypatch.setattr(finalists, "_uncompressed", lambda shop: None)
+    step: Any = object()
+    plans = [Draft((step,), 1.0, 0.0, (1.0, batch)) for batch in (30.0, 10.0, 40.0, 20.0)] + [Draft((), 2.0, 0.0, (1.0, 1.0))]
+    for limit, expected in ((0.025, [10.0, 20.0, 30.0, 40.0]), (0.0, [30.0, 10.0, 40.0, 20.0])):
+        order.clear()
+        shop: Any = SimpleNamespace(request=SimpleNamespace(target=replace(DEVICE, max_latency_ms=limit)))
+        assert finalists.finalists(shop, plans, 4, Calibration(0.0, 1.0, 0.1, 9), finalists.Tried()) == [None]
+        assert order == expected
 
 
 def test_three_targets_give_three_plans(plan: Any) -> None:

@@ -35,7 +35,7 @@ class AdditivePlanner:
         """Options."""
 
         finalists: int = Field(
-            4, ge=1, le=64, description="Plans that are built and timed, and as many more while none keeps to the limits."
+            4, ge=1, le=64, description="Plans that are built and timed at a time: more are while none keeps to the limits."
         )
 
     def __init__(self, config: Config) -> None:

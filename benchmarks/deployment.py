@@ -3,14 +3,16 @@
 `teacher` tunes one blueprint alone (its default and ten trials of TPE) and makes a whole run of it, compressed by what trains nothing;
 `compress` plans its compression for a target with every compressor, or with those that train nothing, without a search; `small` tunes
 the blueprint anew among models so small that what trains nothing makes them as small as what `compress` found; `table` gathers what the
-certificates say: bytes, latency at one row and at the target's batch, loss with its paired interval on the test rows, verdict; `judge`
-compares what `compress` and `small` serve on the test rows, in pairs. Every ratio is of figures taken in turns in one process.
+certificates say: bytes, latency at one row and at the target's batch, loss with its paired interval on the test rows, verdict; `time`
+takes the latencies again, of what was served and of the same network with fresh weights, and opens no test row; `judge` compares what
+`compress` and `small` serve on the test rows, in pairs. Every ratio is of figures taken in turns in one process.
 
     python -m benchmarks.deployment teacher dcnv2 DATA RUNS
     python -m benchmarks.deployment compress dcnv2 DATA RUNS --minutes 10 --target edge
     python -m benchmarks.deployment compress sasrec DATA RUNS --untrained --max-drop 0.002
     python -m benchmarks.deployment small dcnv2 DATA RUNS
     python -m benchmarks.deployment table dcnv2 autorec sasrec DATA RUNS
+    python -m benchmarks.deployment time dcnv2 autorec sasrec DATA RUNS
     python -m benchmarks.deployment judge dcnv2 autorec sasrec DATA RUNS
 """
 
@@ -29,13 +31,24 @@ from typing import Any
 import numpy as np
 import torch
 
+from autorec_kernel.deploy.plan import exported, serving_sample
 from autorec_kernel.deploy.quality import Quality, gain
+from autorec_kernel.features import FeatureSet
 from autorec_kernel.kernel import Kernel
+from autorec_kernel.models import Entities, build_network, solve_blocks
 from autorec_kernel.pipeline import run
 from autorec_kernel.recipe import Recipe
+from autorec_kernel.records.model import TrainedModel
+from autorec_kernel.search.genes import decode
+from autorec_kernel.serving import Recommender
 from autorec_planner.alone import compress
+from autorec_planner.certificate import Eager
+from autorec_planner.finished import read_finished
+from autorec_planner.latency import measure_latency
+from autorec_planner.workshop import graph_of
 from benchmarks.feature_runs import Recorder
 
+_TURNS = 5  # measurements of `time`
 BARS = {"latency": 0.10, "bytes": 0.10, "loss": 0.01}
 
 
@@ -126,6 +139,32 @@ def judged(given: argparse.Namespace, name: str) -> dict[str, Any]:
     return {"model": name, **told, "difference": None if pair is None else pair.to_json()}
 
 
+def timed(given: argparse.Namespace, name: str) -> dict[str, Any]:
+    """Time what `compress` serves, the uncompressed graph and torch in turns, some times over; ratios of medians, least and most."""
+    found, to = read_finished(given.runs / name), given.runs / name / "compressed" / place_of(given)
+    kernel, features = Kernel.discover(), FeatureSet.load(found.folder / "features")
+    trial = next(one for one in found.trials if one.number == found.served)
+    candidate = decode(trial.genotype, features.schema, kernel)
+    arrays = solve_blocks(candidate.architecture, features, kernel, seed=np.random.SeedSequence(0))
+    network = build_network(candidate.architecture, candidate.features, kernel, arrays, 0).attach(Entities(features)).eval()
+    sample = serving_sample(network, features)
+    plain = exported(TrainedModel(candidate.architecture, network, candidate.features, {}, {}), sample)
+    graphs = {"torch": Eager(network), "onnxruntime": graph_of(plain, 1), "served": Recommender.load(to / "bundle").graph}
+    told: dict[str, Any] = {"model": name, "plan": place_of(given), "bytes": certificate(to)["bytes"], "load": round(os.getloadavg()[0], 1)}
+    for rows in (1, 16):
+        turns = [measure_latency(graphs, sample, batch=rows, rounds=300, seconds=5.0) for _ in range(_TURNS)]
+        for peer in ("torch", "onnxruntime"):
+            ratios = sorted(one["served"]["p50_ms"] / one[peer]["p50_ms"] for one in turns)
+            told[f"{rows} rows, of {peer}"] = [round(ratios[place], 4) for place in (_TURNS // 2, 0, -1)]
+        told[f"{rows} rows, ms"] = {which: round(float(np.median([one[which]["p50_ms"] for one in turns])), 4) for which in graphs}
+    return told
+
+
+def place_of(given: argparse.Namespace) -> str:
+    """Return the name of the folder that `compress` writes."""
+    return f"{given.target}{'-untrained' * given.untrained}"
+
+
 def certificate(folder: Path) -> dict[str, Any]:
     """Return the certificate of a run's bundle."""
     found: dict[str, Any] = json.loads((folder / "bundle" / "certificate.json").read_bytes())
@@ -150,7 +189,7 @@ def row(folder: Path) -> dict[str, Any]:
 def main() -> None:
     """Run one part and print it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("teacher", "compress", "small", "table", "judge"))
+    parser.add_argument("part", choices=("teacher", "compress", "small", "table", "time", "judge"))
     parser.add_argument("models", nargs="+", choices=CASES)
     parser.add_argument("data", type=Path, help="folder of the data sets")
     parser.add_argument("runs", type=Path, help="where run folders are kept")
@@ -171,10 +210,12 @@ def main() -> None:
             print(json.dumps(tuned(given, name, given.runs / name)), flush=True)
         elif given.part == "small":
             print(json.dumps(small(given, name)), flush=True)
+        elif given.part == "time":
+            print(json.dumps(timed(given, name)), flush=True)
         elif given.part == "judge":
             print(json.dumps(judged(given, name)), flush=True)
         elif given.part == "compress":
-            to = given.runs / name / "compressed" / f"{given.target}{'-untrained' * given.untrained}"
+            to = given.runs / name / "compressed" / place_of(given)
             limits = {key: value for key in ("max_drop", "max_latency_ms") if (value := getattr(given, key)) is not None}
             kernel, told = (
                 Kernel.discover(blocked=UNTRAINED if given.untrained else ("baselines",)),

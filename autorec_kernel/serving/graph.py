@@ -110,11 +110,11 @@ class Graph:
 
 def _beside(parts: list[np.ndarray]) -> np.ndarray:
     """Return columns [A, w] side by side; those of one row are joined as bytes, in half the time."""
-    if len(parts[0]) == 1 and list(map(_KIND, parts)).count(_FLOAT) == len(parts):
-        try:
+    try:
+        if set(map(len, parts)) == {1} and list(map(_KIND, parts)).count(_FLOAT) == len(parts):
             return np.frombuffer(b"".join(parts), np.float32).reshape(1, -1)  # type: ignore[arg-type]
-        except TypeError:  # some are not contiguous
-            pass
+    except (AttributeError, TypeError):  # some are lists or numbers, or not contiguous
+        pass
     return np.concatenate(parts, 1)
 
 

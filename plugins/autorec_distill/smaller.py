@@ -32,7 +32,7 @@ def smaller(
         fewer = Genotype({**genotype, SHARE: features * float(genotype.get(SHARE, 1.0))})
         if not schema.ranked or _size(fewer, schema, kernel)[0] >= _size(Genotype(genotype), schema, kernel)[0]:
             return None
-        return smaller(fewer, size, schema, kernel, depth) or fewer
+        return fewer if size == depth == 1 else smaller(fewer, size, schema, kernel, depth)
     role = str(genotype[PIPELINE])
     name = str(genotype[role])
     domains = {gene.name: gene.domain for gene in genes_of(kernel.load("blueprint", name).Config, name, role, (name,))}

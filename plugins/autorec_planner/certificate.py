@@ -56,7 +56,7 @@ def _measured(evidence: Evidence, role: str) -> dict[str, Any]:
     """Return latencies of the same model in torch (eager), in onnxruntime (float32) and as it is served, in turns; and a cold start."""
     target = evidence.target
     graphs: dict[str, Any] = {
-        "torch": _Eager(evidence.before.model.model.module),
+        "torch": Eager(evidence.before.model.model.module),
         "onnxruntime": graph_of(evidence.before, target.threads),
         "served": graph_of(evidence.after, target.threads),
     }
@@ -94,7 +94,7 @@ def _missed(cold: Mapping[str, Any], target: Target) -> dict[str, dict[str, floa
     return {"max_memory": {"limit": float(target.max_memory), "measured": float(cold["peak_bytes"])}}
 
 
-class _Eager:
+class Eager:
     """A torch network that is called as a graph is."""
 
     def __init__(self, network: Any) -> None:

@@ -38,7 +38,7 @@ class DynamicInt8:
         """Options."""
 
         smallest: Annotated[int, Int(256, 65536, log=True)] = Field(
-            16384, ge=0, le=2**40, description="Weights below which a product stays in float32: eight bits save it bytes, but hardly time."
+            16384, ge=0, le=2**40, description="Weights below which a product stays in float32."
         )
 
     form: ClassVar[Literal["module", "graph"]] = "graph"

@@ -55,7 +55,10 @@ def is_look_up(node: onnx.NodeProto) -> bool:
 
 
 def looked_up(model: onnx.ModelProto, smallest: int, narrowest: int) -> dict[str, onnx.TensorProto]:
-    """Return the tables float32 or float16 [R, D], D ≥ `narrowest`, of `smallest` numbers or more, that nothing but look-ups reads."""
+    """Return the tables float32 or float16 [R, D], D ≥ `narrowest`, of `smallest` numbers or more, that nothing but look-ups reads.
+
+    Those that hold a number that is not finite are left out.
+    """
     other, read = {value.name for value in model.graph.output}, set[str]()
     for node in model.graph.node:
         plain = is_look_up(node)
@@ -63,7 +66,8 @@ def looked_up(model: onnx.ModelProto, smallest: int, narrowest: int) -> dict[str
         other.update(node.input[1:] if plain else node.input)
     floats = [t for t in model.graph.initializer if t.data_type in FLOATS and len(t.dims) == 2]
     large = [t for t in floats if t.dims[0] * t.dims[1] >= smallest and t.dims[1] >= narrowest]
-    return {tensor.name: tensor for tensor in large if tensor.name in read - other}
+    alone = [tensor for tensor in large if tensor.name in read - other]
+    return {tensor.name: tensor for tensor in alone if np.isfinite(numpy_helper.to_array(tensor)).all()}
 
 
 def with_look_ups(model: onnx.ModelProto, tables: Collection[str], stored: Arrays, look_up: LookUp) -> onnx.ModelProto:

@@ -68,7 +68,8 @@ def quantise_outputs(weights: np.ndarray, axis: int) -> tuple[np.ndarray, np.nda
         axis: The one, -1 or -2, over which an output is summed: it shares a scale.
     """
     largest = np.abs(weights).max(axis, keepdims=True)
-    scale = np.where(largest > 0, largest / 127.0, 1.0).astype(np.float32)
+    scale = (largest / 127.0).astype(np.float32)
+    scale = np.where(scale > 0, scale, np.float32(1.0))
     return np.clip(np.rint(weights / scale), -127, 127).astype(np.int8), scale
 
 

@@ -63,12 +63,16 @@ def quantise_rows(table: np.ndarray, *, half: bool = False) -> tuple[np.ndarray,
     """Return int8 [R, D] and scales [R, 1] with table ≈ integers * scale; the error is at most half a scale, a row of zeros stays zero.
 
     Args:
-        half: Whether scales are float16, rounded up, where float16 can hold them; else they are float32.
+        half: Whether scales are float16, rounded up by 2⁻¹⁰ of themselves at most; they are float32 where one of them overflows it or is
+            less than its least normal number.
     """
     largest = np.abs(table).max(axis=1, keepdims=True)
-    scale = np.where(largest > 0, largest / 127.0, 1.0).astype(np.float32)
-    short = scale.astype(np.float16) if half and scale.max(initial=0.0) < np.finfo(np.float16).max / 2 else scale
-    if short.dtype == np.float16:
+    scale = (largest / 127.0).astype(np.float32)
+    scale = np.where(scale > 0, scale, np.float32(1.0))
+    kind = np.finfo(np.float16)
+    short = scale
+    if half and len(scale) and kind.tiny <= scale.min() and scale.max() < kind.max / 2:
+        short = scale.astype(np.float16)
         short = np.where(short < scale, np.nextafter(short, np.float16(np.inf)), short)  # no number of a row is cut off
     return np.clip(np.rint(table / short.astype(np.float32)), -127, 127).astype(np.int8), short
 

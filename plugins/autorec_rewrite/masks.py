@@ -89,7 +89,7 @@ def _to_triangle(name: str, made: Made, net: Net, shapes: Shapes) -> list[onnx.N
 
 
 def masked_late(entry: onnx.NodeProto, made: Made, net: Net, shapes: Shapes, stored: dict[str, np.ndarray]) -> list[onnx.NodeProto] | None:
-    """Return (x + p) · m for (x · m + p) · m where m is a Cast of true and false."""
+    """Return (x + p) · m for (x · m + p) · m where m is a Cast of true and false: the same as long as x + p is finite."""
     total = made.get(entry.input[0]) if entry.op_type == "Mul" else None
     if total is None or total.op_type != "Add" or not is_logical(entry.input[1], made) or not _read_once(entry.input[0], net):
         return None

@@ -22,6 +22,7 @@ from autorec_kernel.records.model import CompressedModel, TrainedModel
 from autorec_kernel.serving.graph import Graph
 from autorec_kernel.serving.wire import check_graph
 from autorec_quantize.dynamic import DynamicInt8
+from autorec_quantize.graphs import looked_up
 from autorec_quantize.half import Float16
 from autorec_quantize.nibbles import Int4Tables
 from autorec_quantize.tables import Int8Tables, quantise_rows
@@ -246,5 +247,23 @@ def test_rows_are_quantised_within_half_a_step(half: bool) -> None:
         np.testing.assert_array_equal(quantise_rows(integers * scale)[0], integers)
 
 
-def test_scales_that_float16_cannot_hold_stay() -> None:
-    assert quantise_rows(np.full((2, 8), 1e8, np.float32), half=True)[1].dtype == np.float32
+@pytest.mark.parametrize("size", [1e8, 1e-3, 1e-6])
+def test_scales_that_float16_cannot_hold_stay(size: float) -> None:
+    """Below its least normal number, 6.1e-5, a scale of float16 would be many times too large."""
+    assert quantise_rows(np.full((2, 8), size, np.float32), half=True)[1].dtype == np.float32
+    assert quantise_rows(np.full((2, 8), 0.1, np.float32), half=True)[1].dtype == np.float16
+
+
+def test_rows_of_the_smallest_numbers_are_zeros_without_a_warning() -> None:
+    with np.errstate(all="raise", under="ignore"):
+        integers, scale = quantise_rows(np.full((2, 8), 1e-44, np.float32))
+    assert np.isfinite(scale).all() and not (integers * scale).any()
+
+
+def test_tables_with_numbers_that_are_not_finite_stay(model: CompressedModel) -> None:
+    network = Net()
+    with torch.no_grad():
+        network.users.weight[3, 0] = float("inf")
+    kinds = {tuple(t.dims): t.data_type for t in looked_up(onnx.ModelProto.FromString(model_of(network).graph or b""), 4096, 8).values()}
+    assert (500, 16) not in kinds
+    assert (500, 16) in {tuple(t.dims) for t in looked_up(onnx.ModelProto.FromString(model.graph or b""), 4096, 8).values()}

@@ -164,6 +164,15 @@ def test_a_student_reads_the_best_of_the_ranked_features(kernel: Kernel, feature
     assert both is not None and both["features.share"] == 0.5 and both != {**genotype, "features.share": 0.5}
 
 
+def test_a_student_of_fewer_features_is_as_narrow_and_shallow_as_one_of_all(kernel: Kernel, features: FeatureSet) -> None:
+    """A model without layers has no student of fewer layers, whatever it reads; widths are cut beside features."""
+    schema = replace(features.schema, ranked=tuple(one.name for one in features.schema.features if one.kind == "numeric"))
+    genotype = genotype_of(kernel, features, "zoo/fm")
+    assert smaller(genotype, 0.25, schema, kernel, 1 / 3, 0.5) is None
+    narrow, both = smaller(genotype, 0.5, schema, kernel), smaller(genotype, 0.5, schema, kernel, 1.0, 0.5)
+    assert narrow is not None and both is not None and dict(both) == {**narrow, "features.share": 0.5}
+
+
 def test_features_that_nobody_ranked_are_not_cut(kernel: Kernel, features: FeatureSet) -> None:
     genotype = genotype_of(kernel, features, "zoo/dcnv2")
     assert smaller(genotype, 0.5, replace(features.schema, ranked=None), kernel, 1.0, 0.5) is None

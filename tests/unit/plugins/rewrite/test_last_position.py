@@ -37,6 +37,7 @@ WEIGHTS: dict[str, np.ndarray] = {
     "end": np.array([2**62], np.int64),
     "negative": np.array(-1, np.int64),
     "lowest": np.array(-1e9, np.float32),
+    "low": np.array(-2.0, np.float32),
     "nothing": np.array(0.0, np.float32),
     "places": np.array([1, 2], np.int64),
     "wide": np.array([1, 1, WIDTH], np.int64),
@@ -122,12 +123,21 @@ class TestLastPosition(CompressorContract):
     component = LastPosition
 
 
-@pytest.mark.parametrize(("kind", "offsets"), [("Softmax", 0), ("Sigmoid", 1)])
-def test_what_moves_all_scores_of_a_softmax_alike_is_not_computed_and_its_shares_are_not_added_up(kind: str, offsets: int) -> None:
-    """An offset of keys adds the same to every score of a query; one of values is weighed with 1 in sum: not so behind a sigmoid."""
+@pytest.mark.parametrize(
+    ("kind", "mask", "offsets", "sums"), [("Softmax", "lowest", 0, 0), ("Softmax", "low", 1, 0), ("Sigmoid", "lowest", 1, 1)]
+)
+def test_what_moves_all_scores_of_a_softmax_alike_is_not_computed_and_its_shares_are_not_added_up(
+    kind: str, mask: str, offsets: int, sums: int
+) -> None:
+    """An offset of keys adds the same to every score of a query; one of values is weighed with 1 in sum: not so behind a sigmoid.
+
+    Nor does it move a score that a mask sets to a number that counts.
+    """
     nodes = []
     for entry in attention(True):
-        if entry.op_type == "Softmax":
+        if entry.op_type == "Where":
+            nodes.append(node("Where", ["hidden", mask, "scores"], "masked"))
+        elif entry.op_type == "Softmax":
             nodes.append(node("Add", ["masked", "nothing"], "scored"))
             nodes.append(node(kind, ["scored"], "weights"))
         elif entry.output[0] in "kv":
@@ -140,7 +150,7 @@ def test_what_moves_all_scores_of_a_softmax_alike_is_not_computed_and_its_shares
     model = model_of([*nodes, *gathered()])
     found = rewritten(LAST, model)
     kinds = [entry.op_type for entry in net_of(found).nodes]
-    assert kinds.count("ReduceSum") == offsets
+    assert kinds.count("ReduceSum") == sums
     assert kinds.count("MatMul") == 6 + offsets  # query, query x keys, scores, mixed states, x values, what follows; offset of the keys
     ids = np.random.default_rng(3).integers(1, ITEMS, (6, 9))
     ids[2, 4:] = 0

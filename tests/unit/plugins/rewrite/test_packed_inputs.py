@@ -167,3 +167,11 @@ def test_columns_side_by_side_are_those_that_were_handed_in(rows: int, kind: str
     elif kind == "turned":
         parts[1] = np.ascontiguousarray(parts[1].T).T
     np.testing.assert_array_equal(_beside(parts), np.concatenate(parts, 1))
+
+
+def test_columns_of_other_rows_are_no_columns() -> None:
+    one, two = np.zeros((1, 1), np.float32), np.zeros((2, 1), np.float32)
+    for parts in ([one, two], [one, two[:, 0]], [one, np.float32(3)]):
+        with pytest.raises(ValueError, match="dimension"):
+            _beside(parts)
+    np.testing.assert_array_equal(_beside([[[1.0, 2.0]], [[3.0]]]), [[1.0, 2.0, 3.0]])  # type: ignore[list-item]

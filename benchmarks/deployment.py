@@ -176,6 +176,8 @@ def row(folder: Path) -> dict[str, Any]:
     told = certificate(folder)
     plan = json.loads((folder / "plan.json").read_bytes())
     found: dict[str, Any] = {"target": told["target"]["name"], "steps": [step["component"] for step in plan["steps"] if step["taken"]]}
+    notes = json.loads((folder / "result.json").read_bytes())["notes"]
+    found["left out"] = [note for note in notes if "left out of the refitted model" in note]
     found["bytes"] = round(told["bytes"]["after"] / told["bytes"]["before"], 4)
     for batch in ("one", "batch"):
         times = told["measured"][batch]

@@ -39,7 +39,7 @@ class Student:
         depth: float = Field(
             1.0, gt=0, le=1, description="Share that is left of layers, crosses, experts: of whole numbers that are at most 8."
         )
-        features: float = Field(
+        features: Annotated[float, Float(0.1, 1.0)] = Field(
             1.0, gt=0, le=1, description="Share that is left of the ranked features, best first; ids of users and items stay."
         )
         epochs: int | None = Field(

@@ -16,6 +16,7 @@ from autorec_rewrite.probe import Shapes
 __all__ = ["MOVES", "Move", "offset"]
 
 Made = Mapping[str, onnx.NodeProto]
+_ALONE = ("Abs", "Add", "Div", "Exp", "Log", "Mul", "Neg", "Relu", "Sigmoid", "Sqrt", "Sub", "Tanh")  # work on each number for itself
 Move = Callable[[onnx.NodeProto, Made, Net, Shapes, dict[str, np.ndarray]], list[onnx.NodeProto] | str | None]
 
 
@@ -44,6 +45,59 @@ def _dropped(entry: onnx.NodeProto, made: Made, net: Net, shapes: Shapes, stored
         return None
     kept = {one.name: helper.get_attribute_value(one) for one in before.attribute if one.name != "keepdims"}
     return [node(before.op_type, list(before.input), entry.output[0], **kept, keepdims=0)]
+
+
+def _dropped_early(
+    entry: onnx.NodeProto, made: Made, net: Net, shapes: Shapes, stored: dict[str, np.ndarray]
+) -> list[onnx.NodeProto] | None:
+    """Return a reduction without the axis that a Squeeze drops behind operators on single numbers, and those operators on what is left."""
+    name, steps = entry.input[0] if entry.op_type == "Squeeze" and len(entry.input) == 2 else "", list[onnx.NodeProto]()
+    while (before := made.get(name)) is not None and _read_once(name, net) and before.op_type in _ALONE:
+        large = [one for one in before.input if (number := net.array(one)) is None or number.size > 1 or number.ndim > 1]
+        if len(large) != 1:
+            return None
+        steps.append(before)
+        name = large[0]
+    if before is None or not steps or not before.op_type.startswith("Reduce"):
+        return None
+    last = node("Squeeze", [name, entry.input[1]], f"{entry.output[0]}.left")
+    found = _dropped(last, made, net, shapes, stored)
+    if found is None:
+        return None
+    names = [entry.output[0], *(f"{entry.output[0]}.{place}" for place in range(1, len(steps))), last.output[0]]
+    for step, source, out in zip(reversed(steps), reversed(names[1:]), reversed(names[:-1]), strict=True):
+        kept = {one.name: helper.get_attribute_value(one) for one in step.attribute}
+        inputs = [one if net.array(one) is not None else source for one in step.input]
+        found.append(node(step.op_type, inputs, out, **kept))
+    return found
+
+
+def _nothing(
+    entry: onnx.NodeProto, made: Made, net: Net, shapes: Shapes, stored: dict[str, np.ndarray]
+) -> list[onnx.NodeProto] | str | None:
+    """Return x for x + 0, x - 0, x · 1 and x / 1 of as many numbers as x has; under its own name what is an answer of the graph."""
+    neutral = {"Add": 0, "Sub": 0, "Mul": 1, "Div": 1}.get(entry.op_type)
+    if neutral is None:
+        return None
+    for place, name in enumerate(entry.input):
+        constant, other = net.array(name), entry.input[1 - place]
+        alone = place == 1 or entry.op_type in ("Add", "Mul")
+        if constant is None or not alone or not constant.size or not (constant == neutral).all():
+            continue
+        if other not in shapes.dims or shapes.dims[other] != shapes.dims.get(entry.output[0]):
+            continue
+        before = made.get(other)
+        if entry.output[0] not in net.outputs:
+            return str(other)
+        if before is not None and len(before.output) == 1 and _read_once(other, net):
+            renamed = onnx.NodeProto.FromString(before.SerializeToString())
+            renamed.output[:] = entry.output
+            return [renamed]
+    return None
+
+
+def _read_once(name: str, net: Net) -> bool:
+    return name not in net.outputs and sum(source == name for one in net.nodes for source in one.input) == 1
 
 
 def _undone(entry: onnx.NodeProto, made: Made, net: Net, shapes: Shapes, stored: dict[str, np.ndarray]) -> str | None:
@@ -115,6 +169,8 @@ def offset(entry: onnx.NodeProto, made: Made, net: Net, shapes: Shapes, stored: 
 MOVES: tuple[Move, ...] = (
     _picked,
     _dropped,
+    _dropped_early,
+    _nothing,
     _undone,
     _masked_twice,
     masked_late,

@@ -17,7 +17,7 @@ from autorec_kernel.serving.graph import ITEMS
 from autorec_kernel.testing.contracts import CompressorContract
 from autorec_rewrite import fold
 from autorec_rewrite.fold import Fold
-from autorec_rewrite.net import net_of
+from autorec_rewrite.net import bytes_of, net_of
 from autorec_rewrite.probe import feeds
 from autorec_rewrite.tidy import tidied
 from tests.unit.plugins.rewrite.rewrite_kit import answer, context, exported, hand_made, operators, rewritten
@@ -207,3 +207,49 @@ def test_where_a_processor_adds_an_offset_in_another_order_bags_are_counted_all_
 
     monkeypatch.setattr(fold, "check_equal", equal)
     assert "Add" in operators(FOLD.compress(model, context())) and "Add" not in compared[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "constant", "left"),
+    [("Add", [0.0], 1), ("Sub", [0.0], 1), ("Mul", [1.0] * 8, 1), ("Div", 1.0, 1), ("Add", [0.5], 2), ("Mul", [1.0] * 7 + [2.0], 2)],
+)
+def test_what_adds_nothing_goes_even_before_an_answer(kind: str, constant: Any, left: int) -> None:
+    nodes = [node("Relu", ["x"], "a"), node(kind, ["a", "c"], "b"), node("Neg", ["b"], "y"), node(kind, ["a", "c"], "z")]
+    stored = {"c": np.array(constant, np.float32)}
+    model = hand_made(nodes, stored, {"x": ["A", 8]}, {"y": ["A", 8], "z": ["A", 8]})
+    net = tidied(net_of(model), model)
+    assert [entry.op_type for entry in net.nodes].count(kind) == left  # one makes an answer of what another reads too
+    small = replace(model, graph=bytes_of(net))
+    np.testing.assert_array_equal(answer(small, {"x": RANDOM}), answer(model, {"x": RANDOM}))
+    alone = hand_made([node("Relu", ["x"], "a"), node(kind, ["a", "c"], "y")], stored, {"x": ["A", 8]}, {"y": ["A", 8]})
+    found = tidied(net_of(alone), alone)
+    assert len(found.nodes) == left and found.nodes[-1].output[0] == "y"
+    np.testing.assert_array_equal(answer(replace(alone, graph=bytes_of(found)), {"x": RANDOM}), answer(alone, {"x": RANDOM}))
+
+
+def test_zeros_that_make_more_rows_of_one_stay() -> None:
+    nodes = [node("ReduceSum", ["x", "axes"], "s"), node("Add", ["s", "c"], "y")]
+    model = hand_made(nodes, {"axes": np.array([1]), "c": np.zeros(8, np.float32)}, {"x": ["A", 8]}, {"y": ["A", 8]})
+    assert [entry.op_type for entry in tidied(net_of(model), model).nodes] == ["ReduceSum", "Add"]
+    turned = hand_made([node("Sub", ["c", "x"], "y")], {"c": np.zeros(8, np.float32)}, {"x": ["A", 8]}, {"y": ["A", 8]})
+    assert [entry.op_type for entry in tidied(net_of(turned), turned).nodes] == ["Sub"]
+
+
+def test_a_reduction_drops_an_axis_that_goes_behind_work_on_single_numbers() -> None:
+    nodes = [node("ReduceSum", ["x", "axes"], "s"), node("Sigmoid", ["s"], "p"), node("Mul", ["p", "four"], "m")]
+    nodes += [node("Sub", ["one", "m"], "a"), node("Squeeze", ["a", "axes"], "y")]
+    _, small = folded(nodes, {"axes": np.array([1]), "four": np.float32(4), "one": np.ones(1, np.float32)}, {"y": ["A"]})
+    assert operators(small) == ["ReduceSum", "Sigmoid", "Mul", "Sub"]
+
+
+@pytest.mark.parametrize("case", ["a constant of two axes", "read twice"])
+def test_an_axis_stays_that_something_else_needs(case: str) -> None:
+    nodes = [node("ReduceSum", ["x", "axes"], "s"), node("Add", ["s", "c"], "p"), node("Squeeze", ["p", "axes"], "q")]
+    nodes += [node("MatMul", ["p", "w"], "m"), node("Neg", ["q"], "y")] if case == "read twice" else [node("Neg", ["q"], "y")]
+    stored = {"axes": np.array([1]), "c": np.ones(1 if case == "read twice" else (1, 1), np.float32), "w": np.ones((1, 2), np.float32)}
+    used = {name: value for name, value in stored.items() if any(name in one.input for one in nodes)}
+    outputs = {"y": ["A"], "m": ["A", 2]} if case == "read twice" else {"y": ["A"]}
+    model = hand_made(nodes, used, {"x": ["A", 8]}, outputs)
+    small = replace(model, graph=bytes_of(tidied(net_of(model), model)))
+    assert operators(small).count("Squeeze") == 1
+    np.testing.assert_array_equal(answer(small, {"x": RANDOM}), answer(model, {"x": RANDOM}))

@@ -64,7 +64,9 @@ class Tried:
     rejected: int = 0
 
 
-def finalists(shop: Workshop, plans: Sequence[Draft], count: int, predictor: Calibration, tried: Tried) -> list[Finalist]:
+def finalists(
+    shop: Workshop, probes: Sequence[Probe], plans: Sequence[Draft], count: int, predictor: Calibration, tried: Tried
+) -> list[Finalist]:
     """Build and time the best plans, `count` at a time, until one of them keeps to the limits; the uncompressed model is the last one.
 
     Plans that are predicted to keep to the limit of latency come first. Where none of the first ones does, more are built, a few times.
@@ -73,7 +75,7 @@ def finalists(shop: Workshop, plans: Sequence[Draft], count: int, predictor: Cal
     better = list(takewhile(lambda plan: plan.steps, plans))
     if target.max_latency_ms:
         better.sort(key=lambda plan: predictor.milliseconds(plan.listed[1]) > target.max_latency_ms)
-    source, start = built(shop, better, predictor, tried), _uncompressed(shop)
+    source, start = built(shop, probes, better, predictor, tried), _uncompressed(shop)
     found: list[Finalist] = []
     for _ in range(_TURNS):
         more = list(islice(source, count))
@@ -83,16 +85,16 @@ def finalists(shop: Workshop, plans: Sequence[Draft], count: int, predictor: Cal
     return found
 
 
-def built(shop: Workshop, plans: Sequence[Draft], predictor: Calibration, tried: Tried) -> Iterator[Finalist]:
+def built(shop: Workshop, probes: Sequence[Probe], plans: Sequence[Draft], predictor: Calibration, tried: Tried) -> Iterator[Finalist]:
     """Yield plans that lose no more than they may, built.
 
     The first one is built even when the probes took all of the time: what trained is there, and the rest is quick.
-    A step that finds nothing left to change goes; of a plan that loses too much, the step that loses most alone goes, and the rest is
-    tried again.
+    A step that finds nothing left to change goes; of a plan that loses too much, the step that loses most alone takes its next milder
+    setting, or goes, and the rest is tried again.
     """
     known, seen = set[tuple[str, ...]](), set[tuple[str, ...]]()
     for plan in plans:
-        one = _built(shop, plan, seen, predictor, tried, late=not known)
+        one = _built(shop, probes, plan, seen, predictor, tried, late=not known)
         if one is not None and _key(one.steps) not in known:
             known.add(_key(one.steps))
             yield one
@@ -106,7 +108,16 @@ def _uncompressed(shop: Workshop) -> Finalist:
     return Finalist(nothing, start, start.quality, replace(own, word="accepted"))
 
 
-def _built(shop: Workshop, plan: Draft, seen: set[tuple[str, ...]], predictor: Calibration, tried: Tried, *, late: bool) -> Finalist | None:
+def _built(
+    shop: Workshop,
+    probes: Sequence[Probe],
+    plan: Draft,
+    seen: set[tuple[str, ...]],
+    predictor: Calibration,
+    tried: Tried,
+    *,
+    late: bool,
+) -> Finalist | None:
     steps = plan.steps
     while steps and _key(steps) not in seen and (late or shop.in_time()):
         seen.add(_key(steps))
@@ -128,8 +139,15 @@ def _built(shop: Workshop, plan: Draft, seen: set[tuple[str, ...]], predictor: C
         gone = min(steps, key=lambda step: (step.verdict.gain, step.verdict.low) if step.verdict else (0.0, 0.0))
         names = ", ".join(step.setting.component for step in steps)
         tried.dropped.setdefault(gone.setting.key, f"together ({names}) too much is lost: {verdict.told()}")
-        steps = _without(steps, gone)
+        steps = _without(steps, gone, _milder(gone, probes))
     return None
+
+
+def _milder(step: Probe, probes: Sequence[Probe]) -> tuple[Probe, ...]:
+    """Return the setting of the same compressor that saves most of those that lose less alone; empty where there is none."""
+    own = [one for one in probes if one.setting.component == step.setting.component and one.verdict is not None and not one.reason]
+    less = [one for one in own if step.verdict is not None and one.verdict is not None and one.verdict.gain > step.verdict.gain]
+    return (max(less, key=lambda one: one.saved),) if less else ()
 
 
 def _too_slow(shop: Workshop, candidate: Candidate, predictor: Calibration) -> bool:
@@ -143,8 +161,8 @@ def _key(steps: Iterable[Probe]) -> tuple[str, ...]:
     return tuple(step.setting.key for step in steps)
 
 
-def _without(steps: tuple[Probe, ...], gone: Probe) -> tuple[Probe, ...]:
-    return tuple(step for step in steps if step is not gone)
+def _without(steps: tuple[Probe, ...], gone: Probe, instead: tuple[Probe, ...] = ()) -> tuple[Probe, ...]:
+    return tuple(one for step in steps for one in ((step,) if step is not gone else instead))
 
 
 def timed(shop: Workshop, finalists: Sequence[Finalist]) -> list[Finalist]:

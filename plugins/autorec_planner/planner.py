@@ -49,7 +49,7 @@ class AdditivePlanner:
         listed = shop.listed(start)
         predictor = _calibrated(probes, listed)
         plans = drafts(probes, start.bytes, listed, target)
-        found = finalists(shop, plans, self.config.finalists, predictor, tried)
+        found = finalists(shop, probes, plans, self.config.finalists, predictor, tried)
         best = chosen(found, target, shop)
         facts = {
             "planner": "additive",

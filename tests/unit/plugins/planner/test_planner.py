@@ -49,6 +49,7 @@ class Fake:
         after: str = ""
         share: Annotated[float, Float(0.1, 0.9)] = 0.5
         harm: float = 0.0  # of the square of the share
+        clash: float = 0.0  # lost beside, of a model that has lost more than .003
         mute: bool = False
         breaks: str = ""
 
@@ -108,6 +109,7 @@ def plan(start: Candidate) -> Callable[..., Plan]:
                 raise NotApplicable(f"{one.config.after} left nothing")
             made.append(name)
             losses = current.facts.get("loss", 0.0) + one.config.loss + one.config.harm * one.config.share**2
+            losses += one.config.clash * (current.facts.get("loss", 0.0) > 0.003)
             noise = current.facts.get("noise", 0.0) + one.config.noise
             model = replace(current.model, steps=tuple(done))  # type: ignore[arg-type]
             mute = float(one.config.mute or one.config.breaks in current.model.steps)  # type: ignore[comparison-overlap]
@@ -300,10 +302,16 @@ def test_where_the_first_plans_are_too_slow_more_are_built(plan: Any, monkeypatc
     assert taken(found) == expected and found.missed == {}
 
 
+def test_of_a_plan_that_loses_too_much_together_a_step_takes_its_milder_setting(plan: Any) -> None:
+    """Alone each loses less than a device may, and so they should together; but `b` loses more of what `a` hurt, in its strong setting."""
+    found = plan(a=fake({"cut": 600, "loss": 0.0035}, {"cut": 400, "loss": 0.002}), b=fake({"cut": 300, "loss": 0.001, "clash": 0.02}), finalists=1)
+    assert {step.component: step.config["cut"] for step in found.steps if step.taken} == {"a": 400, "b": 300}
+
+
 def test_plans_that_are_predicted_to_be_quick_enough_are_built_first(monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[float] = []
 
-    def built(shop: Any, plans: Any, *rest: Any) -> Iterator[Any]:
+    def built(shop: Any, probes: Any, plans: Any, *rest: Any) -> Iterator[Any]:
         order.extend(plan.listed[1] for plan in plans)
         return iter(())
 
@@ -315,7 +323,7 @@ def test_plans_that_are_predicted_to_be_quick_enough_are_built_first(monkeypatch
     for limit, expected in ((0.025, [10.0, 20.0, 30.0, 40.0]), (0.0, [30.0, 10.0, 40.0, 20.0])):
         order.clear()
         shop: Any = SimpleNamespace(request=SimpleNamespace(target=replace(DEVICE, max_latency_ms=limit)))
-        assert finalists.finalists(shop, plans, 4, Calibration(0.0, 1.0, 0.1, 9), finalists.Tried()) == [None]
+        assert finalists.finalists(shop, [], plans, 4, Calibration(0.0, 1.0, 0.1, 9), finalists.Tried()) == [None]
         assert order == expected
 
 

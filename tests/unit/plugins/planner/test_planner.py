@@ -304,7 +304,9 @@ def test_where_the_first_plans_are_too_slow_more_are_built(plan: Any, monkeypatc
 
 def test_of_a_plan_that_loses_too_much_together_a_step_takes_its_milder_setting(plan: Any) -> None:
     """Alone each loses less than a device may, and so they should together; but `b` loses more of what `a` hurt, in its strong setting."""
-    found = plan(a=fake({"cut": 600, "loss": 0.0035}, {"cut": 400, "loss": 0.002}), b=fake({"cut": 300, "loss": 0.001, "clash": 0.02}), finalists=1)
+    found = plan(
+        a=fake({"cut": 600, "loss": 0.0035}, {"cut": 400, "loss": 0.002}), b=fake({"cut": 300, "loss": 0.001, "clash": 0.02}), finalists=1
+    )
     assert {step.component: step.config["cut"] for step in found.steps if step.taken} == {"a": 400, "b": 300}
 
 

@@ -34,6 +34,7 @@ from autorec_kernel.records.bundle import (
     write_array,
 )
 from autorec_kernel.serving.archive import zip_bytes
+from autorec_kernel.serving.drift import with_ids
 from autorec_kernel.serving.graph import Graph
 from autorec_kernel.serving.verify import golden_view, verify_bundle
 
@@ -118,7 +119,7 @@ def write_bundle(
     Args:
         folder: Where it shall stand; what stands there is replaced at once or stays as it was.
         model: The model to serve.
-        state: Everything that turns ids into model inputs.
+        state: Everything that turns ids into model inputs; features that neither the model nor `drift` reads are left out.
         sample: Input name → array of at least one row; up to 32 rows become the golden rows, fewer (8) of long histories.
         facts: What the manifest and the card say.
         columns: The data set's schema, so that files with the same columns can be read.
@@ -130,6 +131,7 @@ def write_bundle(
         BundleError: A limit is exceeded, or the written bundle does not verify.
         InfrastructureError: The folder cannot be written.
     """
+    state = state.narrowed({*with_ids(state.schema, model.spec["inputs"]), *(drift.features if drift is not None else ())})
     members = _members(model, state, live, sample, facts, columns)
     if drift is not None:
         members[DRIFT] = canonical_json(drift.to_json())

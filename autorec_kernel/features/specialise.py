@@ -10,6 +10,7 @@ import numpy as np
 from autorec_kernel.errors import ContractError
 from autorec_kernel.features.compute import Sides, entity_columns
 from autorec_kernel.records.program import Program, Step
+from autorec_kernel.records.recent import named
 
 __all__ = ["specialised"]
 
@@ -32,7 +33,7 @@ def specialised(program: Program, sides: Sides) -> Program:
     steps = tuple(Step("gather", (f"@{owner[name]}_key",), name, {"table": f"ahead.{name}"}) for name in ahead) + tuple(mixed)
     kept = tuple(name for name in program.inputs if name not in owner)
     keys = tuple(key for key in ("@user_key", "@item_key") if key not in kept and any(key in step.inputs for step in steps))
-    return replace(program, inputs=(*kept, *keys), steps=steps, arrays=_needed(program.arrays, mixed) | found)
+    return replace(program, inputs=(*kept, *keys), steps=steps, arrays=named(program.arrays, mixed) | found)
 
 
 def _owners(program: Program) -> dict[str, str]:
@@ -55,9 +56,3 @@ def _values(program: Program, ahead: Sequence[str], owner: Mapping[str, str], en
     if texts:
         raise ContractError(f"a feature program mixes the texts of {texts} with other columns", hint="look them up in a vocabulary first")
     return found
-
-
-def _needed(arrays: Mapping[str, np.ndarray], steps: Sequence[Step]) -> dict[str, np.ndarray]:
-    """Return the arrays that the steps name: by their own name, or by that of their vocabulary."""
-    named = {value for step in steps for value in step.params.values() if isinstance(value, str)}
-    return {name: array for name, array in arrays.items() if name in named or name.rpartition(".")[0] in named}

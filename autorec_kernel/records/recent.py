@@ -1,16 +1,18 @@
-"""How much of its tables a program still needs: to be read at their end, for given histories only, or to take in later events."""
+"""How much of its parts a program still needs: for some outputs, at the end of its tables, for given histories, to take in later events."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from autorec_kernel.records.as_of import AsOfTable, bisect_left
 from autorec_kernel.records.lists import offsets_of, owners
-from autorec_kernel.records.program import Program
+from autorec_kernel.records.program import Program, Step
 
-__all__ = ["cut", "for_histories", "longest", "recent"]
+__all__ = ["cut", "for_histories", "longest", "named", "only", "recent"]
 
 _FOREVER = 2**62  # ns: longer than any window
 
@@ -18,6 +20,24 @@ _FOREVER = 2**62  # ns: longer than any window
 def longest(program: Program) -> int:
     """Return the longest history that a program reads."""
     return max((int(step.params.get("length", 1)) for step in program.steps if step.op == "as_of"), default=1)
+
+
+def only(program: Program, outputs: Collection[str]) -> Program:
+    """Return the program that makes these outputs and holds nothing else; what its tables are folded from is gone."""
+    wanted, steps = set(outputs), list[Step]()
+    for step in reversed(program.steps):
+        if step.output in wanted:
+            steps.insert(0, step)
+            wanted |= set(step.inputs)
+    inputs, made = (tuple(name for name in names if name in kept) for names, kept in ((program.inputs, wanted), (program.outputs, outputs)))
+    arrays, tables = named(program.arrays, steps), named(program.tables, steps)
+    return replace(program, inputs=inputs, steps=tuple(steps), outputs=made, arrays=arrays, tables=tables)
+
+
+def named(held: Mapping[str, Any], steps: Iterable[Step]) -> dict[str, Any]:
+    """Return the arrays or tables that steps name: by their own name, or by that of their vocabulary."""
+    names = {value for step in steps for value in step.params.values() if isinstance(value, str)}
+    return {name: one for name, one in held.items() if name in names or name.rpartition(".")[0] in names}
 
 
 def for_histories(program: Program) -> Program:

@@ -43,7 +43,10 @@ _PLANNING, _APPLYING = 0.6, 0.3  # of the time for deployment, each from its own
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """What was decided on the validation rows: the steps, and the trials that students learn from."""
+    """What was decided on the validation rows: the steps, and the trials that students learn from.
+
+    Of a step that could not be taken again on the refitted model, `deploy` says so in its row.
+    """
 
     steps: list[dict[str, Any]]
     teachers: Teachers
@@ -76,8 +79,8 @@ def plan_compression(place: Workplace, features: FeatureSet, model: TrainedModel
     place.write_json("plan.json", {"target": asdict(target), "trial": chosen.number, **shown})
     names = ", ".join(step["component"] for step in recorded["steps"] if step["taken"]) or "no step"
     _refuse(place, recorded.get("missed", {}), f"no plan keeps to the limits of target {target.name!r}; the closest one ({names}) does not")
-    steps, taught = list(recorded["steps"]), [(int(number), float(weight)) for number, weight in recorded.get("teachers", ())]
-    return Planned(steps, taught)
+    taught = [(int(number), float(weight)) for number, weight in recorded.get("teachers", ())]
+    return Planned([dict(step) for step in recorded["steps"]], taught)
 
 
 def _decided(
@@ -121,8 +124,9 @@ def deploy(place: Workplace, final: FeatureSet, model: TrainedModel, chosen: Tri
     trainer = trainer_of(place, final, trials, chosen, planned.teachers, taught, deadline)
     context = CompressionContext(target, final, sample, FineTuner(final, seed), np.random.default_rng(seed), trainer=trainer)
     after = reapply(start, taken, place.kernel, context, seed, deadline)
-    for step in after.model.steps:
+    for row, step in zip([row for row in planned.steps if row["taken"]], after.model.steps, strict=True):
         if not step.taken:
+            row |= {"taken": False, "reason": f"planned, and {step.reason}"}
             place.note(f"{step.component} was planned and {step.reason}")
     planner = _planner(place)
     checked = Checked() if planner is None else planner.check(start, after, target, sample)

@@ -62,8 +62,8 @@ def listed_microseconds(graph: bytes, batch: int, steps: int) -> float:
     rows = _rows(graph, steps)
     total = _FLOOR + _INPUT * len(model.graph.input)
     for node in model.graph.node:  # nodes stand in the order in which they are computed
-        if node.input and all(name in constant for name in node.input if name):  # folded when the model loads
-            constant |= dict.fromkeys(node.output, max(constant[name] for name in node.input if name))
+        if node.op_type == "Constant" or (node.input and all(name in constant for name in node.input if name)):  # folded as the model loads
+            constant |= dict.fromkeys(node.output, max((constant[name] for name in node.input if name), default=_held(node)))
             continue
         total += _NODE
         if node.op_type in _PRODUCTS:
@@ -71,6 +71,11 @@ def listed_microseconds(graph: bytes, batch: int, steps: int) -> float:
             weights = _weights(node, constant)
             total += weights * (read + multiplied * batch * rows.get(node.input[0], 1))
     return total
+
+
+def _held(node: onnx.NodeProto) -> int:
+    """Return the numbers of a Constant's tensor; 1 for one written as numbers."""
+    return max((int(np.prod(entry.t.dims)) for entry in node.attribute if entry.HasField("t")), default=1)
 
 
 def _weights(node: onnx.NodeProto, constant: Mapping[str, int]) -> int:

@@ -65,7 +65,7 @@ def nested(entry: onnx.NodeProto, made: Made, net: Net, shapes: Shapes, stored: 
     for name in entry.input:
         inner = made.get(name)
         same = inner is not None and inner.op_type == "Concat" and option(inner, "axis", 0) % rank == option(entry, "axis", 0) % rank
-        parts += inner.input if inner is not None and same and _read_once(name, net) else [name]
+        parts += inner.input if inner is not None and same and net.reads(name) == 1 else [name]
     return [node("Concat", parts, entry.output[0], axis=option(entry, "axis", 0))] if len(parts) > len(entry.input) else None
 
 
@@ -76,7 +76,7 @@ def flattened(entry: onnx.NodeProto, made: Made, net: Net, shapes: Shapes, store
     """
     before = made.get(entry.input[0]) if entry.op_type == "Reshape" else None
     start, end = (shapes.dims.get(name, ()) for name in (entry.input[0], entry.output[0])) if before is not None else ((), ())
-    if before is None or before.op_type != "Concat" or option(before, "axis", 0) != 1 or not _read_once(entry.input[0], net):
+    if before is None or before.op_type != "Concat" or option(before, "axis", 0) != 1 or net.reads(entry.input[0]) != 1:
         return None
     if len(start) != 3 or len(end) != 2 or start[0] != end[0] or not isinstance(start[2], int):
         return None
@@ -88,7 +88,7 @@ def flattened(entry: onnx.NodeProto, made: Made, net: Net, shapes: Shapes, store
             single += 1
             continue
         whole = shapes.dims.get(source or name, ())
-        if len(whole) != 3 or not isinstance(whole[1], int) or not _read_once(name, net):
+        if len(whole) != 3 or not isinstance(whole[1], int) or net.reads(name) != 1:
             return None
         flat, cut = f"{source or name}.flat", f"{name}.flat"
         stored[f"{flat}.sizes"] = np.array([-1, whole[1] * width], np.int64)
@@ -101,7 +101,3 @@ def flattened(entry: onnx.NodeProto, made: Made, net: Net, shapes: Shapes, store
         stored |= bounds
         nodes[cut] = node("Slice", [flat, *bounds], cut)
     return [*nodes.values(), node("Concat", parts, entry.output[0], axis=1)] if single else None
-
-
-def _read_once(name: str, net: Net) -> bool:
-    return name not in net.outputs and sum(source == name for one in net.nodes for source in one.input) == 1

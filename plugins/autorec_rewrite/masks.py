@@ -76,7 +76,7 @@ def _through(steps: list[onnx.NodeProto], number: np.ndarray, net: Net) -> np.nd
 def _to_triangle(name: str, made: Made, net: Net, shapes: Shapes) -> list[onnx.NodeProto]:
     """Return what makes a value of a triangle that an Expand fills, the last first; none where nobody else may miss what goes."""
     found = list[onnx.NodeProto]()
-    while (entry := made.get(name)) is not None and _read_once(name, net):
+    while (entry := made.get(name)) is not None and net.reads(name) == 1:
         found.append(entry)
         if entry.op_type == "Trilu":
             filled = made.get(entry.input[0]) if len(entry.input) == 1 else None
@@ -91,12 +91,12 @@ def _to_triangle(name: str, made: Made, net: Net, shapes: Shapes) -> list[onnx.N
 def masked_late(entry: onnx.NodeProto, made: Made, net: Net, shapes: Shapes, stored: dict[str, np.ndarray]) -> list[onnx.NodeProto] | None:
     """Return (x + p) · m for (x · m + p) · m where m is a Cast of true and false: the same as long as x + p is finite."""
     total = made.get(entry.input[0]) if entry.op_type == "Mul" else None
-    if total is None or total.op_type != "Add" or not is_logical(entry.input[1], made) or not _read_once(entry.input[0], net):
+    if total is None or total.op_type != "Add" or not is_logical(entry.input[1], made) or net.reads(entry.input[0]) != 1:
         return None
     mask = entry.input[1]
     for place, name in enumerate(total.input):
         inner = made.get(name)
-        if inner is not None and inner.op_type == "Mul" and inner.input[1] == mask and _read_once(name, net):
+        if inner is not None and inner.op_type == "Mul" and inner.input[1] == mask and net.reads(name) == 1:
             parts = [inner.input[0] if at == place else other for at, other in enumerate(total.input)]
             return [node("Add", parts, f"{entry.output[0]}.whole"), node("Mul", [f"{entry.output[0]}.whole", mask], entry.output[0])]
     return None
@@ -114,7 +114,3 @@ def is_logical(name: str, made: Made) -> bool:
 def _single(name: str, net: Net) -> bool:
     found = net.array(name)
     return found is not None and found.size == 1 and found.ndim < 2
-
-
-def _read_once(name: str, net: Net) -> bool:
-    return name not in net.outputs and sum(source == name for one in net.nodes for source in one.input) == 1

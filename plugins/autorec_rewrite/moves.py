@@ -39,9 +39,9 @@ def _dropped(entry: onnx.NodeProto, made: Made, net: Net, shapes: Shapes, stored
     before = made.get(entry.input[0]) if entry.op_type == "Squeeze" and len(entry.input) == 2 else None
     if before is None or not before.op_type.startswith("Reduce") or len(before.input) != 2 or not option(before, "keepdims", 1):
         return None
-    rank, read = len(shapes.dims.get(before.input[0], ())), sum(name == entry.input[0] for one in net.nodes for name in one.input)
+    rank = len(shapes.dims.get(before.input[0], ()))
     axes = [{axis % rank for axis in net.whole(one.input[1]) or ()} if rank else set() for one in (entry, before)]
-    if not axes[0] or axes[0] != axes[1] or read != 1 or entry.input[0] in net.outputs:
+    if not axes[0] or axes[0] != axes[1] or net.reads(entry.input[0]) != 1:
         return None
     kept = {one.name: helper.get_attribute_value(one) for one in before.attribute if one.name != "keepdims"}
     return [node(before.op_type, list(before.input), entry.output[0], **kept, keepdims=0)]
@@ -52,7 +52,7 @@ def _dropped_early(
 ) -> list[onnx.NodeProto] | None:
     """Return a reduction without the axis that a Squeeze drops behind operators on single numbers, and those operators on what is left."""
     name, steps = entry.input[0] if entry.op_type == "Squeeze" and len(entry.input) == 2 else "", list[onnx.NodeProto]()
-    while (before := made.get(name)) is not None and _read_once(name, net) and before.op_type in _ALONE:
+    while (before := made.get(name)) is not None and net.reads(name) == 1 and before.op_type in _ALONE:
         large = [one for one in before.input if (number := net.array(one)) is None or number.size > 1 or number.ndim > 1]
         if len(large) != 1:
             return None
@@ -89,15 +89,11 @@ def _nothing(
         before = made.get(other)
         if entry.output[0] not in net.outputs:
             return str(other)
-        if before is not None and len(before.output) == 1 and _read_once(other, net):
+        if before is not None and len(before.output) == 1 and net.reads(other) == 1:
             renamed = onnx.NodeProto.FromString(before.SerializeToString())
             renamed.output[:] = entry.output
             return [renamed]
     return None
-
-
-def _read_once(name: str, net: Net) -> bool:
-    return name not in net.outputs and sum(source == name for one in net.nodes for source in one.input) == 1
 
 
 def _undone(entry: onnx.NodeProto, made: Made, net: Net, shapes: Shapes, stored: dict[str, np.ndarray]) -> str | None:
@@ -158,9 +154,8 @@ def offset(entry: onnx.NodeProto, made: Made, net: Net, shapes: Shapes, stored: 
     constant = net.array(entry.input[1]) if product is not None else None
     if product is None or constant is None or product.op_type != "Gemm" or any(product.input[2:]):
         return None
-    read = sum(name == product.output[0] for one in net.nodes for name in one.input)
     width = shapes.dims.get(product.output[0], (0, 0))[-1]
-    if read != 1 or product.output[0] in net.outputs or constant.shape not in ((), (1,), (width,)):
+    if net.reads(product.output[0]) != 1 or constant.shape not in ((), (1,), (width,)):
         return None
     kept = {one.name: helper.get_attribute_value(one) for one in product.attribute if one.name != "beta"}
     return [node("Gemm", [*product.input[:2], entry.input[1]], entry.output[0], **kept)]

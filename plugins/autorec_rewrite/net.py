@@ -52,6 +52,10 @@ class Net:
         found = self.array(name)
         return None if found is None or found.dtype != np.int64 else [int(value) for value in found.ravel()]
 
+    def reads(self, name: str) -> int:
+        """Return how often nodes and outputs read a value."""
+        return sum(source == name for one in self.nodes for source in one.input) + self.outputs.count(name)
+
 
 def net_of(model: CompressedModel) -> Net:
     """Return the model's graph.

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from serving_toys import TOYS, sample, state, write_toy
+from serving_toys import TOYS, profiled, sample, state, write_toy
 
 from autorec_kernel.deploy.bundle import ServedModel, pack, served_model, verify_bundle, write_bundle
 from autorec_kernel.errors import BundleError, InfrastructureError
@@ -50,6 +50,20 @@ def test_a_packed_bundle_is_deterministic_and_answers(folder: Path, tmp_path: Pa
     first, second = pack(folder, tmp_path / "a.zip"), pack(folder, tmp_path / "b.zip")
     assert first.read_bytes() == second.read_bytes()
     assert Recommender.load(first).recommend(["u1"]) == Recommender.load(folder).recommend(["u1"])
+
+
+@pytest.mark.parametrize("kind", ["factors", "scores", "ranker"])
+def test_a_bundle_holds_what_its_model_and_its_drift_profile_read_and_no_more(kind: str, tmp_path: Path) -> None:
+    write_toy(tmp_path / "plain", kind)
+    found = Recommender.load(tmp_path / "plain").state
+    read = {"user_id", "item_id", *TOYS[kind].inputs}
+    assert {feature.name for feature in found.schema.features} == {*found.tables, *found.programs} == read
+    features = ["user_id", "price", "history"]
+    profile = profiled(state(), features, ["u1", "u2"], ["i01", "i02"], {})
+    write_toy(tmp_path / "watched", kind, drift=profile)
+    opened = Recommender.load(tmp_path / "watched")
+    assert {feature.name for feature in opened.state.schema.features} == read | set(features)
+    assert opened.drift(["u1"], ["i01"], {}) is not None
 
 
 def test_writing_replaces_what_stood_there_and_leaves_nothing_else(folder: Path, tmp_path: Path) -> None:

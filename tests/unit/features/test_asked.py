@@ -22,8 +22,7 @@ def features(kernel: Kernel) -> FeatureSet:
     return build_features(tiny_dataset(task="rate"), kernel, task="rate")
 
 
-def loaded(features: FeatureSet) -> ServingState:
-    state = features.state()
+def loaded(state: ServingState) -> ServingState:
     return ServingState.load(json.loads(json.dumps(state.meta())), state.arrays())
 
 
@@ -33,7 +32,7 @@ def asked(state: ServingState, names: list[str], user: int, items: np.ndarray, s
 
 
 def test_programs_are_read_once_and_run_once_a_request(features: FeatureSet, monkeypatch: pytest.MonkeyPatch) -> None:
-    state, runs = loaded(features), list[int]()
+    state, runs = loaded(features.state()), list[int]()
 
     def counted(program: Any, *args: Any) -> Any:
         runs.append(id(program))
@@ -51,10 +50,32 @@ def test_programs_are_read_once_and_run_once_a_request(features: FeatureSet, mon
 
 @pytest.mark.parametrize("user", [1, 3, 0])
 def test_one_user_for_all_candidates_gives_the_bytes_of_the_user_on_every_row(features: FeatureSet, user: int) -> None:
-    state, items = loaded(features), np.arange(1, 9)
+    state, items = loaded(features.state()), np.arange(1, 9)
     names = [feature.name for feature in features.schema.features]
     alone, every = asked(state, names, user, items, spread=False), asked(state, names, user, items, spread=True)
     one = [asked(state, names, user, items[row : row + 1], spread=False) for row in range(len(items))]
     for name in names:
         assert alone[name].tobytes() == every[name].tobytes() and alone[name].dtype == every[name].dtype
         assert alone[name].tobytes() == np.concatenate([part[name] for part in one]).tobytes()
+
+
+def test_a_state_of_fewer_features_answers_them_alike_and_holds_no_more_than_they_read(features: FeatureSet) -> None:
+    state = features.state()
+    names = [feature.name for feature in features.schema.features]
+    users, items, given = (
+        np.array([1, 3, 0, 2]),
+        np.array([4, 0, 2, 1]),
+        [np.array([1, 2]), np.array([], int), np.array([3]), np.array([2, 5])],
+    )
+    asks: list[dict[str, Any]] = [{}, {"histories": given}, {"clock": 10**18}]
+    for kept in (*([name] for name in names), names):
+        alone = loaded(state.narrowed(kept))
+        assert [feature.name for feature in alone.schema.features] == kept
+        for more in asks:
+            whole, found = (one.inputs(kept, users=users, items=items, **more) for one in (state, alone))
+            assert all(found[name].tobytes() == whole[name].tobytes() and found[name].dtype == whole[name].dtype for name in kept), kept
+        assert alone.reads(kept) == state.reads(kept)
+    bytes_of = {kept: sum(array.nbytes for array in state.narrowed(kept).arrays().values()) for kept in ((), ("history",), tuple(names))}
+    steps = {step.op for program, _ in state.narrowed(["item.count"]).programs.values() for step in program.steps}
+    assert bytes_of[()] < bytes_of["history",] < bytes_of[tuple(names)] <= sum(array.nbytes for array in state.arrays().values())
+    assert steps <= {"as_of", "log1p", "affine"}

@@ -12,14 +12,17 @@ import pytest
 
 import autorec_kernel.data
 from autorec_kernel.cli.main import main
+from autorec_kernel.contracts.deploy import Plan
 from autorec_kernel.errors import DataError, InfrastructureError, LimitsError, UsageError
 from autorec_kernel.kernel import Kernel
 from autorec_kernel.pipeline import run as run_road
 from autorec_kernel.recipe import read_recipe
+from autorec_kernel.records.model import CompressionStep
 from autorec_kernel.search.journal import read_journal
 from autorec_kernel.testing.data import tiny_events
 from autorec_planner.alone import compress
 from autorec_planner.finished import read_finished
+from autorec_planner.planner import AdditivePlanner
 
 PLUGINS = ("baselines", "blocks", "features", "planner", "quantize", "search", "training")
 
@@ -79,6 +82,20 @@ def test_equal_limits_give_the_bundle_of_the_run(run: Path, kernel: Kernel, tmp_
     found = compress(run, kernel, tmp_path / "same", seconds=300.0)
     assert found["recipe"]["max_drop"] == 0.2  # the run's own
     assert found["bundle"]["content_digest"] == json.loads((run / "result.json").read_bytes())["bundle"]["content_digest"]
+
+
+def test_a_step_that_the_refitted_model_did_not_take_is_not_told_as_taken(
+    run: Path, kernel: Kernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two steps are planned as if something could be quantised in this small model."""
+    planned = [CompressionStep(name, {}, taken=True, reason="it pays") for name in ("quantize/int8-weights", "quantize/int8-tables")]
+    monkeypatch.setattr(AdditivePlanner, "plan", lambda planner, request: Plan(tuple(planned)))
+    found = compress(run, kernel, tmp_path / "left", seconds=300.0)
+    assert [step["taken"] for step in json.loads((tmp_path / "left" / "plan.json").read_bytes())["steps"]] == [True, True]
+    for step, told in zip(planned, found["compressed"]["steps"], strict=True):
+        assert told["component"] == step.component and not told["taken"]
+        assert told["reason"].startswith("planned, and left out of the refitted model: NotApplicable: no ")
+        assert any(note.startswith(f"{step.component} was planned and left out") for note in found["notes"])
 
 
 def test_limits_that_nothing_keeps_leave_the_closest_plan_and_no_bundle(run: Path, tmp_path: Path, capsys: Any) -> None:

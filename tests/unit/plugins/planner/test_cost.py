@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -40,6 +41,14 @@ def test_a_matrix_of_a_million_weights_costs_what_it_was_measured_to() -> None:
     """541 us for three of them at one row, 30,818 at 512 (COMPRESSION.md, section 2b)."""
     assert 3 * listed_microseconds(product(1024, 1024), 1, 1) == pytest.approx(541, rel=0.25)
     assert 3 * listed_microseconds(product(1024, 1024), 512, 1) == pytest.approx(30_818, rel=0.25)
+
+
+def test_a_weight_in_a_constant_node_costs_what_one_in_an_initializer_does() -> None:
+    model = onnx.ModelProto.FromString(product(512, 512))
+    (weights,) = model.graph.initializer
+    model.graph.node.insert(0, helper.make_node("Constant", [], ["w"], value=weights))
+    model.graph.ClearField("initializer")
+    assert listed_microseconds(model.SerializeToString(), 8, 1) == listed_microseconds(product(512, 512), 8, 1)
 
 
 def test_a_line_through_probes_tells_its_error() -> None:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import time
+
 import numpy as np
+import pytest
 from serving_toys import TOYS, sample
 
 from autorec_kernel.deploy.export import export_onnx, graph_spec
@@ -17,8 +20,6 @@ class Slow:
         self.calls = 0
 
     def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        import time
-
         time.sleep(0.004)
         self.calls += 1
         return {}
@@ -31,6 +32,23 @@ def test_the_slower_variant_is_seen_and_every_variant_is_called_as_often() -> No
     assert 0 < found["fast"]["p50_ms"] < 4 <= found["slow"]["p50_ms"] <= found["slow"]["p95_ms"]
     assert found["fast"]["calls"] == found["slow"]["calls"] == 20
     assert slow.calls == 50  # each timed call follows an untimed one, five rounds warm up
+
+
+def test_reading_the_clocks_is_not_part_of_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0]
+
+    def after(nanoseconds: int) -> int:
+        now[0] += nanoseconds
+        return now[0]
+
+    class Call:
+        def run(self, inputs: dict[str, np.ndarray]) -> None:
+            after(9_000)
+
+    monkeypatch.setattr(time, "thread_time_ns", lambda: after(1_000))
+    monkeypatch.setattr(time, "perf_counter_ns", lambda: after(0))
+    found = measure_latency({"call": Call()}, {}, rounds=3)
+    assert found["call"]["p50_ms"] == found["call"]["p99_ms"] == 0.009
 
 
 def test_the_measurement_ends_at_its_limit() -> None:

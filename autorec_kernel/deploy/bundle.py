@@ -33,6 +33,7 @@ from autorec_kernel.records.bundle import (
     member_digest,
     write_array,
 )
+from autorec_kernel.records.recent import narrowed
 from autorec_kernel.serving.archive import zip_bytes
 from autorec_kernel.serving.drift import with_ids
 from autorec_kernel.serving.graph import Graph
@@ -131,7 +132,7 @@ def write_bundle(
         BundleError: A limit is exceeded, or the written bundle does not verify.
         InfrastructureError: The folder cannot be written.
     """
-    state = state.narrowed({*with_ids(state.schema, model.spec["inputs"]), *(drift.features if drift is not None else ())})
+    state = narrowed(state, {*with_ids(state.schema, model.spec["inputs"]), *(drift.features if drift is not None else ())})
     members = _members(model, state, live, sample, facts, columns)
     if drift is not None:
         members[DRIFT] = canonical_json(drift.to_json())

@@ -97,20 +97,16 @@ class Program:
     def computed(self, names: Iterable[str], columns: Mapping[str, Any], *, latest: bool = False) -> dict[str, Any]:
         """Return the values of the steps among `names`, as they are inside the program: float64 with NaN, or int64."""
         names = set(names)
-        wanted, steps = set(names), []
-        for step in reversed(self.steps):
-            if step.output in wanted:
-                steps.append(step)
-                wanted |= set(step.inputs)
+        steps, wanted = self.behind(names)
         if not steps:
             return {}
         given = {name: columns[name] for name in self.inputs if name in wanted and name in columns}
-        asked = [step.output for step in reversed(steps) if step.output in names]
+        asked = [step.output for step in steps if step.output in names]
 
         def run(columns: dict[str, Any], rows: int) -> dict[str, Any]:
             frame = Frame(self.arrays, self.tables, ReadContext(rows, latest=latest), columns, self._cache)
             with np.errstate(all="ignore"):
-                for step in reversed(steps):
+                for step in steps:
                     _run(frame, step)
             return {name: frame.values[name] for name in asked}
 
@@ -138,12 +134,7 @@ class Program:
 
     def _reads(self, names: Iterable[str]) -> set[str]:
         """Return the tables that values are made of."""
-        found, tables = set(names), set[str]()
-        for step in reversed(self.steps):
-            if step.output in found:
-                found |= set(step.inputs)
-                tables |= {step.params["table"]} if step.op == "as_of" else set()
-        return tables
+        return {step.params["table"] for step in self.behind(names)[0] if step.op == "as_of"}
 
     def trimmed(self, length: int) -> Program:
         """Return the program with as-of tables that only answer `latest`: what serving needs."""
@@ -155,11 +146,17 @@ class Program:
 
     def sources(self, names: Iterable[str]) -> set[str]:
         """Return the columns that values are made of, those of the tables that they read left out."""
-        found = set(names)
+        steps, found = self.behind(names)
+        return found - {step.output for step in steps}
+
+    def behind(self, names: Iterable[str]) -> tuple[list[Step], set[str]]:
+        """Return the steps that values are made by, in order, and the names of all that takes part, these values included."""
+        found, steps = set(names), list[Step]()
         for step in reversed(self.steps):
             if step.output in found:
-                found = (found - {step.output}) | set(step.inputs)
-        return found
+                steps.insert(0, step)
+                found |= set(step.inputs)
+        return steps, found
 
     def to_json(self) -> dict[str, Any]:
         """Return everything but the arrays as plain JSON values."""

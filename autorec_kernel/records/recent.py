@@ -1,4 +1,4 @@
-"""How much of its parts a program still needs: for some outputs, at the end of its tables, for given histories, to take in later events."""
+"""How much a state or a program still needs: for some features, at the end of its tables, for given histories, to take in later events."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import numpy as np
 from autorec_kernel.records.as_of import AsOfTable, bisect_left
 from autorec_kernel.records.lists import offsets_of, owners
 from autorec_kernel.records.program import Program, Step
+from autorec_kernel.records.serving_state import ServingState
 
-__all__ = ["cut", "for_histories", "longest", "named", "only", "recent"]
+__all__ = ["cut", "for_histories", "longest", "named", "narrowed", "only", "recent"]
 
 _FOREVER = 2**62  # ns: longer than any window
 
@@ -22,14 +23,22 @@ def longest(program: Program) -> int:
     return max((int(step.params.get("length", 1)) for step in program.steps if step.op == "as_of"), default=1)
 
 
+def narrowed(state: ServingState, names: Collection[str]) -> ServingState:
+    """Return the state that answers these features alone; others' tables, and what their programs read, are gone."""
+    tables = {name: table for name, table in state.tables.items() if name in names}
+    asked = {name: one for name, one in state.programs.items() if name in names}
+    outputs: dict[int, set[str]] = {}
+    for program, output in asked.values():
+        outputs.setdefault(id(program), set()).add(output)
+    less = {id(program): only(program, outputs[id(program)]) for program, _ in asked.values()}
+    programs = {name: (less[id(program)], output) for name, (program, output) in asked.items()}
+    return replace(state, schema=state.schema.only(names), tables=tables, programs=programs)
+
+
 def only(program: Program, outputs: Collection[str]) -> Program:
     """Return the program that makes these outputs and holds nothing else; what its tables are folded from is gone."""
-    wanted, steps = set(outputs), list[Step]()
-    for step in reversed(program.steps):
-        if step.output in wanted:
-            steps.insert(0, step)
-            wanted |= set(step.inputs)
-    inputs, made = (tuple(name for name in names if name in kept) for names, kept in ((program.inputs, wanted), (program.outputs, outputs)))
+    steps, read = program.behind(outputs)
+    inputs, made = (tuple(name for name in program.inputs if name in read), tuple(name for name in program.outputs if name in outputs))
     arrays, tables = named(program.arrays, steps), named(program.tables, steps)
     return replace(program, inputs=inputs, steps=tuple(steps), outputs=made, arrays=arrays, tables=tables)
 

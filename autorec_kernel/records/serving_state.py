@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -13,7 +13,6 @@ from autorec_kernel.records.asked import Request, rows_asked, spread
 from autorec_kernel.records.features import Feature, FeatureSchema
 from autorec_kernel.records.lists import offsets_of, take_lists
 from autorec_kernel.records.program import Program, ReadContext, load_programs, run_program
-from autorec_kernel.records.recent import only
 from autorec_kernel.records.table import Coded, ColumnData
 from autorec_kernel.records.vocabulary import Vocabulary
 
@@ -139,19 +138,6 @@ class ServingState:
         """Return the columns that features are computed from when they are asked for; what is stored reads none."""
         asked = [self.programs[name] for name in names if name in self.programs and name not in self.tables]
         return set[str]().union(*(program.sources([output]) for program, output in asked))
-
-    def narrowed(self, names: Iterable[str]) -> ServingState:
-        """Return the state that answers these features alone; others' tables, and what their programs read, are gone."""
-        schema = self.schema.only(names)
-        tables, programs = (
-            {one.name: held[one.name] for one in schema.features if one.name in held} for held in (self.tables, self.programs)
-        )
-        outputs: dict[int, set[str]] = {}
-        for program, output in programs.values():
-            outputs.setdefault(id(program), set()).add(output)
-        less = {id(program): only(program, outputs[id(program)]) for program, _ in programs.values()}
-        found = {name: (less[id(program)], output) for name, (program, output) in programs.items()}
-        return replace(self, schema=schema, tables=tables, programs=found)
 
     def meta(self) -> dict[str, Any]:
         """Return everything but the arrays as plain JSON values."""

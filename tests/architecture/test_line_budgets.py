@@ -6,7 +6,7 @@ import tokenize
 from pathlib import Path
 from typing import Any
 
-KERNEL_LINES = 19_650  # the measured size rounded up; docs/explanation/architecture.md, section 8, says why and how it falls
+KERNEL_LINES = 19_700  # the measured size rounded up; docs/explanation/architecture.md, section 8, says why and how it falls
 MACHINERY_LINES = 2_500
 FILE_LINES = 300
 

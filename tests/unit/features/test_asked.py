@@ -11,6 +11,7 @@ import pytest
 from autorec_kernel.features import FeatureSet, build_features
 from autorec_kernel.kernel import Kernel
 from autorec_kernel.records import serving_state
+from autorec_kernel.records.recent import narrowed
 from autorec_kernel.records.serving_state import ServingState
 from autorec_kernel.testing.data import tiny_dataset
 
@@ -69,13 +70,13 @@ def test_a_state_of_fewer_features_answers_them_alike_and_holds_no_more_than_the
     )
     asks: list[dict[str, Any]] = [{}, {"histories": given}, {"clock": 10**18}]
     for kept in (*([name] for name in names), names):
-        alone = loaded(state.narrowed(kept))
+        alone = loaded(narrowed(state, kept))
         assert [feature.name for feature in alone.schema.features] == kept
         for more in asks:
             whole, found = (one.inputs(kept, users=users, items=items, **more) for one in (state, alone))
             assert all(found[name].tobytes() == whole[name].tobytes() and found[name].dtype == whole[name].dtype for name in kept), kept
         assert alone.reads(kept) == state.reads(kept)
-    bytes_of = {kept: sum(array.nbytes for array in state.narrowed(kept).arrays().values()) for kept in ((), ("history",), tuple(names))}
-    steps = {step.op for program, _ in state.narrowed(["item.count"]).programs.values() for step in program.steps}
+    bytes_of = {kept: sum(array.nbytes for array in narrowed(state, kept).arrays().values()) for kept in ((), ("history",), tuple(names))}
+    steps = {step.op for program, _ in narrowed(state, ["item.count"]).programs.values() for step in program.steps}
     assert bytes_of[()] < bytes_of["history",] < bytes_of[tuple(names)] <= sum(array.nbytes for array in state.arrays().values())
     assert steps <= {"as_of", "log1p", "affine"}

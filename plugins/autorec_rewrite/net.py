@@ -54,7 +54,7 @@ class Net:
 
     def reads(self, name: str) -> int:
         """Return how often nodes and outputs read a value."""
-        return sum(source == name for one in self.nodes for source in one.input) + self.outputs.count(name)
+        return sum(list(one.input).count(name) for one in self.nodes) + self.outputs.count(name)
 
 
 def net_of(model: CompressedModel) -> Net:

@@ -9,8 +9,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from autorec_kernel.errors import BundleError, UsageError
-from autorec_kernel.records.bundle import MANIFEST
+from autorec_kernel.errors import BundleError
 from autorec_kernel.serving import Recommender, open_bundle
 from autorec_kernel.serving.graph import ITEMS, PACKED
 
@@ -37,12 +36,8 @@ def opened(source: Any) -> Recommender:
     """Open the bundle that is exported, golden rows checked.
 
     Raises:
-        UsageError: This is the folder of a run, or another one without a bundle.
-        BundleError: The bundle is refused.
+        BundleError: There is none here, or it is refused.
     """
-    if source.is_dir() and not (source / MANIFEST).exists():
-        inner = f"name the bundle: {source / 'bundle'}" if (source / "bundle" / MANIFEST).exists() else "autorec run writes one: OUT/bundle"
-        raise UsageError("this folder is no bundle", where=str(source), hint=inner)
     return Recommender(open_bundle(source))
 
 

@@ -50,7 +50,7 @@ def verified_digest(path: Path, require_digest: str = "", *, kernel: Kernel | No
         ending = f"signal {-done.returncode}" if done.returncode < 0 else f"code {done.returncode}"
         raise BundleError(f"the process that verified the bundle ended with {ending}", where=str(path), hint=_HINT) from None
     if "digest" not in told:
-        raise BundleError(told["error"], where=told["where"], hint=_HINT)
+        raise BundleError(told["error"], where=told["where"], hint=told["hint"] or _HINT)
     return str(told["digest"])
 
 
@@ -67,7 +67,7 @@ def main(path: str, require_digest: str, origin: str = "") -> None:
             _open_whole(bundle, origin)
         told = {"digest": bundle.digest}
     except AutoRecError as error:
-        told = {"error": error.message, "where": error.where}
+        told = {"error": error.message, "where": error.where, "hint": error.hint}
     sys.stdout.write(json.dumps(told) + "\n")
 
 

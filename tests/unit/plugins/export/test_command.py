@@ -178,13 +178,13 @@ def test_a_run_is_handed_over_as_it_is_and_has_no_digest(autorec: Autorec, tmp_p
     code, _, err = autorec("export", tmp_path / "run", "--format", "onnx", "--to", tmp_path / "x", "--require-digest", "0" * 64)
     assert code == 2 and "a run has no digest" in err
     code, _, err = autorec("export", tmp_path / "run", "--format", "onnx", "--to", tmp_path / "x")
-    assert code == 2 and "this folder is no bundle" in err
+    assert code == 5 and "this folder is no bundle" in err and "OUT/bundle" in err
 
 
 def test_the_run_of_a_bundle_gets_a_hint(autorec: Autorec, cases: dict[str, Path], tmp_path: Path) -> None:
     shutil.copytree(cases["factors"], tmp_path / "run" / "bundle")
     code, _, err = autorec("export", tmp_path / "run", "--format", "onnx", "--to", tmp_path / "x")
-    assert code == 2 and f"name the bundle: {tmp_path / 'run' / 'bundle'}" in err
+    assert code == 5 and f"name the run's bundle: {tmp_path / 'run' / 'bundle'}" in err
 
 
 def test_a_key_and_a_digest_are_heeded(autorec: Autorec, cases: dict[str, Path], tmp_path: Path) -> None:

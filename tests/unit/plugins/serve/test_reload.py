@@ -202,6 +202,13 @@ def test_a_bundle_that_kills_its_reader_kills_the_check_alone(tmp_path: Path, mo
         check.verified_digest(tmp_path)
 
 
+def test_the_folder_of_a_run_is_refused_with_the_path_of_its_bundle(served_bundles: dict[str, Path], tmp_path: Path) -> None:
+    shutil.copytree(served_bundles["first"], tmp_path / "bundle")
+    with pytest.raises(BundleError, match="this folder is no bundle") as told:
+        check.verified_digest(tmp_path)
+    assert told.value.hint == f"name the run's bundle: {tmp_path / 'bundle'}"
+
+
 def test_a_check_that_takes_too_long_is_a_refusal(served_bundles: dict[str, Path]) -> None:
     with pytest.raises(BundleError, match="took more than"):
         check.verified_digest(served_bundles["first"], seconds=0.01)

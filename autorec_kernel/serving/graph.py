@@ -17,7 +17,7 @@ ITEMS = "@items"  # output float32 [N, D] of a factorised retriever, which depen
 PACKED = "\x1f"  # between the names of features whose columns are one input of the graph, side by side
 _FEW = 16  # ids up to which a list is compared more quickly than an array
 _NEGATIVE = 1 << 63  # the least that a negative int64 is as uint64
-_KIND, _FLOAT = attrgetter("dtype"), np.dtype(np.float32)
+_KIND, _FLOAT, _INTEGER = attrgetter("dtype"), np.dtype(np.float32), np.dtype(np.int64)
 
 
 class Graph:
@@ -92,14 +92,17 @@ class Graph:
             raise BundleError(f"the model failed: {str(error)[:300]}", where=self.name) from error
 
     def _feed(self, port: str, parts: list[np.ndarray]) -> np.ndarray:
+        value = parts[0]
+        if len(parts) == 1 and getattr(value, "dtype", None) is _INTEGER and value.size <= _FEW and port not in self.lengths:
+            few: list[int] = value.ravel().tolist()
+            if few and min(few) >= 0 and max(few) < self._sizes[port]:
+                return value
         value = np.asarray(parts[0]) if len(parts) == 1 else _beside(parts) if np.ndim(parts[0]) > 1 else np.array(parts).T
         if port in self.lengths and value.ndim == 2:
             value = fit_length(value, self.lengths[port])
         if value.dtype.kind not in "iu":
             return np.ascontiguousarray(value, dtype=np.float32)
         value = np.ascontiguousarray(value, dtype=np.int64)
-        if len(parts) == 1 and 0 < value.size <= _FEW and min(few := value.ravel().tolist()) >= 0 and max(few) < self._sizes[port]:
-            return value
         wrong = value.view(np.uint64) >= self._sizes[port]  # a negative one is the largest
         if np.count_nonzero(wrong):
             place = int(np.argwhere(wrong)[0][-1]) if len(parts) > 1 else 0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from operator import attrgetter
+from collections.abc import Callable, Mapping, Sequence
+from itertools import cycle
+from operator import attrgetter, itemgetter, lt
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ ITEMS = "@items"  # output float32 [N, D] of a factorised retriever, which depen
 PACKED = "\x1f"  # between the names of features whose columns are one input of the graph, side by side
 _FEW = 16  # ids up to which a list is compared more quickly than an array
 _NEGATIVE = 1 << 63  # the least that a negative int64 is as uint64
-_KIND, _FLOAT, _INTEGER = attrgetter("dtype"), np.dtype(np.float32), np.dtype(np.int64)
+_KIND, _INTEGER = attrgetter("dtype"), np.dtype(np.int64)
 
 
 class Graph:
@@ -45,8 +46,9 @@ class Graph:
         self._session = _session(data, name, threads)
         ports = self._session.get_inputs()
         self._wanted = {one.name: [one.name] if one.name in self.inputs else one.name.split(PACKED) for one in ports}
-        sizes = {port: [spec.get("sizes", {}).get(part) or _NEGATIVE for part in parts] for port, parts in self._wanted.items()}
-        self._sizes = {port: np.array(found, np.uint64) if len(found) > 1 else int(np.uint64(found[0])) for port, found in sizes.items()}
+        sizes = spec.get("sizes", {})
+        self._sizes = {port: [int(sizes.get(part) or _NEGATIVE) for part in parts] for port, parts in self._wanted.items()}
+        self._parts = {port: itemgetter(*parts) if len(parts) > 1 else _alone(parts[0]) for port, parts in self._wanted.items()}
         axes = {part: one.shape[:1] for one in ports for part in self._wanted[one.name]}
         rows = [entry.shape[:1] for entry in self._session.get_outputs() if entry.shape[:1] in axes.values()]
         self.once = {name for name, axis in axes.items() if rows and axis not in rows}
@@ -70,7 +72,7 @@ class Graph:
         Raises:
             BundleError: An id lies outside its vocabulary (onnxruntime would read another row without a word), or the session fails.
         """
-        made = self._call(self._answers, lambda: {port: self._feed(port, [inputs[one] for one in of]) for port, of in self._wanted.items()})
+        made = self._call(self._answers, lambda: {port: self._feed(port, parts(inputs)) for port, parts in self._parts.items()})
         return dict(zip(self.outputs, made, strict=True))
 
     def items(self) -> np.ndarray | None:
@@ -91,34 +93,40 @@ class Graph:
         except Exception as error:  # onnxruntime raises its own, undocumented classes; numpy where memory or shapes do not do
             raise BundleError(f"the model failed: {str(error)[:300]}", where=self.name) from error
 
-    def _feed(self, port: str, parts: list[np.ndarray]) -> np.ndarray:
-        value = parts[0]
-        if len(parts) == 1 and getattr(value, "dtype", None) is _INTEGER and value.size <= _FEW and port not in self.lengths:
-            few: list[int] = value.ravel().tolist()
-            if few and min(few) >= 0 and max(few) < self._sizes[port]:
-                return value
-        value = np.asarray(parts[0]) if len(parts) == 1 else _beside(parts) if np.ndim(parts[0]) > 1 else np.array(parts).T
+    def _feed(self, port: str, parts: Sequence[np.ndarray]) -> np.ndarray:
+        value = np.asarray(parts[0]) if len(parts) == 1 else _beside(parts)
         if port in self.lengths and value.ndim == 2:
             value = fit_length(value, self.lengths[port])
         if value.dtype.kind not in "iu":
             return np.ascontiguousarray(value, dtype=np.float32)
+        sizes = self._sizes[port]
+        if 0 < value.size <= _FEW and value.dtype is _INTEGER and self._few(value.ravel().tolist(), sizes):
+            return value
         value = np.ascontiguousarray(value, dtype=np.int64)
-        wrong = value.view(np.uint64) >= self._sizes[port]  # a negative one is the largest
+        wrong = value.view(np.uint64) >= np.array(sizes, np.uint64)  # a negative one is the largest
         if np.count_nonzero(wrong):
             place = int(np.argwhere(wrong)[0][-1]) if len(parts) > 1 else 0
-            least, name = np.ravel(self._sizes[port])[place], self._wanted[port][place]
-            raise BundleError(f"input {name!r} holds an id outside 0..{least - 1}", where=self.name)
+            raise BundleError(f"input {self._wanted[port][place]!r} holds an id outside 0..{sizes[place] - 1}", where=self.name)
         return value
 
+    @staticmethod
+    def _few(ids: list[int], sizes: list[int]) -> bool:
+        """Return whether ids, row by row, lie in their vocabularies."""
+        return min(ids) >= 0 and (max(ids) < sizes[0] if len(sizes) == 1 else all(map(lt, ids, cycle(sizes))))
 
-def _beside(parts: list[np.ndarray]) -> np.ndarray:
-    """Return columns [A, w] side by side; those of one row are joined as bytes, in half the time."""
+
+def _alone(name: str) -> Callable[[Mapping[str, np.ndarray]], tuple[np.ndarray]]:
+    return lambda inputs: (inputs[name],)
+
+
+def _beside(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Return columns [A] or [A, w] side by side; those of one row are joined as bytes, in half the time."""
     try:
-        if set(map(len, parts)) == {1} and list(map(_KIND, parts)).count(_FLOAT) == len(parts):
-            return np.frombuffer(b"".join(parts), np.float32).reshape(1, -1)  # type: ignore[arg-type]
-    except (AttributeError, TypeError):  # some are lists or numbers, or not contiguous
+        if len(parts[0]) == 1 and len(kinds := set(map(_KIND, parts))) == 1 and set(map(len, parts)) == {1}:
+            return np.frombuffer(b"".join(parts), kinds.pop()).reshape(1, -1)  # type: ignore[arg-type]
+    except (AttributeError, TypeError, ValueError):  # some are lists, numbers or texts, or not contiguous
         pass
-    return np.concatenate(parts, 1)
+    return np.concatenate(parts, 1) if np.ndim(parts[0]) > 1 else np.array(parts).T
 
 
 def fit_length(history: np.ndarray, length: int) -> np.ndarray:

@@ -198,10 +198,13 @@ def test_requests_that_make_no_sense_are_refused(bundles: dict[str, Recommender]
 
 
 def test_an_id_outside_the_vocabulary_never_reaches_the_session(bundles: dict[str, Recommender]) -> None:
-    with pytest.raises(BundleError, match="outside"):
-        bundles["factors"].graph.run({"user_id": np.array([-1])})
-    with pytest.raises(BundleError, match="outside"):
-        bundles["factors"].graph.run({"user_id": np.array([6])})
+    for wrong in ([-1], [6], [0, 5, 6], [-(2**63)], [*range(6)] * 4 + [-1]):
+        for kind in (np.int64, np.int32):
+            with pytest.raises(BundleError, match="outside 0..5"):
+                bundles["factors"].graph.run({"user_id": np.clip(wrong, np.iinfo(kind).min, None).astype(kind)})
+    graph, every = bundles["factors"].graph, np.arange(6)
+    for kind in (np.int32, np.uint8):
+        np.testing.assert_array_equal(graph.run({"user_id": every.astype(kind)})["user"], graph.run({"user_id": every})["user"])
 
 
 def test_histories_keep_their_latest_steps() -> None:

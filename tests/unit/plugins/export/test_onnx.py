@@ -14,7 +14,7 @@ import onnxruntime
 import pytest
 
 from autorec_export.onnx_form import write_onnx
-from autorec_kernel.errors import UsageError
+from autorec_kernel.errors import BundleError
 from autorec_kernel.records.as_of import AsOfTable
 from autorec_kernel.records.program import Program, ReadContext, run_program
 from autorec_kernel.serving import Recommender
@@ -146,6 +146,6 @@ def test_a_program_with_a_running_aggregate_is_stored_whole(cases: dict[str, Pat
 
 
 def test_what_is_no_bundle_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no bundle"):
+    with pytest.raises(BundleError, match="no bundle"):
         write_onnx(tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()

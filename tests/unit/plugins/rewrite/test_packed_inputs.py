@@ -70,8 +70,17 @@ def test_stacked_ids_become_one_input_and_their_offsets_one_addition() -> None:
     rows = {"a": np.arange(3), "b": np.arange(4, 7), "c": np.arange(17, 20)}
     np.testing.assert_array_equal(after.run(rows)["y"], before.run(rows)["y"])
     for wrong, told in (({"b": np.array([0, 7, 1])}, "'b'.*outside 0..6"), ({"c": np.array([0, -1, 1])}, "'c'.*outside 0..19")):
-        with pytest.raises(BundleError, match=told):
-            after.run({**rows, **wrong})
+        for kind in (np.int64, np.int32):
+            given = {name: value.astype(kind) for name, value in {**rows, **wrong}.items()}
+            with pytest.raises(BundleError, match=told):  # three rows, the one row that is wrong, more rows than a list is compared for
+                after.run(given)
+            with pytest.raises(BundleError, match=told):
+                after.run({name: value[1:2] for name, value in given.items()})
+            with pytest.raises(BundleError, match=told):
+                after.run({name: np.tile(value, 9) for name, value in given.items()})
+    for many in (slice(1), slice(2, 3)):
+        one = {name: value[many] for name, value in rows.items()}
+        np.testing.assert_array_equal(after.run(one)["y"], before.run(one)["y"])
     assert after.run({name: value[:0] for name, value in rows.items()})["y"].shape == (0, 3, 4)
 
 
@@ -167,6 +176,20 @@ def test_columns_side_by_side_are_those_that_were_handed_in(rows: int, kind: str
     elif kind == "turned":
         parts[1] = np.ascontiguousarray(parts[1].T).T
     np.testing.assert_array_equal(_beside(parts), np.concatenate(parts, 1))
+
+
+@pytest.mark.parametrize("rows", [0, 1, 3])
+@pytest.mark.parametrize("kind", ["int64", "int32", "bool", "mixed", "list"])
+def test_ids_side_by_side_are_a_row_for_each_asked_one(rows: int, kind: str) -> None:
+    parts = [np.arange(rows) + start for start in (0, 5, 9)]
+    if kind in ("int32", "bool"):
+        parts = [part.astype(kind) for part in parts]
+    elif kind == "mixed":
+        parts[1] = parts[1].astype(np.int32)
+    given = [part.tolist() for part in parts] if kind == "list" else parts
+    found = _beside(given)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(found, np.stack(parts, 1))
+    assert found.shape == (rows, 3)
 
 
 def test_columns_of_other_rows_are_no_columns() -> None:

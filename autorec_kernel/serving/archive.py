@@ -38,7 +38,7 @@ def read_members(path: Path) -> dict[str, bytes]:
     if path.is_dir() and not (path / MANIFEST).exists():
         own = path / "bundle"
         hint = f"name the run's bundle: {own}" if (own / MANIFEST).is_file() else "`autorec run` writes one: OUT/bundle"
-        raise BundleError("this folder is no bundle", where=str(path), hint=hint)
+        raise BundleError(f"this folder is no bundle: {MANIFEST!r} is missing", where=str(path), hint=hint)
     members = _read_folder(path) if path.is_dir() else _parse_zip(_read_file(path, MAX_TOTAL_BYTES))
     if MANIFEST not in members:
         raise BundleError(f"member {MANIFEST!r} is missing", where=str(path))

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from autorec_kernel.cli.output import note
 from autorec_kernel.errors import UnknownNameError
+from autorec_kernel.registry.entrypoints import normalized
 
 if TYPE_CHECKING:
     from autorec_kernel.kernel import Kernel
@@ -38,7 +40,9 @@ class Host:
         from autorec_kernel.kernel import Kernel
 
         kernel = Kernel.discover(blocked=self.blocked, allowed=self.allowed)
-        known = {name for row in kernel.plugins() for name in (row.name, row.distribution)}
+        known = {name for row in kernel.plugins() for name in (row.name, row.distribution, f"{row.distribution}:{row.name}")}
+        for name in {normalized(name) for name in self.blocked} - {normalized(name) for name in known}:
+            note(f"--block {name}: no plugin of this name is installed")
         for name in self.allowed or ():
             if name not in known:
                 raise UnknownNameError("plugin", name, known, hint="autorec plugins list")

@@ -111,7 +111,10 @@ def _figure(value: float | None) -> str:
 
 def _outcome(result: Mapping[str, Any], folder: Path) -> list[str]:
     sizes, took = result["compressed"]["bytes"], result["stages"]["total"]
-    taken = ", ".join(step["component"] for step in result["compressed"]["steps"] if step["taken"]) or "no step paid off"
+    steps = result["compressed"]["steps"]
+    late = sum("no time is left" in step["reason"] for step in steps)
+    nothing = f"no step: there was no time to try {late} of them" if late else "no step paid off"
+    taken = ", ".join(step["component"] for step in steps if step["taken"]) or nothing
     ended = ", ".join(f"{count} {status}" for status, count in result["trials"].items())
     paper = result["certificate"]
     return [

@@ -39,7 +39,7 @@ def read_members(path: Path) -> dict[str, bytes]:
         own = path / "bundle"
         hint = f"name the run's bundle: {own}" if (own / MANIFEST).is_file() else "`autorec run` writes one: OUT/bundle"
         raise BundleError(f"this folder is no bundle: {MANIFEST!r} is missing", where=str(path), hint=hint)
-    members = _read_folder(path) if path.is_dir() else _parse_zip(_read_file(path, MAX_TOTAL_BYTES))
+    members = _read_folder(path) if path.is_dir() else _parse_zip(_read_file(path, MAX_TOTAL_BYTES), str(path))
     if MANIFEST not in members:
         raise BundleError(f"member {MANIFEST!r} is missing", where=str(path))
     return members
@@ -122,8 +122,10 @@ def _read_file(path: Path, limit: int) -> bytes:
         return file.read(facts.st_size)  # a number of bytes is set aside before it is read: never ask for the limit
 
 
-def _parse_zip(blob: bytes) -> dict[str, bytes]:
+def _parse_zip(blob: bytes, where: str) -> dict[str, bytes]:
     """Walk the zip from its first byte; every header must be the one that `zip_bytes` writes, so nothing hides, overlaps or trails."""
+    if not blob.startswith(b"PK"):
+        raise BundleError("this file is no bundle: it is no zip", where=where, hint="name what `autorec run` wrote: OUT/bundle")
     members: dict[str, bytes] = {}
     central: list[bytes] = []
     offset = 0
@@ -138,7 +140,9 @@ def _parse_zip(blob: bytes) -> dict[str, bytes]:
             raise BundleError(f"more than {MAX_MEMBERS} members")
     tail = b"".join([*central, _end_record(len(members), sum(map(len, central)), offset)])
     if blob[offset:] != tail:
-        raise BundleError("the zip is not in the form that bundles are packed in", hint="pack the folder with `autorec bundle pack`")
+        raise BundleError(
+            "the zip is not in the form that bundles are packed in", where=where, hint="pack the folder with `autorec bundle pack`"
+        )
     return members
 
 

@@ -152,4 +152,4 @@ def make_folder(folder: Path) -> None:
         probe.unlink()
     except OSError as error:
         reason = error.strerror or str(error)
-        raise InfrastructureError(f"the run folder cannot be written: {reason}", where=str(folder), hint="choose another --out") from error
+        raise InfrastructureError(f"the folder cannot be written: {reason}", where=str(folder), hint="choose another folder") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from pathlib import Path
@@ -42,9 +43,9 @@ def export(
         _list(kernel, as_json)
         return
     if source is None or to is None or not form:
-        raise UsageError(
-            "say what to export, how and where to", hint="autorec export run/bundle --format onnx --to exported; --list names formats"
-        )
+        missing = [name for name, given in (("SOURCE", source), ("--format", form), ("--to", to)) if not given]
+        hint = "autorec export run/bundle --format onnx --to exported; --list names formats"
+        raise UsageError(f"an export needs {' and '.join(missing)} too", hint=hint)
     row = kernel.find("exporter", form)
     kernel.load("exporter", row.id)  # an exporter that cannot be used is told before anything is copied
     digest = required(context, source, require_digest, trust_key) if _is_bundle(source) else ""
@@ -73,6 +74,7 @@ def write(kernel: Kernel, exporter: str, source: Path, to: Path, require_digest:
         PluginError: The exporter failed.
     """
     _check_target(to)
+    fresh = [folder for folder in to.absolute().parents if not folder.exists()]
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{to.name}.", dir=to.parent) as base:
@@ -85,6 +87,11 @@ def write(kernel: Kernel, exporter: str, source: Path, to: Path, require_digest:
         raise InfrastructureError(
             f"the export cannot be written: {error.strerror or error}", where=str(to), hint="choose another --to"
         ) from error
+    finally:
+        if not os.path.lexists(to):
+            for folder in fresh:
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
 
 
 def _called(kernel: Kernel, exporter: str, source: Path, out: Path) -> None:

@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +75,7 @@ def compress(
 
     Args:
         run: Folder of a run that has finished, or that found no plan within its limits.
-        folder: A new folder; None = `RUN/compressed/TARGET`.
+        folder: A new folder; None = `RUN/compressed/TARGET`, or `TARGET-2` and so on where that is taken.
         seconds: For all of it. The refit takes what it takes.
         target: Name or profile file; empty = the run's, with its limits.
         limits: Recipe keys over the target's: max_bytes, max_latency_ms, max_drop, serve_threads, serve_batch.
@@ -91,9 +92,10 @@ def compress(
     """
     found = read_finished(run)
     recipe = parse_config(Recipe, found.recipe(target, dict(limits or {}), seconds, 0), where=str(run))
-    folder = folder or run / "compressed" / recipe.target
-    if folder.exists() and any(folder.iterdir()):
-        raise InfrastructureError("the folder is not empty", where=str(folder), hint="choose a new folder with --to")
+    folder = folder or _free(run / "compressed", Path(recipe.target).stem)
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        told = "the folder is not empty" if folder.is_dir() else "there is a file already"
+        raise InfrastructureError(told, where=str(folder), hint="choose a new folder with --to")
     make_folder(folder)
     try:
         return _compressed(found, recipe, kernel, folder, reporter, seconds, (data, users, items))
@@ -101,6 +103,12 @@ def compress(
         if not (folder / "plan.json").exists():
             shutil.rmtree(folder, ignore_errors=True)  # nothing was made: the next try may have it
         raise
+
+
+def _free(parent: Path, name: str) -> Path:
+    """Return the first of `name`, `name-2`, `name-3` … that holds nothing: an earlier bundle or plan stays as it is."""
+    names = (parent / (name if number == 1 else f"{name}-{number}") for number in count(1))
+    return next(path for path in names if not path.exists() or (path.is_dir() and not any(path.iterdir())))
 
 
 def _compressed(

@@ -135,6 +135,8 @@ def test_plugins_can_be_left_out_for_one_command(autorec: Autorec) -> None:
     assert autorec("hello")[0] == 0
     for words in (("--no-plugins",), ("--block", "greet"), ("--block", "hello-world")):
         assert autorec(*words, "hello")[0] == 2
+    code, _, err = autorec("--block", "nosuch", "--block", "Greet", "plugins", "list")
+    assert code == 0 and "--block nosuch: no plugin of this name is installed" in err and "greet: no" not in err.lower()
     code, _, err = autorec("--plugins", "gret", "plugins", "list")
     assert (code, "did you mean 'greet'" in err) == (2, True)
 

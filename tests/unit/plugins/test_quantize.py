@@ -22,7 +22,7 @@ from autorec_kernel.records.model import CompressedModel, TrainedModel
 from autorec_kernel.serving.graph import Graph
 from autorec_kernel.serving.wire import check_graph
 from autorec_quantize.dynamic import DynamicInt8
-from autorec_quantize.graphs import looked_up
+from autorec_quantize.graphs import looked_up, smaller
 from autorec_quantize.half import Float16
 from autorec_quantize.nibbles import Int4Tables
 from autorec_quantize.tables import Int8Tables, quantise_rows
@@ -241,6 +241,9 @@ def test_rows_are_quantised_within_half_a_step(half: bool) -> None:
     assert (integers.dtype, scale.dtype, scale.shape) == (np.int8, np.float16 if half else np.float32, (50, 1))
     scale = scale.astype(np.float32)
     assert (np.abs(integers * scale - table) <= scale * 0.5001).all()
+    exact = np.abs(table).max(1, keepdims=True) / 127
+    assert (scale >= exact * (1 - 1e-6))[exact > 0].all(), "no number of a row is cut off"
+    assert (scale <= exact * (1 + 2.0**-10 + 1e-6))[exact > 0].all()
     assert not (integers[7] * scale[7]).any()
     np.testing.assert_array_equal(quantise_rows(-table, half=half)[0], -integers)
     if not half:
@@ -267,3 +270,11 @@ def test_tables_with_numbers_that_are_not_finite_stay(model: CompressedModel) ->
     kinds = {tuple(t.dims): t.data_type for t in looked_up(onnx.ModelProto.FromString(model_of(network).graph or b""), 4096, 8).values()}
     assert (500, 16) not in kinds
     assert (500, 16) in {tuple(t.dims) for t in looked_up(onnx.ModelProto.FromString(model.graph or b""), 4096, 8).values()}
+
+
+def test_a_graph_that_is_no_smaller_is_refused() -> None:
+    model = CompressedModel(None, b"four")  # type: ignore[arg-type]
+    assert smaller(model, b"one").graph == b"one"
+    for graph in (b"same", b"larger"):
+        with pytest.raises(NotApplicable, match="grew from 4 to"):
+            smaller(model, graph)

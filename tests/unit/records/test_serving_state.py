@@ -16,6 +16,7 @@ from autorec_kernel.records import serving_state
 from autorec_kernel.records.as_of import AsOfTable, Measure
 from autorec_kernel.records.features import Feature, FeatureSchema
 from autorec_kernel.records.program import Program, Step
+from autorec_kernel.records.recent import only
 from autorec_kernel.records.serving_state import ServingState, csr, repeated
 from autorec_kernel.records.steps import STEPS
 from autorec_kernel.records.vocabulary import Vocabulary
@@ -278,3 +279,21 @@ print(state.inputs(["history"], users=state.users.row_of(["ann"]))["history"].to
 """
     done = subprocess.run([sys.executable, "-c", told, str(tmp_path)], capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout.strip() == "[[3, 1, 0, 0]]", done.stderr
+
+
+def test_a_program_of_one_output_holds_the_arrays_and_tables_of_its_steps_alone() -> None:
+    ids = {f"{name}.{part}": array for name in "vw" for part, array in Vocabulary.of(["tv", "web"]).arrays().items()}
+    table = AsOfTable.sums(EVENTS, 3, key="@user", measures=(Measure(),)).trimmed(1)
+    steps = (
+        Step("lookup", ("device",), "row", {"vocabulary": "v"}),
+        Step("lookup", ("place",), "where", {"vocabulary": "w"}),
+        Step("as_of", ("@user",), "n", {"table": "t"}),
+        Step("as_of", ("@item",), "m", {"table": "u"}),
+        Step("ratio", ("n", "m"), "share", {}),
+    )
+    program = Program(("device", "place", "@user", "@item"), steps, ("row", "where", "share"), ids, {"t": table, "u": table, "x": table})
+    row, share = only(program, {"row"}), only(program, {"share"})
+    assert (row.inputs, row.outputs, [step.output for step in row.steps], set(row.tables)) == (("device",), ("row",), ["row"], set())
+    assert set(row.arrays) == {name for name in ids if name.startswith("v.")}
+    assert (share.inputs, share.outputs, set(share.tables), dict(share.arrays)) == (("@user", "@item"), ("share",), {"t", "u"}, {})
+    assert [step.output for step in share.steps] == ["n", "m", "share"]

@@ -207,6 +207,12 @@ def test_an_id_outside_the_vocabulary_never_reaches_the_session(bundles: dict[st
         np.testing.assert_array_equal(graph.run({"user_id": every.astype(kind)})["user"], graph.run({"user_id": every})["user"])
 
 
+def test_a_few_steps_more_than_the_graph_reads_are_cut(bundles: dict[str, Recommender]) -> None:
+    graph, history = bundles["scores"].graph, np.array([[1, 2, 3, 4, 5, 6, 7, 8], [9, 8, 7, 6, 5, 4, 0, 0]])
+    for rows in (history[:1], history):
+        np.testing.assert_array_equal(graph.run({"history": rows})["score"], graph.run({"history": fit_length(rows, 5)})["score"])
+
+
 def test_histories_keep_their_latest_steps() -> None:
     history = np.array([[1, 2, 3, 0], [4, 0, 0, 0], [1, 2, 3, 4], [0, 0, 0, 0]])
     assert fit_length(history, 2).tolist() == [[2, 3], [4, 0], [3, 4], [0, 0]]

@@ -116,7 +116,7 @@ def test_a_note_is_kept_once(tmp_path: Path, journal: Journal) -> None:
 
 def test_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    with pytest.raises(InfrastructureError, match="the run folder cannot be written") as caught:
+    with pytest.raises(InfrastructureError, match="the folder cannot be written") as caught:
         make_folder(tmp_path / "file")
     assert caught.value.exit_code == 7
     make_folder(tmp_path / "new" / "deep")

@@ -144,6 +144,8 @@ def test_what_fails_leaves_nothing_half_written(cases: dict[str, Path], tmp_path
     expected = {"raises": PluginError, "interrupted": KeyboardInterrupt, "full": InfrastructureError, "nothing": ContractError}
     with pytest.raises(expected[form]):
         write(Forms(), form, cases["factors"], tmp_path / "out")  # type: ignore[arg-type]
+    with pytest.raises(expected[form]):
+        write(Forms(), form, cases["factors"], tmp_path / "new" / "folder" / "out")  # type: ignore[arg-type]
     assert names(tmp_path) == []
 
 
@@ -220,3 +222,15 @@ def test_an_exporter_that_fails_is_named(cases: dict[str, Path], tmp_path: Path)
     with pytest.raises(PluginError, match="it raised ZeroDivisionError: oops") as caught:
         write(Forms(), "raises", cases["factors"], tmp_path / "out")  # type: ignore[arg-type]
     assert caught.value.where == "exporter 'raises'"
+
+
+def test_what_is_missing_of_a_command_is_named(autorec: Autorec, cases: dict[str, Path], tmp_path: Path) -> None:
+    for words, told in (((), "SOURCE and --format and --to"), ((cases["factors"], "--format", "onnx"), "needs --to too")):
+        code, _, err = autorec("export", *words)
+        assert code == 2 and told in err and "autorec export run/bundle --format onnx --to exported" in err
+
+
+def test_a_file_that_is_no_zip_is_named(autorec: Autorec, tmp_path: Path) -> None:
+    (tmp_path / "old.csv").write_text("user,item\n1,2\n")
+    code, _, err = autorec("export", tmp_path / "old.csv", "--format", "onnx", "--to", tmp_path / "x")
+    assert code == 5 and "this file is no bundle: it is no zip" in err and str(tmp_path / "old.csv") in err

@@ -104,6 +104,9 @@ def test_limits_that_nothing_keeps_leave_the_closest_plan_and_no_bundle(run: Pat
     told = capsys.readouterr()
     assert told.out == "" and "max_bytes is 40 and it reaches" in told.err and "autorec compress" in told.err
     assert not (folder / "bundle").exists() and not (folder / "result.json").exists()
+    for number in ("", "-2"):  # the same words again, as the hint says: no earlier plan is in the way
+        assert main(["compress", str(run), "--max-bytes", "40", "--minutes", "5"]) == 9
+        assert (run / "compressed" / f"edge{number}" / "plan.json").is_file()
     plan = json.loads((folder / "plan.json").read_bytes())
     assert plan["missed"]["max_bytes"]["limit"] == 40 and plan["steps"]
 
@@ -124,6 +127,10 @@ def test_what_cannot_be_taken_up_is_told(run: Path, kernel: Kernel, tmp_path: Pa
         read_finished(tmp_path)
     with pytest.raises(InfrastructureError, match="not empty"):
         compress(run, kernel, run, seconds=60.0)
+    (tmp_path / "file").write_text("mine")
+    for name, told in (("file", "a file already"), ("file/in", "the folder cannot be written")):
+        with pytest.raises(InfrastructureError, match=told):
+            compress(run, kernel, tmp_path / name, seconds=60.0)
     other = write_table(tmp_path / "other.csv")
     other.write_text(other.read_text().rpartition("\n")[0].rpartition("\n")[0] + "\n")
     with pytest.raises(DataError, match="not the data of the run"):

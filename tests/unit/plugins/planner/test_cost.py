@@ -43,6 +43,16 @@ def test_a_matrix_of_a_million_weights_costs_what_it_was_measured_to() -> None:
     assert 3 * listed_microseconds(product(1024, 1024), 512, 1) == pytest.approx(30_818, rel=0.25)
 
 
+def test_integers_cost_less_than_floats_and_an_input_more_than_a_node() -> None:
+    """COMPRESSION.md, section 2b; sections 6."""
+    plain, integer = product(1024, 1024), product(1024, 1024, operator="MatMulInteger")
+    for rows, least in ((1, 2.0), (64, 3.0)):
+        assert listed_microseconds(plain, rows, 1) > least * listed_microseconds(integer, rows, 1)
+    model = onnx.ModelProto.FromString(product(8, 8))
+    model.graph.input.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, ["batch", 1]))
+    assert listed_microseconds(model.SerializeToString(), 1, 1) == pytest.approx(listed_microseconds(product(8, 8), 1, 1) + 1.0)
+
+
 def test_a_weight_in_a_constant_node_costs_what_one_in_an_initializer_does() -> None:
     model = onnx.ModelProto.FromString(product(512, 512))
     (weights,) = model.graph.initializer

@@ -79,7 +79,7 @@ def plan_compression(place: Workplace, features: FeatureSet, model: TrainedModel
     place.write_json("plan.json", {"target": asdict(target), "trial": chosen.number, **shown})
     names = ", ".join(step["component"] for step in recorded["steps"] if step["taken"]) or "no step"
     late = sum("no time is left" in step["reason"] for step in recorded["steps"])
-    names += f"; there was no time to try {late} others" if late else ""
+    names += f"; there was no time to try {late} more" if late else ""
     _refuse(place, recorded.get("missed", {}), f"no plan keeps to the limits of target {target.name!r}; the closest one ({names}) does not")
     taught = [(int(number), float(weight)) for number, weight in recorded.get("teachers", ())]
     return Planned([dict(step) for step in recorded["steps"]], taught)

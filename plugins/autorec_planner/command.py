@@ -15,7 +15,7 @@ __all__ = ["compress"]
 
 _TARGET = "Where the bundle will run: sets its limits; default: that of the run, with its limits."
 _MINUTES = "Time for all of it; students and fine-tuning get what is left of it."
-_TO = "A new folder; default: RUN/compressed/TARGET."
+_TO = "A new folder; default: RUN/compressed/TARGET, then TARGET-2 and so on."
 
 
 def compress(

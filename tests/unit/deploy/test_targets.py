@@ -16,6 +16,9 @@ from autorec_kernel.stages.workplace import Workplace
 def test_targets_are_limits() -> None:
     assert target_named("device").max_bytes < target_named("edge").max_bytes < target_named("cloud").max_bytes
     assert target_named("device").max_drop > target_named("edge").max_drop > target_named("cloud").max_drop > 0
+    for limit in ("max_bytes", "max_latency_ms", "max_memory"):
+        sizes = [getattr(target_named(name), limit) for name in ("device", "edge", "cloud")]
+        assert 0 < sizes[0] < sizes[1] < sizes[2]
     with pytest.raises(UnknownNameError, match="target"):
         target_named("toaster")
     with pytest.raises(UnknownNameError, match=r"clowd[\s\S]*did you mean 'cloud'"):

@@ -111,6 +111,16 @@ def test_limits_that_nothing_keeps_leave_the_closest_plan_and_no_bundle(run: Pat
     assert plan["missed"]["max_bytes"]["limit"] == 40 and plan["steps"]
 
 
+def test_the_closest_plan_says_what_there_was_no_time_for(
+    run: Path, kernel: Kernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = tuple(CompressionStep(f"kit/{name}", {}, taken=False, reason="no time is left") for name in "ab")
+    plan = Plan(late, missed={"max_bytes": {"limit": 40.0, "reached": 900.0}})
+    monkeypatch.setattr(AdditivePlanner, "plan", lambda planner, request: plan)
+    with pytest.raises(LimitsError, match=r"the closest one \(no step; there was no time to try 2 more\) does not"):
+        compress(run, kernel, tmp_path / "late", seconds=300.0)
+
+
 def test_a_run_that_found_no_plan_is_planned_again_with_other_limits(kernel: Kernel, tmp_path: Path) -> None:
     """Nothing that was searched is lost."""
     table, folder = write_table(tmp_path / "events.csv"), tmp_path / "run"

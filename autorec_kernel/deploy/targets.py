@@ -22,7 +22,7 @@ __all__ = ["TARGETS", "read_profile", "target_named", "target_of"]
 TARGETS: Mapping[str, Target] = {
     "device": Target("device", max_bytes=16 << 20, max_latency_ms=20.0, max_memory=1 << 30, max_drop=0.01),
     "edge": Target("edge", max_bytes=64 << 20, max_latency_ms=50.0, max_memory=2 << 30, max_drop=0.005, batch=16),
-    "cloud": Target("cloud", max_bytes=100_000_000, max_latency_ms=100.0, max_memory=8 << 30, max_drop=0.001, prefer="quality", batch=64),
+    "cloud": Target("cloud", max_bytes=100_000_000, max_latency_ms=1000.0, max_memory=8 << 30, max_drop=0.001, prefer="quality", batch=64),
 }
 
 

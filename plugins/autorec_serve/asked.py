@@ -91,6 +91,8 @@ def read(kind: type[A], value: Any) -> A:
         return kind.model_validate(value)
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False, include_input=False)
-        fields = [{"field": ".".join(str(part) for part in one["loc"]) or "body", "problem": one["msg"]} for one in found]
+        unknown = f"there is no such field; this request has {', '.join(kind.model_fields)}"
+        told = [unknown if one["type"] == "extra_forbidden" else one["msg"] for one in found]
+        fields = [{"field": ".".join(map(str, one["loc"])) or "body", "problem": text} for one, text in zip(found, told, strict=True)]
         count = f"{len(fields)} parts" if len(fields) > 1 else "1 part"
         raise Refused(422, "invalid-request", f"{count} of the body cannot be read", fields=fields) from None

@@ -229,6 +229,11 @@ def test_what_is_asked_is_typed_strictly(served_apps: Any, body: Any, field: str
     assert [one["field"] for one in problem(post(served_apps["first"], body), 422, "invalid-request")["fields"]] == [field]
 
 
+def test_a_field_that_there_is_not_is_told_with_those_that_there_are(served_apps: dict[str, Any]) -> None:
+    (told,) = problem(post(served_apps["first"], {"user": "u1"}), 422, "invalid-request")["fields"]
+    assert told == {"field": "user", "problem": "there is no such field; this request has users, histories, k, exclude, exclude_seen"}
+
+
 def test_a_lone_surrogate_is_an_id_like_any_unknown_one(served_apps: Any) -> None:
     reply = post(served_apps["first"], b'{"users": ["\\ud800"]}')
     assert (reply.status, reply.body.isascii(), reply.json()["answers"][0]["known"]) == (200, True, False)
